@@ -1,0 +1,1 @@
+"""Placement history in DuckDB: queried, replayed, explained."""

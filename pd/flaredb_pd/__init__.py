@@ -1,0 +1,1 @@
+"""The placement driver: decides where replicas live, and journals every decision."""

@@ -1,0 +1,43 @@
+"""The names of things: every kind of number that identifies something is a type of its own.
+
+A `RegionId` handed where a `StoreId` is meant is an error of the type checker, not of the night.
+All identifiers are positive; zero means "none" where a record says so.
+"""
+
+from typing import Final, NewType
+
+
+
+RegionId = NewType("RegionId", int)
+"""One key range and its Raft group. Granted by PD, never used twice."""
+
+StoreId = NewType("StoreId", int)
+"""One store process and its data folder. Granted by PD; a lost disk means a new id."""
+
+PeerId = NewType("PeerId", int)
+"""One replica of one region on one store: a Raft node id. Granted by PD, never used twice."""
+
+Term = NewType("Term", int)
+"""A Raft term."""
+
+Index = NewType("Index", int)
+"""A position in a Raft log. Zero stands before the first entry."""
+
+ClusterId = NewType("ClusterId", str)
+"""A cluster: 32 hexadecimal digits, drawn once at bootstrap."""
+
+StoreUuid = NewType("StoreUuid", str)
+"""A data folder: 32 hexadecimal digits, drawn once when it is made."""
+
+BootCounter = NewType("BootCounter", int)
+"""How often a data folder has been started; rises at each start."""
+
+PdEpoch = NewType("PdEpoch", int)
+"""The reign of one leading PD. Stores refuse orders of a lower one."""
+
+JournalSequence = NewType("JournalSequence", int)
+"""A position in PD's journal stream."""
+
+NO_PEER: Final = PeerId(0)
+NO_STORE: Final = StoreId(0)
+NO_REGION: Final = RegionId(0)

@@ -1,0 +1,1 @@
+"""FlareDB: an ordered, range-sharded, replicated key-value store on NATS."""

@@ -1,0 +1,1 @@
+"""Tests: stories, properties, contract suites, the simulator, real processes."""
