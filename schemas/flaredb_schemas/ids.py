@@ -6,8 +6,6 @@ All identifiers are positive; zero means "none" where a record says so.
 
 from typing import Final, NewType
 
-
-
 RegionId = NewType("RegionId", int)
 """One key range and its Raft group. Granted by PD, never used twice."""
 

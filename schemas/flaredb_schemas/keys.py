@@ -103,4 +103,6 @@ def show_key(key: bytes) -> str:
 
 def show_range(keys: KeyRange) -> str:
     """A range as text for people, with infinity signs for the open ends."""
-    return f'["{show_key(keys.start)}", {chr(34) + show_key(keys.end) + chr(34) if keys.end else "∞"})'
+    return (
+        f'["{show_key(keys.start)}", {chr(34) + show_key(keys.end) + chr(34) if keys.end else "∞"})'
+    )

@@ -1,0 +1,144 @@
+"""What may stand in a log entry: batches of writes, and the marks a leader leaves in the log.
+
+The client encodes a `Batch` once; the leader wraps the bytes untouched in a `Write`, and those
+bytes are what every replica stores. A retry keeps client, lane, sequence and op numbers (RIFL, Lee
+et al., SOSP 2015), and may carry fewer ops of the same batch, never other ones.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from flaredb_schemas.ids import PeerId, StoreId
+from flaredb_schemas.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
+from flaredb_schemas.regions import Count
+
+Key = Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
+Value = Annotated[bytes, Meta(max_length=MAX_VALUE_BYTES)]
+
+MAX_BATCH_BYTES = 640 * 1024
+"""The limit of an encoded batch: one entry and its frame stay below the bus's limit."""
+
+MAX_BATCH_OPS = 4096
+"""How many ops one batch may carry."""
+
+MAX_DELETED_PER_ENTRY = 1_000
+"""How many keys one `DeleteRange` removes before it says where to resume."""
+
+
+class Put(Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Store `value` under `key`."""
+
+    op: Count
+    key: Key
+    value: Value
+
+
+class Delete(Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """Remove `key`; removing what is absent is fine."""
+
+    op: Count
+    key: Key
+
+
+class CompareAndSwap(Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """Store `value` (None: remove) if the key holds `expected` (None: is absent)."""
+
+    op: Count
+    key: Key
+    expected: Value | None
+    value: Value | None
+
+
+class DeleteRange(Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """Remove the keys of `[start, end)`, at most `MAX_DELETED_PER_ENTRY` of them."""
+
+    op: Count
+    start: Key
+    end: Key
+
+
+class Group(Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """Several writes that take effect together or not at all, within one region."""
+
+    op: Count
+    writes: tuple[Put | Delete, ...]
+
+
+Op = Put | Delete | CompareAndSwap | DeleteRange | Group
+
+
+class Lane(Struct, frozen=True, array_like=True, gc=False, order=True):
+    """One stream of batches of a client, as it saw one region.
+
+    `opened` is the region's time in milliseconds when the client opened the lane; `number` tells
+    lanes apart that a client opened at the same time.
+    """
+
+    client: Count
+    opened: Count
+    number: Count
+
+
+class Batch(Struct, frozen=True, array_like=True, gc=False):
+    """The unit of writing: some ops of one client for one region, executed as one log entry.
+
+    Every sequence of the lane below `done_below` is settled for the client and may be forgotten.
+    """
+
+    lane: Lane
+    sequence: Count
+    done_below: Count
+    ops: Annotated[tuple[Op, ...], Meta(max_length=MAX_BATCH_OPS)]
+
+
+class Write(Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """A client's batch, as its bytes came, under the epoch version at which it was accepted.
+
+    `time` is the leader's clock in milliseconds; the region's time is the largest one applied.
+    """
+
+    time: Count
+    version: Count
+    batch: bytes
+
+
+class LeaderStarted(Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """The first proposal of a new leader: who leads from here on."""
+
+    time: Count
+    peer: PeerId
+    store: StoreId
+    previous: PeerId
+
+
+class CheckReplicas(Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """Every replica hashes its state at this very index and keeps the hash under `nonce`."""
+
+    time: Count
+    nonce: Count
+
+
+Command = Write | LeaderStarted | CheckReplicas
+"""The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
+
+
+class Done(Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """A put, a delete or a group took effect."""
+
+
+class Swapped(Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """A compare-and-swap was executed; `previous` is what the key held before it."""
+
+    ok: bool
+    previous: bytes | None
+
+
+class RangeDeleted(Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """So many keys went; `resume` is the first key not looked at yet, or None when finished."""
+
+    deleted: Count
+    resume: bytes | None
+
+
+Outcome = Done | Swapped | RangeDeleted

@@ -1,0 +1,137 @@
+"""What has happened to regions and stores: facts with stable ids, as JSON that people can read.
+
+An event that comes from the log is named by its entry (`region.term.index.kind.n`) and says only
+what stands in the entry, so every replica would say the same bytes; who published it stands in the
+subject and the headers. An event of a store by itself is named `store.boot.n`. Consumers key on the
+id, and order the events of a region by `index`.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from flaredb_schemas.ids import BootCounter, Index, PeerId, RegionId, StoreId, Term
+
+
+class LeaderChanged(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="region.leader_changed"
+):
+    """A new leader's first own entry was applied. `at` is milliseconds since 1970, its clock."""
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    leader: PeerId
+    store: StoreId
+    previous: PeerId
+
+
+class ReplicaLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.replica_lost"):
+    """A store no longer has a replica that had acknowledged entries, or has it damaged."""
+
+    id: str
+    at: int
+    region: RegionId
+    peer: PeerId
+    store: StoreId
+    reason: str
+
+
+class SnapshotInstalled(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="region.snapshot_installed"
+):
+    """A replica caught up by a snapshot. `bytes` are keys and values; `ms` the whole transfer."""
+
+    id: str
+    at: int
+    region: RegionId
+    peer: PeerId
+    store: StoreId
+    term: Term
+    index: Index
+    rows: int
+    bytes: int
+    ms: int
+
+
+class StoreStarted(Struct, frozen=True, kw_only=True, tag_field="type", tag="store.started"):
+    """A store was accepted by PD and serves; `regions` is how many replicas it found on disk."""
+
+    id: str
+    at: int
+    store: StoreId
+    boot: BootCounter
+    regions: int
+    version: str
+
+
+class StoreStopped(Struct, frozen=True, kw_only=True, tag_field="type", tag="store.stopped"):
+    """A store stops as asked, after it handed over `leaders_moved` leaderships."""
+
+    id: str
+    at: int
+    store: StoreId
+    boot: BootCounter
+    leaders_moved: int
+
+
+Event = LeaderChanged | ReplicaLost | SnapshotInstalled | StoreStarted | StoreStopped
+
+EVENT_TYPES: Final[tuple[type[Event], ...]] = (
+    LeaderChanged,
+    ReplicaLost,
+    SnapshotInstalled,
+    StoreStarted,
+    StoreStopped,
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def kind_of(event: Event) -> str:
+    """The event's type, `noun.what`, as it stands in subject and payload."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def about(event: Event) -> int:
+    """The id of the region or store that the event is about, as it stands in the subject."""
+    match event:
+        case LeaderChanged() | ReplicaLost() | SnapshotInstalled():
+            return event.region
+        case StoreStarted() | StoreStopped():
+            return event.store
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as JSON."""
+    return _encoder.encode(event)
+
+
+def decode_event(payload: bytes) -> Event:
+    """The event in `payload`; raises `msgspec.DecodeError`, so look at `ce-type` first."""
+    event: Event = _decoder.decode(payload)
+    return event
+
+
+def cloud_headers(event: Event, cluster: str, publisher: str) -> dict[str, str]:
+    """The CloudEvents 1.0 attributes of `event` as NATS headers (binary mode).
+
+    `Nats-Msg-Id` makes JetStream drop a second copy within its window.
+    """
+    fields: dict[str, Any] = msgspec.structs.asdict(event)
+    kind = kind_of(event)
+    return {
+        "Nats-Msg-Id": f"{cluster}.{fields['id']}",
+        "ce-specversion": "1.0",
+        "ce-id": fields["id"],
+        "ce-source": f"/flaredb/{cluster}/{publisher}",
+        "ce-type": f"io.flaredb.{kind}.v1",
+        "ce-subject": f"{kind.split('.')[0]}/{about(event)}",
+        "ce-datacontenttype": "application/json",
+    }

@@ -1,0 +1,237 @@
+"""What stores and PD say to each other: joining, heartbeats, orders, announcements.
+
+Stores ask on `pd.req.<store>.<what>`, PD orders on `pd.order.<store>`; both are binary frames.
+Heartbeats are JSON, one per store and period, chunked by regions, published plainly: PD hears them
+even when JetStream is down, and FLAREDB_HB records them.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from flaredb_schemas.ids import (
+    BootCounter,
+    ClusterId,
+    JournalSequence,
+    PdEpoch,
+    PeerId,
+    RegionId,
+    StoreId,
+    StoreUuid,
+    Term,
+)
+from flaredb_schemas.regions import Count, Epoch, Peer, Region, Route
+
+MAX_REGIONS_PER_HEARTBEAT = 1_000
+"""How many regions one heartbeat message lists; more are sent in further chunks."""
+
+
+class Join(Struct, frozen=True, array_like=True):
+    """A starting store presents itself (`pd.req.<store or 0>.join`).
+
+    `store` is 0 and `cluster` empty for a data folder that has never been accepted.
+    `pd_epoch`, `sequence` and `highest_id` are the highest it has ever seen, saved with the epoch.
+    """
+
+    uuid: StoreUuid
+    boot: BootCounter
+    store: StoreId
+    cluster: ClusterId
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    highest_id: Count
+    bootstrapped: bool
+    capacity: Count
+    labels: dict[str, str] = {}
+    version: str = ""
+
+
+class Joined(Struct, frozen=True, array_like=True, tag=1):
+    """PD has journaled this (id, uuid, boot): the store may subscribe and serve."""
+
+    cluster: ClusterId
+    store: StoreId
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    highest_id: Count
+
+
+class JoinRefused(Struct, frozen=True, array_like=True, tag=2):
+    """PD will not have this store; `hint` says what to do. Final: the store exits."""
+
+    reason: str
+    hint: str
+
+
+class JoinLater(Struct, frozen=True, array_like=True, tag=3):
+    """PD cannot decide yet; ask again after `retry_ms` milliseconds."""
+
+    reason: str
+    retry_ms: int = 500
+
+
+JoinAnswer = Joined | JoinRefused | JoinLater
+
+
+class CreateRegions(Struct, frozen=True, array_like=True, tag=1):
+    """The initial regions of the cluster, all of them; the store creates its own replicas once."""
+
+    cluster: ClusterId
+    regions: tuple[Region, ...]
+
+
+class TransferLeader(Struct, frozen=True, array_like=True, tag=2):
+    """Hand the leadership of `region` to the peer `to`."""
+
+    region: RegionId
+    epoch: Epoch
+    leader: PeerId
+    to: PeerId
+
+
+class Report(Struct, frozen=True, array_like=True, tag=3):
+    """Send a full heartbeat now."""
+
+
+OrderBody = CreateRegions | TransferLeader | Report
+
+
+class Order(Struct, frozen=True, array_like=True):
+    """An order and the authority behind it: PD's epoch and the journal record it rests on."""
+
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    body: OrderBody
+
+
+class Alive(Struct, frozen=True, array_like=True):
+    """PD's keep-alive, each second; the first of an epoch is its announcement."""
+
+    pd: str
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    cluster: ClusterId
+
+
+class Witness(Struct, frozen=True, array_like=True):
+    """A store's answer to a new PD epoch (`pd.req.<store>.witness`), after it saved that epoch.
+
+    It names the highest epoch, journal sequence and id it had seen *before* this announcement, so
+    that a PD whose journal was lost or is behind finds out.
+    """
+
+    store: StoreId
+    uuid: StoreUuid
+    boot: BootCounter
+    cluster: ClusterId
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    highest_id: Count
+
+
+class PendingPeer(Struct, frozen=True):
+    """A peer that lags: `behind` entries after the leader's last."""
+
+    peer: PeerId
+    behind: Count
+
+
+class DownPeer(Struct, frozen=True):
+    """A peer that has not been heard of for `seconds`."""
+
+    peer: PeerId
+    seconds: Count
+
+
+class PeerReport(Struct, frozen=True):
+    """A peer as JSON names it: `role` is `voter`, `learner`, `incoming_voter`, `demoting_voter`."""
+
+    id: PeerId
+    store: StoreId
+    role: str
+
+
+class RegionReport(Struct, frozen=True):
+    """One region as its leader knows it.
+
+    `start` and `end` are base64, the `_text` twins are for people. Reads and writes count since the
+    last report of this region; `bytes` are keys and values, without overhead.
+    """
+
+    id: RegionId
+    start: bytes
+    end: bytes
+    start_text: str
+    end_text: str
+    version: Count
+    conf_ver: Count
+    peers: tuple[PeerReport, ...]
+    leader: PeerId
+    term: Term
+    time: Count
+    bytes: Count
+    keys: Count
+    read_keys: Count
+    read_bytes: Count
+    written_keys: Count
+    written_bytes: Count
+    pending: tuple[PendingPeer, ...] = ()
+    down: tuple[DownPeer, ...] = ()
+    asleep: bool = False
+
+
+class StoreReport(Struct, frozen=True):
+    """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core (0 to 1)."""
+
+    store: StoreId
+    boot: BootCounter
+    regions: Count
+    leaders: Count
+    capacity: Count
+    used: Count
+    free: Count
+    cpu: float
+    frames_refused: Count
+    """Frames for regions that are not hosted here (FR-002), since start."""
+    labels: dict[str, str] = {}
+
+
+class Heartbeat(Struct, frozen=True, tag_field="type", tag="store.heartbeat"):
+    """One heartbeat message: the store, and some of the regions it leads.
+
+    `id` is `store.boot.n`; `chunk` of `chunks` (from 0) when the regions need several messages;
+    `full` when the chunks together list every region that the store leads.
+    """
+
+    id: str
+    at: int
+    cluster: ClusterId
+    store: StoreReport
+    regions: tuple[RegionReport, ...]
+    full: bool
+    chunk: Count = 0
+    chunks: Annotated[int, Meta(ge=1)] = 1
+
+
+class RoutesQuery(Struct, frozen=True, array_like=True):
+    """`pd.get.routes`: the regions from the one that holds `start`, at most `limit` of them."""
+
+    start: bytes = b""
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 128
+
+
+class RoutesAnswer(Struct, frozen=True, array_like=True):
+    """Routes in key order; `next` continues, None when the key space is covered.
+
+    `ready` is false as long as PD does not know the whole key space (no bootstrap yet, rebuilding).
+    """
+
+    cluster: ClusterId
+    routes: tuple[Route, ...]
+    next: bytes | None
+    ready: bool
+
+
+def report_peers(peers: tuple[Peer, ...]) -> tuple[PeerReport, ...]:
+    """Peers as a heartbeat names them."""
+    return tuple(PeerReport(peer.id, peer.store, peer.role.name.lower()) for peer in peers)

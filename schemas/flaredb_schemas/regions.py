@@ -1,0 +1,86 @@
+"""What a region is: its range, its epoch, and the peers that hold it.
+
+An epoch has two counters that move independently: `version` rises whenever the range changes
+(split, merge), `conf_ver` whenever the peers do. Client commands compare `version` by equality; membership
+compares `conf_ver`; splits and merges compare both.
+"""
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from flaredb_schemas.ids import NO_PEER, NO_STORE, Index, PeerId, RegionId, StoreId, Term
+from flaredb_schemas.keys import KeyRange
+
+Count = Annotated[int, Meta(ge=0)]
+"""A number that is never negative, checked when it is decoded."""
+
+
+class PeerRole(enum.IntEnum):
+    """What a peer is in its group; the last two exist only inside a joint configuration."""
+
+    VOTER = 0
+    LEARNER = 1
+    INCOMING_VOTER = 2
+    DEMOTING_VOTER = 3
+
+
+class Peer(Struct, frozen=True, array_like=True, gc=False):
+    """One replica of a region and the store that holds it."""
+
+    id: PeerId
+    store: StoreId
+    role: PeerRole = PeerRole.VOTER
+
+
+class Epoch(Struct, frozen=True, array_like=True, gc=False):
+    """How often the peers (`conf_ver`) and the range (`version`) of a region have changed."""
+
+    conf_ver: Count
+    version: Count
+
+
+class Region(Struct, frozen=True, array_like=True):
+    """A region as its own Raft group last recorded it.
+
+    `removed` are peers that left and whose stores have not yet confirmed a saved tombstone.
+    """
+
+    id: RegionId
+    keys: KeyRange
+    epoch: Epoch
+    peers: tuple[Peer, ...]
+    removed: tuple[Peer, ...] = ()
+
+    def peer_on(self, store: StoreId) -> Peer | None:
+        """This region's peer on `store`, if it has one there."""
+        return next((peer for peer in self.peers if peer.store == store), None)
+
+    def peer(self, peer_id: PeerId) -> Peer | None:
+        """The peer with this id, if it is a member."""
+        return next((peer for peer in self.peers if peer.id == peer_id), None)
+
+    @property
+    def stores(self) -> tuple[StoreId, ...]:
+        """The stores that hold a peer, in the order of the peers."""
+        return tuple(peer.store for peer in self.peers)
+
+
+class Route(Struct, frozen=True, array_like=True):
+    """A region and who leads it, as last heard; what a client needs to reach a key.
+
+    `leader` and `store` are zero where no leader is known. `time` is the region's own time in
+    milliseconds (the time of its newest applied entry), from which clients name their lanes.
+    """
+
+    region: Region
+    leader: PeerId = NO_PEER
+    store: StoreId = NO_STORE
+    term: Term = Term(0)
+    time: Count = 0
+
+
+FIRST_INDEX = Index(5)
+FIRST_TERM = Term(5)
+"""Where a region's log starts, so that an empty peer never looks up to date."""

@@ -1,0 +1,135 @@
+"""What the store asks of a disk: atomic batches in order, and reads of what was committed.
+
+A batch is saved whole or not at all, and batches become durable in the order in which they were
+submitted. At most two may be under way. A disk that cannot save reports the failure once and is
+dead from then on: nothing after the failure is ever acknowledged.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+MAX_BATCHES_UNDER_WAY: Final = 2
+
+
+class Puts(Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Rows to store: keys and values in turns. Later ones win."""
+
+    rows: list[bytes]
+
+
+class Deletes(Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """Keys to remove; absent ones are fine."""
+
+    keys: list[bytes]
+
+
+class DeleteRange(Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """All keys of `[start, end)` to remove; `end` is never empty."""
+
+    start: bytes
+    end: bytes
+
+
+Change = Puts | Deletes | DeleteRange
+
+
+class Batch:
+    """What one turn wants saved: changes in the order in which they were made.
+
+    Invariant: neighbouring puts and neighbouring deletes are one change each.
+    """
+
+    __slots__ = ("changes", "size")
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.size = 0
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Store `value` under `key` (1 to 511 bytes)."""
+        last = self.changes[-1] if self.changes else None
+        if not isinstance(last, Puts):
+            last = Puts([])
+            self.changes.append(last)
+        last.rows.append(key)
+        last.rows.append(value)
+        self.size += len(key) + len(value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove `key`."""
+        last = self.changes[-1] if self.changes else None
+        if not isinstance(last, Deletes):
+            last = Deletes([])
+            self.changes.append(last)
+        last.keys.append(key)
+        self.size += len(key)
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        """Remove all keys of `[start, end)`."""
+        assert start and end, "a range to remove has two ends"
+        if start < end:
+            self.changes.append(DeleteRange(start, end))
+            self.size += len(start) + len(end)
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+
+class View(Protocol):
+    """What was committed at one moment."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key`, or None."""
+        ...
+
+    def scan(
+        self, start: bytes, end: bytes, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of `[start, end)` in key order, or backwards. Neither end may be empty."""
+        ...
+
+
+class Usage(Struct, frozen=True):
+    """How full the disk is, in bytes: what rows take, the store's quota, the file system's rest."""
+
+    used: int
+    quota: int
+    free: int
+
+
+class Disk(Protocol):
+    """One store's disk. `open` takes sole possession of the folder or raises `DiskInUseError`."""
+
+    @property
+    def view(self) -> View:
+        """What had been committed when `renew` was last called; at least all that is saved."""
+        ...
+
+    def renew(self) -> None:
+        """Move `view` to the newest commit. Iterators of the old view must not be used after it."""
+        ...
+
+    def submit(self, number: int, batch: Batch) -> None:
+        """Begin to save `batch`. Numbers rise by one; `on_saved(number)` follows, in order."""
+        ...
+
+    def usage(self) -> Usage:
+        """How full the disk is; cheap enough for every heartbeat."""
+        ...
+
+
+OnSaved = Callable[[int], None]
+"""Called once per batch, in order, when it is durable."""
+
+OnFailed = Callable[[str], None]
+"""Called at most once, with the reason; the disk is dead from then on."""
+
+
+class DiskError(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+class DiskInUseError(DiskError):
+    """Another process has the data folder."""
