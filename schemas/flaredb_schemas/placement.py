@@ -181,7 +181,7 @@ class RegionReport(Struct, frozen=True):
 
 
 class StoreReport(Struct, frozen=True):
-    """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core (0 to 1)."""
+    """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core."""
 
     store: StoreId
     boot: BootCounter

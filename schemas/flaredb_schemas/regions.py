@@ -1,8 +1,8 @@
 """What a region is: its range, its epoch, and the peers that hold it.
 
 An epoch has two counters that move independently: `version` rises whenever the range changes
-(split, merge), `conf_ver` whenever the peers do. Client commands compare `version` by equality; membership
-compares `conf_ver`; splits and merges compare both.
+(split, merge), `conf_ver` whenever the peers do. Client commands compare `version` by equality;
+membership compares `conf_ver`; splits and merges compare both.
 """
 
 import enum

@@ -99,6 +99,106 @@ class Usage(Struct, frozen=True):
     free: int
 
 
+class CopyRows(Struct, frozen=True, tag=True):
+    """Copy rows to the file `name`, off the loop, from one view taken when the job begins.
+
+    The view holds at least all that was saved when the job was started. `wanted` are single keys
+    whose values come back with the result, from the same view. Given up after `seconds`, because a
+    view that is held keeps LMDB from using freed pages again.
+    """
+
+    number: int
+    name: str
+    wanted: tuple[bytes, ...]
+    ranges: tuple[tuple[bytes, bytes], ...]
+    seconds: float
+
+
+class HashRows(Struct, frozen=True, tag=True):
+    """Hash the rows of `ranges` in order (SHA-256 over length-prefixed keys and values)."""
+
+    number: int
+    wanted: tuple[bytes, ...]
+    ranges: tuple[tuple[bytes, bytes], ...]
+    seconds: float
+
+
+class VerifyFile(Struct, frozen=True, tag=True):
+    """Make a received file durable and check it: its size, and every block's checksum."""
+
+    number: int
+    name: str
+    size: int
+
+
+Job = CopyRows | HashRows | VerifyFile
+
+
+class Copied(Struct, frozen=True, tag=True):
+    """The file is complete and durable: `size` bytes for `rows` rows of `row_bytes` bytes."""
+
+    values: tuple[bytes | None, ...]
+    rows: int
+    row_bytes: int
+    size: int
+
+
+class Hashed(Struct, frozen=True, tag=True):
+    """The digest in hexadecimal, and how much it covers."""
+
+    values: tuple[bytes | None, ...]
+    digest: str
+    rows: int
+    row_bytes: int
+
+
+class Verified(Struct, frozen=True, tag=True):
+    """The file is what it should be, and durable."""
+
+    rows: int
+
+
+class JobFailed(Struct, frozen=True, tag=True):
+    """The job ended without its result. `expired` if only its time ran out."""
+
+    reason: str
+    expired: bool = False
+
+
+JobResult = Copied | Hashed | Verified | JobFailed
+
+
+class RowBlock(Struct, frozen=True):
+    """Some rows of a file, and the offset of the next block (None after the last)."""
+
+    rows: list[tuple[bytes, bytes]]
+    next: int | None
+
+
+class Files(Protocol):
+    """Files of rows on their way between stores; names are chosen by this store alone."""
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset`; empty at the end or where there is no such file."""
+        ...
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """Store `data` at `offset`, making the file if need be. Not durable until verified."""
+        ...
+
+    def read_block(self, name: str, offset: int) -> RowBlock:
+        """The block at `offset` (the first is at 0) of a verified file. At most about 256 KiB."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove the file; an absent one is fine."""
+        ...
+
+    def names(self) -> list[str]:
+        """All files there are, in order."""
+        ...
+
+
 class Disk(Protocol):
     """One store's disk. `open` takes sole possession of the folder or raises `DiskInUseError`."""
 
@@ -115,6 +215,15 @@ class Disk(Protocol):
         """Begin to save `batch`. Numbers rise by one; `on_saved(number)` follows, in order."""
         ...
 
+    def start(self, job: Job) -> None:
+        """Begin a job beside the turns; `on_job(number, result)` follows exactly once."""
+        ...
+
+    @property
+    def files(self) -> Files:
+        """The files of rows."""
+        ...
+
     def usage(self) -> Usage:
         """How full the disk is; cheap enough for every heartbeat."""
         ...
@@ -122,6 +231,9 @@ class Disk(Protocol):
 
 OnSaved = Callable[[int], None]
 """Called once per batch, in order, when it is durable."""
+
+OnJob = Callable[[int, JobResult], None]
+"""Called once per job, with its number."""
 
 OnFailed = Callable[[str], None]
 """Called at most once, with the reason; the disk is dead from then on."""
