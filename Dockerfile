@@ -27,7 +27,8 @@ RUN /opt/uv/bin/uv sync --frozen --no-dev --extra server --no-editable --no-cach
 
 FROM ${BASE}
 COPY --from=build /opt/flaredb /opt/flaredb
-RUN useradd --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin flaredb
+RUN useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin flaredb \
+    && install --directory --owner flaredb --group flaredb /data
 USER flaredb
 WORKDIR /data
 ENV PATH=/opt/flaredb/bin:$PATH \
