@@ -1,0 +1,224 @@
+"""The search for an order in which one object explains one key's history.
+
+Depth first, after Wing and Gong (1993) and Lowe (2017): among the operations that nothing still to
+be placed precedes, try one, go on from there, take it back if that leads nowhere. Operations still
+to be placed are a linked list in order of invocation, out of which one is lifted and put back in
+constant time. A configuration (set of placed operations, state) is explored once.
+
+Four shortcuts keep real histories near linear; none can miss an order:
+
+- An operation that changes nothing and fits the present state is placed at once, without choice:
+  moved to the front of any order that exists, it disturbs nobody.
+- Of several ready operations with the same call only the one that returned first is tried (one
+  without answer last): they could trade places.
+- If someone still needs the present state and nobody is left who could make it again, the state is
+  not left (`Footprint`).
+- The operation that returned first is tried first, then whatever makes it fit. This is only order.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tests.linearizability.columns import NEVER, Chain, Columns
+from tests.linearizability.history import Operation
+from tests.linearizability.models import Extent, Model, State
+
+
+class OutOfSteps(Exception):
+    """The budget ended before the search did."""
+
+
+class Budget:
+    """How many steps may still be made. One step tries one operation at one place: some 10 µs."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def spend(self) -> None:
+        """Count one step; OutOfSteps when there is none left."""
+        if self.left <= 0:
+            raise OutOfSteps
+        self.left -= 1
+
+
+def find_order(
+    operations: Sequence[Operation], model: Model, budget: Budget
+) -> tuple[Operation, ...] | None:
+    """An order of one key's operations that explains every answer, or None if there is none.
+
+    It holds every answered operation, and those unanswered ones that it needs. OutOfSteps: unknown.
+    """
+    columns = Columns(operations, model)
+    order = _Search(columns, model, budget).run()
+    return None if order is None else tuple(columns.operations[number] for number in order)
+
+
+class _Demand:
+    """Who still needs which state, and who could still make it.
+
+    Invariant: counts cover exactly the operations that are not placed.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._footprints = columns.footprints
+        self._needed: Counter[State | Extent] = Counter()
+        self._makers: Counter[State | Extent] = Counter()
+        for number in range(len(columns.operations)):
+            self.count(number, 1)
+
+    def count(self, number: int, change: int) -> None:
+        """Operation `number` was placed (-1) or is to be placed (+1)."""
+        footprint = self._footprints[number]
+        self._needed[footprint.needs] += change
+        self._makers[footprint.makes] += change
+
+    def lost_without(self, state: State) -> bool:
+        """Whether `state`, once left, is needed by someone and never comes back."""
+        return (
+            self._needed[state] > 0 and self._makers[state] == 0 and self._makers[Extent.ANY] == 0
+        )
+
+    def unsatisfiable(self, state: State) -> bool:
+        """Whether some operation needs a state that is neither `state` nor ever made."""
+        return any(
+            needed != state and not isinstance(needed, Extent) and self.lost_without(needed)
+            for needed in self._needed
+        )
+
+
+class _Search:
+    """One depth-first search.
+
+    Invariants: `_chain` holds exactly the answered operations that are not placed; `_placed` tells
+    every placed operation with the state before it, in order; bit n of `_mask` is set for a placed
+    answered operation n, of `_spent` for a placed unanswered one.
+    """
+
+    def __init__(self, columns: Columns, model: Model, budget: Budget) -> None:
+        self._columns = columns
+        self._apply = model.apply
+        self._budget = budget
+        self._state = model.initial
+        self._chain = Chain(columns.answered)
+        self._demand = _Demand(columns)
+        self._mask = 0
+        self._spent = 0
+        self._placed: list[tuple[int, State]] = []
+        self._choice_marks: list[int] = []
+        self._seen: set[tuple[int, int, int, State]] = set()
+
+    def run(self) -> list[int] | None:
+        """The numbers of the operations in an order that explains them, or None."""
+        if self._demand.unsatisfiable(self._state):
+            return None
+        self._place_observers()
+        branches = [self._choices()]
+        while self._chain.first != self._chain.end:
+            chosen = next(branches[-1], None)
+            if chosen is not None:
+                if self._advance(chosen):
+                    branches.append(self._choices())
+            elif len(branches) > 1:
+                branches.pop()
+                self._retreat()
+            else:
+                return None
+        return [number for number, _ in self._placed]
+
+    def _advance(self, number: int) -> bool:
+        """Place `number` and what follows of itself; take all back if it cannot lead anywhere."""
+        self._budget.spend()
+        left = self._state
+        self._choice_marks.append(len(self._placed))
+        self._place(number)
+        if self._state == left or not self._demand.lost_without(left):
+            self._place_observers()
+            first = self._chain.first
+            configuration = (first, self._mask >> first, self._spent, self._state)
+            if configuration not in self._seen:
+                self._seen.add(configuration)
+                return True
+        self._retreat()
+        return False
+
+    def _retreat(self) -> None:
+        """Take back the last choice and what followed of itself."""
+        mark = self._choice_marks.pop()
+        while len(self._placed) > mark:
+            self._take_back()
+
+    def _place(self, number: int) -> None:
+        self._placed.append((number, self._state))
+        self._state = self._result(number, self._state)[0]
+        self._demand.count(number, -1)
+        if number < self._chain.end:
+            self._chain.lift(number)
+            self._mask |= 1 << number
+        else:
+            self._spent |= 1 << (number - self._chain.end)
+
+    def _take_back(self) -> None:
+        number, self._state = self._placed.pop()
+        self._demand.count(number, 1)
+        if number < self._chain.end:
+            self._chain.put_back(number)
+            self._mask ^= 1 << number
+        else:
+            self._spent ^= 1 << (number - self._chain.end)
+
+    def _result(self, number: int, state: State) -> tuple[State, bool]:
+        """The state after the operation, and whether its answer fits."""
+        operation = self._columns.operations[number]
+        after, answer = self._apply(state, operation.call)
+        return after, operation.answer is None or operation.answer == answer
+
+    def _place_observers(self) -> None:
+        """Place every ready operation that changes nothing and fits the present state."""
+        found = True
+        while found:
+            found = False
+            for number in self._ready()[0]:
+                if self._columns.observes[number] and self._result(number, self._state)[1]:
+                    self._place(number)
+                    found = True
+
+    def _ready(self) -> tuple[list[int], int, int]:
+        """Answered operations that may be placed next, the one of them that returned first, when.
+
+        An operation is ready if it was invoked before any operation still to be placed returned.
+        """
+        invoked, returned = self._columns.invoked, self._columns.returned
+        ready, urgent, deadline = [], self._chain.end, NEVER
+        number = self._chain.first
+        while number != self._chain.end and invoked[number] < deadline:
+            ready.append(number)
+            if returned[number] < deadline:
+                urgent, deadline = number, returned[number]
+            number = self._chain.after[number]
+        return ready, urgent, deadline
+
+    def _choices(self) -> Iterator[int]:
+        """The operations worth trying next, the most promising first."""
+        ready, urgent, deadline = self._ready()
+        best: dict[int, tuple[int, int, int]] = {}
+        for number in [*ready, *self._ready_unanswered(deadline)]:
+            after, fits = self._result(number, self._state)
+            lost = number >= self._chain.end
+            if not fits or (lost and after == self._state):
+                continue
+            if number == urgent:
+                promise = 0
+            else:
+                promise = 1 if self._result(urgent, after)[1] else 2
+            rank = (promise, self._columns.returned[number], number)
+            same = self._columns.same[number]
+            best[same] = min(rank, best.get(same, rank), key=lambda r: (r[1], r[2]))
+        return iter([number for _, _, number in sorted(best.values())])
+
+    def _ready_unanswered(self, deadline: int) -> Iterator[int]:
+        """Unanswered operations that are not placed and were invoked before `deadline`."""
+        for number in range(self._chain.end, len(self._columns.operations)):
+            if self._columns.invoked[number] > deadline:
+                return
+            if not self._spent >> (number - self._chain.end) & 1:
+                yield number
