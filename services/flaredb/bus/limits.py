@@ -1,0 +1,20 @@
+"""What no adapter lets through: malformed subjects and payloads beyond the server's limit."""
+
+from typing import Final
+
+from flaredb.bus.bus import BusError
+
+MAX_PAYLOAD: Final = 1_048_576
+"""Bytes of one message; also nats-server's own default limit."""
+
+
+def check_subject(subject: str) -> None:
+    """Raise `ValueError` unless `subject` is safe to put on the wire."""
+    if not subject or " " in subject or not subject.isprintable():
+        raise ValueError(f"{subject!r} is not a subject: it is empty or has blanks or controls")
+
+
+def check_payload(payload: bytes, limit: int) -> None:
+    """Raise `BusError` if `payload` is larger than `limit` bytes."""
+    if len(payload) > limit:
+        raise BusError(f"a payload of {len(payload)} bytes exceeds the limit of {limit}")
