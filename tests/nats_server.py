@@ -6,7 +6,6 @@ A test folder gets the fixture by `from tests.nats_server import nats_server as 
 `conftest.py`. The server dies with the process that started it.
 """
 
-import ctypes
 import json
 import shutil
 import signal
@@ -22,7 +21,6 @@ from typing import Any, Final
 import pytest
 
 START_SECONDS: Final = 10.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class NatsServer:
@@ -65,10 +63,9 @@ class NatsServer:
         config.write_text(self.config_text())
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [find_nats_server(), "-c", str(config)],
+                [*dying_with_parent(), find_nats_server(), "-c", str(config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
             )
         self._wait_until_up()
 
@@ -150,6 +147,12 @@ def find_nats_server() -> str:
     return found
 
 
+def dying_with_parent() -> list[str]:
+    """The words before a command that end it with the process that started it, where known."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+
+
 @pytest.fixture
 def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A running server for one test."""
@@ -157,7 +160,3 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     server.start()
     yield server
     server.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
