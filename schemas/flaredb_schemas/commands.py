@@ -3,12 +3,17 @@
 The client encodes a `Batch` once; the leader wraps the bytes untouched in a `Write`, and those
 bytes are what every replica stores. A retry keeps client, lane, sequence and op numbers (RIFL, Lee
 et al., SOSP 2015), and may carry fewer ops of the same batch, never other ones.
+The numbers of a batch's ops rise.
+
+What is executed must be understood in full: unlike all other messages, these accept no fields that
+are unknown here, because two replicas that understood an entry differently would no longer agree.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import PeerId, StoreId
 from flaredb_schemas.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from flaredb_schemas.regions import Count
@@ -20,13 +25,19 @@ MAX_BATCH_BYTES = 640 * 1024
 """The limit of an encoded batch: one entry and its frame stay below the bus's limit."""
 
 MAX_BATCH_OPS = 4096
-"""How many ops one batch may carry."""
+"""How many writes one batch may carry, those inside groups counted one by one."""
+
+MAX_BATCH_RANGES = 64
+"""How many of them may be a `DeleteRange`."""
 
 MAX_DELETED_PER_ENTRY = 1_000
-"""How many keys one `DeleteRange` removes before it says where to resume."""
+"""How many keys the `DeleteRange`s of one entry remove before they say where to resume."""
+
+MAX_DELETED_BYTES = 4 * 1024 * 1024
+"""How many bytes of keys and values they remove (and have to read for it); always one row."""
 
 
-class Put(Struct, frozen=True, array_like=True, gc=False, tag=1):
+class Put(Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
     """Store `value` under `key`."""
 
     op: Count
@@ -34,14 +45,16 @@ class Put(Struct, frozen=True, array_like=True, gc=False, tag=1):
     value: Value
 
 
-class Delete(Struct, frozen=True, array_like=True, gc=False, tag=2):
+class Delete(Struct, frozen=True, array_like=True, gc=False, tag=2, forbid_unknown_fields=True):
     """Remove `key`; removing what is absent is fine."""
 
     op: Count
     key: Key
 
 
-class CompareAndSwap(Struct, frozen=True, array_like=True, gc=False, tag=3):
+class CompareAndSwap(
+    Struct, frozen=True, array_like=True, gc=False, tag=3, forbid_unknown_fields=True
+):
     """Store `value` (None: remove) if the key holds `expected` (None: is absent)."""
 
     op: Count
@@ -50,25 +63,27 @@ class CompareAndSwap(Struct, frozen=True, array_like=True, gc=False, tag=3):
     value: Value | None
 
 
-class DeleteRange(Struct, frozen=True, array_like=True, gc=False, tag=4):
-    """Remove the keys of `[start, end)`, at most `MAX_DELETED_PER_ENTRY` of them."""
+class DeleteRange(
+    Struct, frozen=True, array_like=True, gc=False, tag=4, forbid_unknown_fields=True
+):
+    """Remove the keys of `[start, end)` (`end` empty: no end), as many as one entry may."""
 
     op: Count
     start: Key
     end: Key
 
 
-class Group(Struct, frozen=True, array_like=True, gc=False, tag=5):
+class Group(Struct, frozen=True, array_like=True, gc=False, tag=5, forbid_unknown_fields=True):
     """Several writes that take effect together or not at all, within one region."""
 
     op: Count
-    writes: tuple[Put | Delete, ...]
+    writes: Annotated[tuple[Put | Delete, ...], Meta(max_length=MAX_BATCH_OPS)]
 
 
 Op = Put | Delete | CompareAndSwap | DeleteRange | Group
 
 
-class Lane(Struct, frozen=True, array_like=True, gc=False, order=True):
+class Lane(Struct, frozen=True, array_like=True, gc=False, order=True, forbid_unknown_fields=True):
     """One stream of batches of a client, as it saw one region.
 
     `opened` is the region's time in milliseconds when the client opened the lane; `number` tells
@@ -80,7 +95,7 @@ class Lane(Struct, frozen=True, array_like=True, gc=False, order=True):
     number: Count
 
 
-class Batch(Struct, frozen=True, array_like=True, gc=False):
+class Batch(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """The unit of writing: some ops of one client for one region, executed as one log entry.
 
     Every sequence of the lane below `done_below` is settled for the client and may be forgotten.
@@ -92,7 +107,7 @@ class Batch(Struct, frozen=True, array_like=True, gc=False):
     ops: Annotated[tuple[Op, ...], Meta(max_length=MAX_BATCH_OPS)]
 
 
-class Write(Struct, frozen=True, array_like=True, gc=False, tag=1):
+class Write(Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
     """A client's batch, as its bytes came, under the epoch version at which it was accepted.
 
     `time` is the leader's clock in milliseconds; the region's time is the largest one applied.
@@ -103,7 +118,9 @@ class Write(Struct, frozen=True, array_like=True, gc=False, tag=1):
     batch: bytes
 
 
-class LeaderStarted(Struct, frozen=True, array_like=True, gc=False, tag=2):
+class LeaderStarted(
+    Struct, frozen=True, array_like=True, gc=False, tag=2, forbid_unknown_fields=True
+):
     """The first proposal of a new leader: who leads from here on."""
 
     time: Count
@@ -112,7 +129,9 @@ class LeaderStarted(Struct, frozen=True, array_like=True, gc=False, tag=2):
     previous: PeerId
 
 
-class CheckReplicas(Struct, frozen=True, array_like=True, gc=False, tag=3):
+class CheckReplicas(
+    Struct, frozen=True, array_like=True, gc=False, tag=3, forbid_unknown_fields=True
+):
     """Every replica hashes its state at this very index and keeps the hash under `nonce`."""
 
     time: Count
@@ -122,16 +141,19 @@ class CheckReplicas(Struct, frozen=True, array_like=True, gc=False, tag=3):
 Command = Write | LeaderStarted | CheckReplicas
 """The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
 
+BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)
+"""The codec of what stands in `Write.batch` and in a client's write request."""
+
+COMMANDS: Final[Codec[Command]] = Codec(Command)
+"""The codec of the data of a normal log entry that is not empty."""
+
 
 class Done(Struct, frozen=True, array_like=True, gc=False, tag=1):
     """A put, a delete or a group took effect."""
 
 
 class Swapped(Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """A compare-and-swap was executed; `previous` is what the key held before it."""
-
-    ok: bool
-    previous: bytes | None
+    """A compare-and-swap took effect: the key held what was expected."""
 
 
 class RangeDeleted(Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -141,4 +163,20 @@ class RangeDeleted(Struct, frozen=True, array_like=True, gc=False, tag=3):
     resume: bytes | None
 
 
-Outcome = Done | Swapped | RangeDeleted
+class NotSwapped(Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """A compare-and-swap was executed and changed nothing: the key held `actual` (None: absent)."""
+
+    actual: bytes | None
+
+
+class NotSwappedUntold(Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """As `NotSwapped`, but what the key held cannot be told.
+
+    It was too large: to be kept for this retry, or to be told beside the batch's other outcomes.
+    """
+
+
+Outcome = Done | Swapped | RangeDeleted | NotSwapped | NotSwappedUntold
+
+MAX_TOLD_BYTES = 640 * 1024
+"""How many bytes of `actual` values the outcomes of one batch hold; one value alone always fits."""

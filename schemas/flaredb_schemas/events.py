@@ -92,6 +92,11 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
 
+def entry_event_id(region: RegionId, term: Term, index: Index, what: str, number: int) -> str:
+    """The id of the event `number` of its kind (`what`, without the noun) that an entry emits."""
+    return f"{region}.{term}.{index}.{what}.{number}"
+
+
 def kind_of(event: Event) -> str:
     """The event's type, `noun.what`, as it stands in subject and payload."""
     tag = event.__struct_config__.tag

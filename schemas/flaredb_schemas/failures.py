@@ -86,6 +86,13 @@ class DiskFull(Struct, frozen=True, array_like=True, tag=10):
     store: StoreId
 
 
+class AnswerTooLarge(Struct, frozen=True, array_like=True, tag=11):
+    """The answer to a read of many keys would not fit in a frame: ask for fewer keys at once."""
+
+    code: ClassVar[str] = "answer_too_large"
+    limit: int
+
+
 Refusal = (
     NotLeader
     | RegionNotFound
@@ -97,4 +104,5 @@ Refusal = (
     | NotReady
     | InvalidRequest
     | DiskFull
+    | AnswerTooLarge
 )

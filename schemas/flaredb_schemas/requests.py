@@ -17,6 +17,8 @@ MAX_SCAN_BYTES = 512 * 1024
 """A scan page ends at whichever limit comes first; it always holds at least one row."""
 
 MAX_GET_KEYS = 1_024
+MAX_GET_BYTES = 768 * 1024
+"""What the values of one `GetAnswer` take at most; beyond it `AnswerTooLarge`, unless one alone."""
 
 
 class WriteRequest(Struct, frozen=True, array_like=True, gc=False, tag=1):
