@@ -5,7 +5,7 @@ Heartbeats are JSON, one per store and period, chunked by regions, published pla
 even when JetStream is down, and FLAREDB_HB records them.
 """
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -20,7 +20,8 @@ from flaredb_schemas.ids import (
     StoreUuid,
     Term,
 )
-from flaredb_schemas.regions import Count, Epoch, Peer, Region, Route
+from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
+from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
 
 MAX_REGIONS_PER_HEARTBEAT = 1_000
 """How many regions one heartbeat message lists; more are sent in further chunks."""
@@ -30,7 +31,10 @@ class Join(Struct, frozen=True, array_like=True):
     """A starting store presents itself (`pd.req.<store or 0>.join`).
 
     `store` is 0 and `cluster` empty for a data folder that has never been accepted.
-    `pd_epoch`, `sequence` and `highest_id` are the highest it has ever seen, saved with the epoch.
+    `pd_epoch`, `sequence` and `highest_id` are the highest it has ever seen, saved with the epoch;
+    none of the three ever falls. `nonce` is drawn anew by each start of the process and stays the
+    same when it asks again: it tells a repeated question from a copy of the disk that claims the
+    same boot.
     """
 
     uuid: StoreUuid
@@ -44,10 +48,15 @@ class Join(Struct, frozen=True, array_like=True):
     capacity: Count
     labels: dict[str, str] = {}
     version: str = ""
+    nonce: str = ""
 
 
 class Joined(Struct, frozen=True, array_like=True, tag=1):
-    """PD has journaled this (id, uuid, boot): the store may subscribe and serve."""
+    """PD has journaled this (id, uuid, boot): the store may subscribe and serve.
+
+    A new store is told so only once the cluster exists, so a data folder with a cluster id proves
+    that there was a bootstrap.
+    """
 
     cluster: ClusterId
     store: StoreId
@@ -105,7 +114,10 @@ class Order(Struct, frozen=True, array_like=True):
 
 
 class Alive(Struct, frozen=True, array_like=True):
-    """PD's keep-alive, each second; the first of an epoch is its announcement."""
+    """PD's keep-alive, each second; the first of an epoch is its announcement.
+
+    `cluster` is empty as long as this PD knows of no bootstrap: its journal may be new, or lost.
+    """
 
     pd: str
     pd_epoch: PdEpoch
@@ -114,10 +126,12 @@ class Alive(Struct, frozen=True, array_like=True):
 
 
 class Witness(Struct, frozen=True, array_like=True):
-    """A store's answer to a new PD epoch (`pd.req.<store>.witness`), after it saved that epoch.
+    """A store's answer to an announcement (`pd.req.<store>.witness`), repeated until `Witnessed`.
 
     It names the highest epoch, journal sequence and id it had seen *before* this announcement, so
-    that a PD whose journal was lost or is behind finds out.
+    that a PD whose journal was lost or is behind finds out. A higher epoch is saved before this is
+    sent, and a full heartbeat follows. An announcement of a lower epoch, or one whose sequence is
+    below the saved one, is answered as well, but not obeyed: that is how a lost journal shows.
     """
 
     store: StoreId
@@ -127,6 +141,12 @@ class Witness(Struct, frozen=True, array_like=True):
     pd_epoch: PdEpoch
     sequence: JournalSequence
     highest_id: Count
+
+
+class Witnessed(Struct, frozen=True, array_like=True):
+    """The PD of this epoch has heard the witness."""
+
+    pd_epoch: PdEpoch
 
 
 class PendingPeer(Struct, frozen=True):
@@ -143,12 +163,22 @@ class DownPeer(Struct, frozen=True):
     seconds: Count
 
 
+RoleName = Literal["voter", "learner", "incoming_voter", "demoting_voter"]
+
+ROLE_NAMES: Final[dict[PeerRole, RoleName]] = {
+    PeerRole.VOTER: "voter",
+    PeerRole.LEARNER: "learner",
+    PeerRole.INCOMING_VOTER: "incoming_voter",
+    PeerRole.DEMOTING_VOTER: "demoting_voter",
+}
+
+
 class PeerReport(Struct, frozen=True):
-    """A peer as JSON names it: `role` is `voter`, `learner`, `incoming_voter`, `demoting_voter`."""
+    """A peer as JSON names it."""
 
     id: PeerId
     store: StoreId
-    role: str
+    role: RoleName
 
 
 class RegionReport(Struct, frozen=True):
@@ -159,8 +189,8 @@ class RegionReport(Struct, frozen=True):
     """
 
     id: RegionId
-    start: bytes
-    end: bytes
+    start: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
+    end: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
     start_text: str
     end_text: str
     version: Count
@@ -181,7 +211,11 @@ class RegionReport(Struct, frozen=True):
 
 
 class StoreReport(Struct, frozen=True):
-    """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core."""
+    """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core.
+
+    `regions` counts replicas, `leaders` those that lead; `bootstrapped` says that the initial
+    regions have been created here once.
+    """
 
     store: StoreId
     boot: BootCounter
@@ -194,6 +228,7 @@ class StoreReport(Struct, frozen=True):
     frames_refused: Count
     """Frames for regions that are not hosted here (FR-002), since start."""
     labels: dict[str, str] = {}
+    bootstrapped: bool = False
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="store.heartbeat"):
@@ -234,4 +269,19 @@ class RoutesAnswer(Struct, frozen=True, array_like=True):
 
 def report_peers(peers: tuple[Peer, ...]) -> tuple[PeerReport, ...]:
     """Peers as a heartbeat names them."""
-    return tuple(PeerReport(peer.id, peer.store, peer.role.name.lower()) for peer in peers)
+    return tuple(PeerReport(peer.id, peer.store, ROLE_NAMES[peer.role]) for peer in peers)
+
+
+def reported_peers(reports: tuple[PeerReport, ...]) -> tuple[Peer, ...]:
+    """The peers that a heartbeat names."""
+    return tuple(Peer(report.id, report.store, PeerRole[report.role.upper()]) for report in reports)
+
+
+def reported_region(report: RegionReport) -> Region:
+    """The region that a heartbeat tells of."""
+    return Region(
+        report.id,
+        KeyRange(report.start, report.end),
+        Epoch(report.conf_ver, report.version),
+        reported_peers(report.peers),
+    )
