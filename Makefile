@@ -17,7 +17,7 @@ demo: setup  ## a cluster on this machine, under load, with its console
 	$(RUN) flaredb demo
 
 test: setup  ## every test: the quick ones, real processes, then containers where an engine runs
-	$(RUN) pytest
+	$(RUN) pytest -rs
 
 check: setup  ## what the tools find without running anything
 	$(RUN) ruff check
