@@ -1,0 +1,233 @@
+"""PD's facts: the records of its journal, which are its published decisions at the same time.
+
+One write is both. A record is JSON that people can read, named `pd.epoch.n`; `n` counts the records
+of one reign from 1, so a reader sees that nothing is missing. Every record that grants ids says how
+far ids are granted after it. Records stand in FLAREDB_PD in the order in which they took effect.
+
+Headers carry no `Nats-Msg-Id`: the expected last sequence already makes an append happen once, and
+a stream that was purged would swallow the first records of the next reign as duplicates.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from flaredb_schemas.ids import (
+    BootCounter,
+    ClusterId,
+    JournalSequence,
+    PdEpoch,
+    RegionId,
+    StoreId,
+    StoreUuid,
+)
+from flaredb_schemas.keys import KeyRange, show_key
+from flaredb_schemas.placement import PeerReport, report_peers, reported_peers
+from flaredb_schemas.regions import Count, Epoch, Region
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """What every record says of itself; the journal fills it in when it writes the record.
+
+    `at` is milliseconds since 1970 by PD's clock. `epoch` is the reign, `n` the record's number
+    in it. Who published it stands in the subject and in the headers.
+    """
+
+    id: str = ""
+    at: int = 0
+    epoch: PdEpoch = PdEpoch(0)
+    n: Count = 0
+
+
+class TookOver(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.took_over"):
+    """A PD opened a reign; nothing of an earlier reign can be appended after this.
+
+    `incarnation` is drawn at each start of a PD and tells two of the same name apart. `after` is
+    the last journal sequence that this PD had read.
+    """
+
+    pd: str
+    incarnation: str
+    after: JournalSequence
+
+
+class StoreJoined(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.store_joined"):
+    """A store was accepted under this (id, uuid, boot). `capacity` is bytes.
+
+    `recovered`: the journal did not know the store, which proved to be a member when the journal
+    was rebuilt.
+    """
+
+    store: StoreId
+    uuid: StoreUuid
+    boot: BootCounter
+    nonce: str
+    labels: dict[str, str]
+    capacity: Count
+    version: str
+    highest_id: Count
+    recovered: bool = False
+
+
+class InitialRegion(Struct, frozen=True):
+    """A region of the bootstrap; `start` and `end` are base64, their twins are for people."""
+
+    id: RegionId
+    start: bytes
+    end: bytes
+    start_text: str
+    end_text: str
+    version: Count
+    conf_ver: Count
+    peers: tuple[PeerReport, ...]
+
+
+class Bootstrapped(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.bootstrapped"):
+    """The cluster exists: its id, and all regions that it starts with."""
+
+    cluster: ClusterId
+    replicas: Count
+    regions: tuple[InitialRegion, ...]
+    highest_id: Count
+
+
+class LeadersElected(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.leaders_elected"):
+    """Every initial region has had a leader, `ms` milliseconds after the bootstrap (SC-001)."""
+
+    regions: Count
+    ms: Count
+
+
+class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_started"):
+    """The journal was lost or is behind what stores have seen: PD begins anew above all of it.
+
+    Opens a reign. `lost_*` are the highest that any store has told of; ids go on above
+    `highest_id`. No order is given until this is finished.
+    """
+
+    reason: str
+    cluster: ClusterId
+    lost_epoch: PdEpoch
+    lost_sequence: JournalSequence
+    lost_id: Count
+    highest_id: Count
+
+
+class RebuildFinished(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_finished"):
+    """Heartbeats cover the key space again (`covered`), or two periods have passed without."""
+
+    regions: Count
+    covered: bool
+    ms: Count
+
+
+class Gap(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.gap"):
+    """Records `first` to `last` of the stream are not this journal's, or are gone: skipped."""
+
+    first: JournalSequence
+    last: JournalSequence
+    reason: str
+
+
+JournalFact = (
+    TookOver | StoreJoined | Bootstrapped | LeadersElected | RebuildStarted | RebuildFinished | Gap
+)
+
+JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
+    TookOver,
+    StoreJoined,
+    Bootstrapped,
+    LeadersElected,
+    RebuildStarted,
+    RebuildFinished,
+    Gap,
+)
+
+
+class Unreadable(Struct, frozen=True):
+    """A record that this version cannot read, and why; `epoch` is what it names, else 0."""
+
+    reason: str
+    epoch: PdEpoch = PdEpoch(0)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(JournalFact)
+_head_decoder = msgspec.json.Decoder(Fact)
+
+
+def kind_of_fact(fact: JournalFact) -> str:
+    """The record's type, `noun.what`, as it stands in subject and payload."""
+    tag = fact.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def about_fact(fact: JournalFact) -> int:
+    """What the record is about, as it stands in the subject: a store, else the reign."""
+    return fact.store if isinstance(fact, StoreJoined) else fact.epoch
+
+
+def encode_fact(fact: JournalFact) -> bytes:
+    """The record as JSON; it must have been numbered."""
+    assert fact.epoch > 0 and fact.n > 0, "a record without epoch or number was to be written"
+    return _encoder.encode(fact)
+
+
+def decode_fact(payload: bytes) -> JournalFact | Unreadable:
+    """The record in `payload`; never raises, since anybody may have written it."""
+    try:
+        fact: JournalFact = _decoder.decode(payload)
+    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+        return Unreadable(f"{type(fault).__name__}: {fault}", _epoch_of(payload))
+    if fact.epoch <= 0 or fact.n <= 0:
+        return Unreadable("a record without epoch or number")
+    return fact
+
+
+def _epoch_of(payload: bytes) -> PdEpoch:
+    try:
+        return _head_decoder.decode(payload).epoch
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return PdEpoch(0)
+
+
+def fact_headers(fact: JournalFact, cluster: str, publisher: str) -> dict[str, str]:
+    """The CloudEvents 1.0 attributes of a record as NATS headers (binary mode).
+
+    `cluster` is empty before the bootstrap.
+    """
+    kind = kind_of_fact(fact)
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": fact.id,
+        "ce-source": f"/flaredb/{cluster or '-'}/pd/{publisher}",
+        "ce-type": f"io.flaredb.{kind}.v1",
+        "ce-subject": f"{'store' if isinstance(fact, StoreJoined) else 'pd'}/{about_fact(fact)}",
+        "ce-datacontenttype": "application/json",
+    }
+
+
+def initial_region(region: Region) -> InitialRegion:
+    """A region as the bootstrap record names it."""
+    return InitialRegion(
+        id=region.id,
+        start=region.keys.start,
+        end=region.keys.end,
+        start_text=show_key(region.keys.start),
+        end_text=show_key(region.keys.end),
+        version=region.epoch.version,
+        conf_ver=region.epoch.conf_ver,
+        peers=report_peers(region.peers),
+    )
+
+
+def bootstrapped_region(record: InitialRegion) -> Region:
+    """The region that the bootstrap record names."""
+    return Region(
+        record.id,
+        KeyRange(record.start, record.end),
+        Epoch(record.conf_ver, record.version),
+        reported_peers(record.peers),
+    )
