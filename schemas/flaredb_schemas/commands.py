@@ -27,6 +27,9 @@ MAX_BATCH_BYTES = 640 * 1024
 MAX_BATCH_OPS = 4096
 """How many writes one batch may carry, those inside groups counted one by one."""
 
+OpNumber = Annotated[int, Meta(ge=0, lt=MAX_BATCH_OPS)]
+"""Names an op within its batch; a retry keeps it. That of a write inside a group names nothing."""
+
 MAX_BATCH_RANGES = 64
 """How many of them may be a `DeleteRange`."""
 
@@ -40,7 +43,7 @@ MAX_DELETED_BYTES = 4 * 1024 * 1024
 class Put(Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
     """Store `value` under `key`."""
 
-    op: Count
+    op: OpNumber
     key: Key
     value: Value
 
@@ -48,7 +51,7 @@ class Put(Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_
 class Delete(Struct, frozen=True, array_like=True, gc=False, tag=2, forbid_unknown_fields=True):
     """Remove `key`; removing what is absent is fine."""
 
-    op: Count
+    op: OpNumber
     key: Key
 
 
@@ -57,7 +60,7 @@ class CompareAndSwap(
 ):
     """Store `value` (None: remove) if the key holds `expected` (None: is absent)."""
 
-    op: Count
+    op: OpNumber
     key: Key
     expected: Value | None
     value: Value | None
@@ -68,7 +71,7 @@ class DeleteRange(
 ):
     """Remove the keys of `[start, end)` (`end` empty: no end), as many as one entry may."""
 
-    op: Count
+    op: OpNumber
     start: Key
     end: Key
 
@@ -76,7 +79,7 @@ class DeleteRange(
 class Group(Struct, frozen=True, array_like=True, gc=False, tag=5, forbid_unknown_fields=True):
     """Several writes that take effect together or not at all, within one region."""
 
-    op: Count
+    op: OpNumber
     writes: Annotated[tuple[Put | Delete, ...], Meta(max_length=MAX_BATCH_OPS)]
 
 

@@ -1,0 +1,220 @@
+"""apply(entry) -> effects: the one door of a region's state machine, and the reads beside it.
+
+Entries come in the order of the log, each once. What an entry does depends on nothing but the entry
+and what the entries before it did, so all replicas agree; whoever applies may hand in the decoded
+batch, which changes the speed and nothing else. The machine holds the region's sizes and sessions;
+the rows are the host's, who adds `Effects.rows` to the view before the next call.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from msgspec import Struct
+
+from flaredb.kv.epoch import version_refusal
+from flaredb.kv.queries import Page, Values, get_many, scan_page
+from flaredb.kv.sessions import Attempt, Sessions
+from flaredb.kv.view import DataView, Layer
+from flaredb.kv.writes import Writer, find_fault, first_outside
+from flaredb_schemas.commands import (
+    BATCHES,
+    Batch,
+    CheckReplicas,
+    Command,
+    Lane,
+    LeaderStarted,
+    Outcome,
+    Write,
+)
+from flaredb_schemas.envelope import Malformed
+from flaredb_schemas.events import Event, LeaderChanged, entry_event_id
+from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal
+from flaredb_schemas.ids import Index, Term
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.regions import Region, Route
+from flaredb_schemas.sessions import AppliedState, LaneState
+
+__all__ = ["AppliedState", "Effects", "Executed", "Machine"]
+
+
+class Executed(Struct, frozen=True):
+    """The batch was executed: an outcome per op, in their order, and the region's time after it."""
+
+    outcomes: tuple[Outcome, ...]
+    time: int
+
+
+class Effects(Struct, frozen=True):
+    """What follows from one entry, for the host to show, save, publish and answer.
+
+    `rows` are keys and values (None: removed), each key once; `lanes` the lanes of the session
+    table that changed (None: dropped); `events` are in order and the same on every replica.
+    `answer` is for whoever proposed a write; a refusal had no effect. `check` is the nonce under
+    which the state after this very entry is to be hashed.
+    """
+
+    rows: Sequence[tuple[bytes, bytes | None]] = ()
+    lanes: Sequence[tuple[Lane, LaneState | None]] = ()
+    events: tuple[Event, ...] = ()
+    answer: Executed | Refusal | None = None
+    check: int | None = None
+
+
+class Machine:
+    """One region's state machine.
+
+    Invariants: `state.index` rises by one per applied entry and `state.term` never falls;
+    `state.time` never falls and is later than `state.forgotten`; `state.bytes` and `state.keys` are
+    exact. A call that raises leaves the machine unusable: the process must stop.
+    """
+
+    __slots__ = ("region", "sessions", "state")
+
+    def __init__(self, region: Region, state: AppliedState, sessions: Sessions) -> None:
+        self.region = region
+        self.state = state
+        self.sessions = sessions
+        assert state.forgotten < state.time, "the region's time is later than what it forgot"
+
+    def apply(
+        self,
+        index: Index,
+        term: Term,
+        command: Command,
+        view: DataView,
+        batch: Batch | None = None,
+    ) -> Effects:
+        """Execute a committed command.
+
+        `view` shows the rows after all earlier entries. `batch` is `command.batch` decoded by
+        `BATCHES`, if the caller has it already.
+        """
+        state = self._advanced(index, term, command.time)
+        match command:
+            case Write():
+                state, effects = self._write(state, command, view, batch)
+            case LeaderStarted():
+                effects = Effects(events=(self._leader_changed(state, command),))
+            case CheckReplicas():
+                effects = Effects(check=command.nonce)
+            case _:
+                assert_never(command)
+        self._settle(state)
+        return effects
+
+    def apply_empty(self, index: Index, term: Term) -> Effects:
+        """Pass over an entry that holds no command: a leader's first, a membership change."""
+        self._settle(self._advanced(index, term, 0))
+        return Effects()
+
+    def refuse(self, version: int, batch: Batch) -> Refusal | None:
+        """Why `batch` would be refused if it were applied now; for a leader, before it proposes.
+
+        None promises nothing: it is all checked again when the entry is applied.
+        """
+        attempt = self._examine(self.state, version, batch)
+        return None if isinstance(attempt, Attempt) else attempt
+
+    def get(self, version: int, keys: Sequence[bytes], view: DataView) -> Values | Refusal:
+        """The values of `keys`, None for absent ones, in their order."""
+        time = self.state.time
+        refusal = version_refusal(self.region, version, time)
+        return refusal or get_many(self.region, time, keys, view)
+
+    def scan(
+        self, version: int, asked: KeyRange, limit: int, reverse: bool, view: DataView
+    ) -> Page | Refusal:
+        """The first page of the rows of `asked`, from its end if `reverse`."""
+        time = self.state.time
+        refusal = version_refusal(self.region, version, time)
+        return refusal or scan_page(self.region, time, asked, limit, reverse, view)
+
+    def _advanced(self, index: Index, term: Term, time: int) -> AppliedState:
+        """The state one entry further, which must be the next one."""
+        before = self.state
+        assert index == before.index + 1, f"entry {index} applied after {before.index}"
+        assert term >= before.term, f"entry of term {term} applied after one of {before.term}"
+        return AppliedState(
+            index, term, max(before.time, time), before.forgotten, before.bytes, before.keys
+        )
+
+    def _settle(self, state: AppliedState) -> None:
+        assert state.bytes >= 0 and state.keys >= 0, "a region's sizes are never negative"
+        assert state.forgotten < state.time, "the region's time is later than what it forgot"
+        self.state = state
+
+    def _write(
+        self, state: AppliedState, command: Write, view: DataView, batch: Batch | None
+    ) -> tuple[AppliedState, Effects]:
+        decoded = BATCHES.decode(command.batch) if batch is None else batch
+        if isinstance(decoded, Malformed):
+            return state, _refused(InvalidRequest(f"malformed batch: {decoded.reason}"))
+        if decoded.lane.opened > state.time:
+            # Dropping such a lane would move the region's time, by as much as the client likes.
+            return state, _refused(InvalidRequest("a lane opened in the region's future"))
+        attempt = self._examine(state, command.version, decoded)
+        if not isinstance(attempt, Attempt):
+            return state, _refused(attempt)
+        return self._execute(state, decoded, attempt, view)
+
+    def _examine(self, state: AppliedState, version: int, batch: Batch) -> Attempt | Refusal:
+        """Which ops of `batch` are to be executed, or why it is refused."""
+        fault = find_fault(batch)
+        if fault is not None:
+            return InvalidRequest(fault)
+        attempt = self.sessions.find(batch, state.forgotten, state.time)
+        if not isinstance(attempt, Attempt) or not attempt.pending:
+            return attempt
+        refusal = version_refusal(self.region, version, state.time)
+        if refusal is not None:
+            return refusal
+        outside = first_outside(self.region.keys, attempt.pending)
+        if outside is not None:
+            return KeyNotInRegion(outside, Route(self.region, time=state.time))
+        return self.sessions.room_refusal(batch) or attempt
+
+    def _execute(
+        self, state: AppliedState, batch: Batch, attempt: Attempt, view: DataView
+    ) -> tuple[AppliedState, Effects]:
+        layer = Layer(view)
+        writer = Writer(layer)
+        fresh = tuple([writer.execute(op) for op in attempt.pending])
+        recorded = self.sessions.record(batch, attempt.pending, fresh, state.time)
+        forgotten = max(state.forgotten, recorded.forgotten)
+        # Clients open lanes at the region's time: it must be later than any that is forgotten.
+        time = max(state.time, forgotten + 1)
+        after = AppliedState(
+            state.index,
+            state.term,
+            time,
+            forgotten,
+            state.bytes + writer.bytes,
+            state.keys + writer.keys,
+        )
+        outcomes = _in_order(batch, attempt, fresh) if attempt.known else fresh
+        answer = Executed(outcomes, time)
+        return after, Effects(list(layer.rows.items()), recorded.lanes, answer=answer)
+
+    def _leader_changed(self, state: AppliedState, command: LeaderStarted) -> LeaderChanged:
+        region = self.region.id
+        return LeaderChanged(
+            id=entry_event_id(region, state.term, state.index, "leader_changed", 0),
+            at=command.time,
+            region=region,
+            term=state.term,
+            index=state.index,
+            leader=command.peer,
+            store=command.store,
+            previous=command.previous,
+        )
+
+
+def _refused(refusal: Refusal) -> Effects:
+    return Effects(answer=refusal)
+
+
+def _in_order(batch: Batch, attempt: Attempt, fresh: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """The known and the fresh outcomes, in the order of the batch's ops."""
+    outcomes = dict(attempt.known)
+    outcomes.update(zip((op.op for op in attempt.pending), fresh, strict=True))
+    return tuple([outcomes[op.op] for op in batch.ops])
