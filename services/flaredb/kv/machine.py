@@ -1,4 +1,4 @@
-"""apply(entry) -> effects: the one door of a region's state machine, and the reads beside it.
+"""apply(entry) -> effects: the one door of a region's state machine.
 
 Entries come in the order of the log, each once. What an entry does depends on nothing but the entry
 and what the entries before it did, so all replicas agree; whoever applies may hand in the decoded
@@ -12,7 +12,6 @@ from typing import assert_never
 from msgspec import Struct
 
 from flaredb.kv.epoch import version_refusal
-from flaredb.kv.queries import Page, Values, get_many, scan_page
 from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.kv.view import DataView, Layer
 from flaredb.kv.writes import Writer, find_fault, first_outside
@@ -30,7 +29,6 @@ from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event, LeaderChanged, entry_event_id
 from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal
 from flaredb_schemas.ids import Index, Term
-from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.sessions import AppliedState, LaneState
 
@@ -47,13 +45,15 @@ class Executed(Struct, frozen=True):
 class Effects(Struct, frozen=True):
     """What follows from one entry, for the host to show, save, publish and answer.
 
-    `rows` are keys and values (None: removed), each key once; `lanes` the lanes of the session
-    table that changed (None: dropped); `events` are in order and the same on every replica.
-    `answer` is for whoever proposed a write; a refusal had no effect. `check` is the nonce under
-    which the state after this very entry is to be hashed.
+    `rows` are keys and values (None: removed), each key once; `written_bytes` counts the keys and
+    values of all writes that led to them. `lanes` are the lanes of the session table that changed
+    (None: dropped); `events` are in order and the same on every replica. `answer` is for whoever
+    proposed a write; a refusal had no effect. `check` is the nonce under which the state after this
+    very entry is to be hashed.
     """
 
     rows: Sequence[tuple[bytes, bytes | None]] = ()
+    written_bytes: int = 0
     lanes: Sequence[tuple[Lane, LaneState | None]] = ()
     events: tuple[Event, ...] = ()
     answer: Executed | Refusal | None = None
@@ -107,27 +107,13 @@ class Machine:
         self._settle(self._advanced(index, term, 0))
         return Effects()
 
-    def refuse(self, version: int, batch: Batch) -> Refusal | None:
+    def refusal(self, version: int, batch: Batch) -> Refusal | None:
         """Why `batch` would be refused if it were applied now; for a leader, before it proposes.
 
         None promises nothing: it is all checked again when the entry is applied.
         """
         attempt = self._examine(self.state, version, batch)
         return None if isinstance(attempt, Attempt) else attempt
-
-    def get(self, version: int, keys: Sequence[bytes], view: DataView) -> Values | Refusal:
-        """The values of `keys`, None for absent ones, in their order."""
-        time = self.state.time
-        refusal = version_refusal(self.region, version, time)
-        return refusal or get_many(self.region, time, keys, view)
-
-    def scan(
-        self, version: int, asked: KeyRange, limit: int, reverse: bool, view: DataView
-    ) -> Page | Refusal:
-        """The first page of the rows of `asked`, from its end if `reverse`."""
-        time = self.state.time
-        refusal = version_refusal(self.region, version, time)
-        return refusal or scan_page(self.region, time, asked, limit, reverse, view)
 
     def _advanced(self, index: Index, term: Term, time: int) -> AppliedState:
         """The state one entry further, which must be the next one."""
@@ -192,8 +178,12 @@ class Machine:
             state.keys + writer.keys,
         )
         outcomes = _in_order(batch, attempt, fresh) if attempt.known else fresh
-        answer = Executed(outcomes, time)
-        return after, Effects(list(layer.rows.items()), recorded.lanes, answer=answer)
+        return after, Effects(
+            rows=list(layer.rows.items()),
+            written_bytes=writer.written_bytes,
+            lanes=recorded.lanes,
+            answer=Executed(outcomes, time),
+        )
 
     def _leader_changed(self, state: AppliedState, command: LeaderStarted) -> LeaderChanged:
         region = self.region.id

@@ -84,7 +84,8 @@ def first_outside(keys: KeyRange, ops: Iterable[Op]) -> bytes | None:
 class Writer:
     """Executes the ops of one entry on a layer, and counts what that does to the region's size.
 
-    `bytes` (keys and values) and `keys` are the change so far, and may be negative.
+    `bytes` (keys and values) and `keys` are the change so far, and may be negative; `written_bytes`
+    counts the keys and values of all writes.
     Invariant: they are exact, because every write looks at the value before it.
     """
 
@@ -95,6 +96,7 @@ class Writer:
         "_tellable_bytes",
         "bytes",
         "keys",
+        "written_bytes",
     )
 
     def __init__(self, layer: Layer) -> None:
@@ -104,6 +106,7 @@ class Writer:
         self._tellable_bytes = MAX_TOLD_BYTES
         self.bytes = 0
         self.keys = 0
+        self.written_bytes = 0
 
     def execute(self, op: Op) -> Outcome:
         """Carry out `op`, all of whose keys lie in the region, and say what came of it."""
@@ -125,9 +128,11 @@ class Writer:
 
     def _put(self, key: bytes, value: bytes) -> None:
         before = self._layer.get(key)
+        size = len(key) + len(value)
+        self.written_bytes += size
         if before is None:
             self.keys += 1
-            self.bytes += len(key) + len(value)
+            self.bytes += size
         else:
             self.bytes += len(value) - len(before)
         self._layer.put(key, value)
@@ -140,6 +145,7 @@ class Writer:
     def _remove(self, key: bytes, value_size: int) -> None:
         self.keys -= 1
         self.bytes -= len(key) + value_size
+        self.written_bytes += len(key)
         self._layer.remove(key)
 
     def _compare_and_swap(self, op: CompareAndSwap) -> Outcome:
