@@ -12,6 +12,9 @@ from msgspec import Struct
 
 MAX_BATCHES_UNDER_WAY: Final = 2
 
+MAX_ROW_KEY_BYTES: Final = 511
+"""LMDB's limit; the layout keeps below it."""
+
 
 class Puts(Struct, frozen=True, array_like=True, gc=False, tag=1):
     """Rows to store: keys and values in turns. Later ones win."""
@@ -49,6 +52,7 @@ class Batch:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Store `value` under `key` (1 to 511 bytes)."""
+        assert 0 < len(key) <= MAX_ROW_KEY_BYTES, "a row's key has 1 to 511 bytes"
         last = self.changes[-1] if self.changes else None
         if not isinstance(last, Puts):
             last = Puts([])
@@ -183,11 +187,17 @@ class Files(Protocol):
         ...
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Store `data` at `offset`, making the file if need be. Not durable until verified."""
+        """Store `data` at `offset`, making the file if need be. Not durable until verified.
+
+        Raises `DiskError` where there is no room.
+        """
         ...
 
     def read_block(self, name: str, offset: int) -> RowBlock:
-        """The block at `offset` (the first is at 0) of a verified file. At most about 256 KiB."""
+        """The block at `offset` (the first is at 0) of a verified file. At most about 256 KiB.
+
+        Raises `DiskError` if it is damaged.
+        """
         ...
 
     def delete(self, name: str) -> None:

@@ -36,7 +36,6 @@ from flaredb.disk.row_files import BlockWriter, RowDigest
 from flaredb.runtime.clock import Jitter
 
 DEFAULT_QUOTA: Final = 1 << 30
-MAX_ROW_KEY_BYTES: Final = 511
 
 
 class SortedRows:
@@ -72,7 +71,6 @@ class SortedRows:
         assert len(self.keys) == len(self.values), "the list of keys is not the dictionary's"
 
     def _put(self, key: bytes, value: bytes) -> None:
-        assert 0 < len(key) <= MAX_ROW_KEY_BYTES, "a key has 1 to 511 bytes"
         before = self.values.get(key)
         if before is None:
             if not self.keys or key > self.keys[-1]:

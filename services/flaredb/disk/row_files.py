@@ -114,5 +114,10 @@ class RowDigest:
 
 def checked_name(name: str) -> str:
     """`name`, which must be a plain file name: letters, digits, `_`, `-` and inner dots."""
-    assert _NAME.fullmatch(name), f"not a name for a file of rows: {name!r}"
+    assert is_name(name), f"not a name for a file of rows: {name!r}"
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of rows may be called so."""
+    return _NAME.fullmatch(name) is not None

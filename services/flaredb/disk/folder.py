@@ -1,0 +1,114 @@
+"""A store's data folder: what lies where, who has it, and whether it was left in order.
+
+data.mdb, lock.mdb   LMDB's rows and its table of readers
+writer.lock          locked by the process that writes, which leaves its name in it
+in-use               there while a store runs; says in which run of the machine it was opened
+snapshots/           files of rows on their way between stores
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+from flaredb.disk.disk import DiskError, DiskInUseError
+
+SNAPSHOTS: Final = "snapshots"
+ROWS: Final = "data.mdb"
+_LOCK: Final = "writer.lock"
+_IN_USE: Final = "in-use"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_RETRY_SECONDS: Final = 0.02
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder and what belongs in it, for its owner alone; raises `DiskError`."""
+    try:
+        for path in (folder, folder / SNAPSHOTS):
+            if not path.is_dir():
+                path.mkdir(mode=0o700, parents=True)
+                sync_folder(path.parent)
+    except OSError as error:
+        raise DiskError(
+            f"cannot make the data folder {folder}: {error.strerror}. "
+            "Give the store a folder that it may write to (FLAREDB_DATA)."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_folder(folder: Path, wait: float) -> None:
+    """Take sole possession of the folder, which lasts until this process ends.
+
+    Waits at most `wait` seconds for a predecessor that is about to end; then `DiskInUseError`.
+    """
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + wait
+    while not _try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise DiskInUseError(
+                f"the data folder {folder} is in use by {holder or 'another process'}. "
+                "Stop that store first, or give this one a folder of its own (FLAREDB_DATA)."
+            )
+        time.sleep(_RETRY_SECONDS)
+    os.ftruncate(descriptor, 0)
+    name = f"process {os.getpid()} on {socket.gethostname()} (the writer of store {os.getppid()})"
+    os.pwrite(descriptor, name.encode(), 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def machine_failed(folder: Path) -> bool:
+    """Whether the machine went down while a store had this folder.
+
+    Where only a process died, the kernel still wrote what it had been given, so the file of rows
+    is as sound as after an orderly stop.
+    """
+    try:
+        opened_in = (folder / _IN_USE).read_text()
+    except FileNotFoundError:
+        return False
+    return opened_in != _boot_id()
+
+
+def mark_in_use(folder: Path) -> None:
+    """Note durably that a store has this folder open in this run of the machine."""
+    descriptor = os.open(folder / _IN_USE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, _boot_id().encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(folder)
+
+
+def mark_left_in_order(folder: Path) -> None:
+    """Take the note away again; the last thing that an orderly stop does."""
+    (folder / _IN_USE).unlink(missing_ok=True)
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
