@@ -1,0 +1,79 @@
+"""The first regions: which ranges, on which stores, under which ids.
+
+Replicas go round: region i's first replica stands on store i, its second on store i+1, and so on,
+so first replicas (which start the first elections) and all others are spread evenly.
+"""
+
+from collections.abc import Sequence
+
+from flaredb_pd.config import Config
+from flaredb_pd.fresh_ids import grant
+from flaredb_schemas.ids import PeerId, RegionId, StoreId
+from flaredb_schemas.journal import Bootstrapped, JournalFact, StoreJoined, initial_region
+from flaredb_schemas.keys import KeyRange, find_fault
+from flaredb_schemas.placement import Join
+from flaredb_schemas.regions import Epoch, Peer, Region
+
+FIRST_EPOCH = Epoch(conf_ver=1, version=1)
+
+
+def place_regions(
+    ranges: Sequence[KeyRange], stores: Sequence[StoreId], replicas: int, highest_id: int
+) -> tuple[Region, ...]:
+    """The regions of `ranges` in key order, `replicas` peers each; ids follow `highest_id`.
+
+    Regions take the first ids, peers the next, so the last peer's id is the highest granted.
+    """
+    assert find_fault(ranges) is None, "initial ranges must have been checked at the start"
+    assert 0 < replicas <= len(set(stores)), "more replicas than stores"
+    ordered = sorted(ranges, key=lambda keys: keys.start)
+    region_ids = grant(highest_id, len(ordered))
+    peer_ids = iter(grant(region_ids[-1], len(ordered) * replicas))
+    return tuple(
+        Region(
+            RegionId(region_id),
+            keys,
+            FIRST_EPOCH,
+            tuple(
+                Peer(PeerId(next(peer_ids)), stores[(place + turn) % len(stores)])
+                for turn in range(replicas)
+            ),
+        )
+        for place, (region_id, keys) in enumerate(zip(region_ids, ordered, strict=True))
+    )
+
+
+def bootstrap_facts(
+    joins: Sequence[Join], config: Config, highest_id: int
+) -> tuple[JournalFact, ...]:
+    """One record per store that takes part, then the one that makes the cluster exist."""
+    store_ids = [StoreId(number) for number in grant(highest_id, len(joins))]
+    joined = [
+        joined_fact(join, store, highest_id=store)
+        for join, store in zip(joins, store_ids, strict=True)
+    ]
+    regions = place_regions(config.ranges, store_ids, config.replicas, store_ids[-1])
+    born = Bootstrapped(
+        cluster=config.cluster,
+        replicas=config.replicas,
+        regions=tuple(initial_region(region) for region in regions),
+        highest_id=max(peer.id for region in regions for peer in region.peers),
+    )
+    return (*joined, born)
+
+
+def joined_fact(
+    join: Join, store: StoreId, highest_id: int, recovered: bool = False
+) -> StoreJoined:
+    """The record that accepts `join` under the id `store`."""
+    return StoreJoined(
+        store=store,
+        uuid=join.uuid,
+        boot=join.boot,
+        nonce=join.nonce,
+        labels=join.labels,
+        capacity=join.capacity,
+        version=join.version,
+        highest_id=highest_id,
+        recovered=recovered,
+    )

@@ -1,0 +1,166 @@
+"""What PD decides: a command and the state in, facts out; nothing else changes PD.
+
+A command whose effect is in the state already yields nothing, so a command that is repeated after a
+takeover does no harm. Facts come out without number and time; the journal fills those in.
+"""
+
+from typing import assert_never
+
+from msgspec import Struct
+
+from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
+from flaredb_pd.config import Config
+from flaredb_pd.fresh_ids import floor_after_loss
+from flaredb_pd.joins import Admission, judge
+from flaredb_pd.recovery import Claim, Loss
+from flaredb_pd.state import State
+from flaredb_schemas.ids import JournalSequence, PdEpoch
+from flaredb_schemas.journal import (
+    Gap,
+    JournalFact,
+    LeadersElected,
+    RebuildFinished,
+    RebuildStarted,
+    StoreJoined,
+    TookOver,
+)
+from flaredb_schemas.placement import Join
+
+
+class TakeOver(Struct, frozen=True):
+    """Open a reign above every epoch in the journal and above `heard_epoch`."""
+
+    heard_epoch: PdEpoch
+
+
+class Bootstrap(Struct, frozen=True):
+    """Make the cluster exist, on the stores that wait."""
+
+    joins: tuple[Join, ...]
+
+
+class Admit(Struct, frozen=True):
+    """Accept a store that asks, if it may be."""
+
+    join: Join
+
+
+class Rebuild(Struct, frozen=True):
+    """Begin anew above what was lost."""
+
+    loss: Loss
+
+
+class Recover(Struct, frozen=True):
+    """Take a member that the journal does not know back into it."""
+
+    claim: Claim
+
+
+class FinishRebuild(Struct, frozen=True):
+    """The key space is covered, or it has been waited for long enough."""
+
+    regions: int
+    covered: bool
+    ms: int
+
+
+class NoteLeaders(Struct, frozen=True):
+    """Every initial region has had a leader, at this time of the wall clock."""
+
+    regions: int
+    at: int
+
+
+class NoteGap(Struct, frozen=True):
+    """Records were skipped."""
+
+    first: JournalSequence
+    last: JournalSequence
+    reason: str
+
+
+Command = TakeOver | Bootstrap | Admit | Rebuild | Recover | FinishRebuild | NoteLeaders | NoteGap
+
+
+def decide(state: State, command: Command, config: Config) -> tuple[JournalFact, ...]:
+    """The facts that `command` brings about under `state`; none if there is nothing to do."""
+    match command:
+        case TakeOver():
+            return (_take_over(state, command, config),)
+        case Bootstrap():
+            ready = not state.exists and len(command.joins) >= config.stores
+            return bootstrap_facts(command.joins, config, state.highest_id) if ready else ()
+        case Admit():
+            return _admit(state, command.join)
+        case Rebuild():
+            return _rebuild(state, command.loss)
+        case Recover():
+            return _recover(state, command.claim)
+        case FinishRebuild():
+            if not state.rebuilding:
+                return ()
+            return (
+                RebuildFinished(regions=command.regions, covered=command.covered, ms=command.ms),
+            )
+        case NoteLeaders():
+            if not state.exists or state.leaders_ms is not None:
+                return ()
+            ms = max(0, command.at - state.bootstrapped_at)
+            return (LeadersElected(regions=command.regions, ms=ms),)
+        case NoteGap():
+            return (Gap(first=command.first, last=command.last, reason=command.reason),)
+        case _:
+            assert_never(command)
+
+
+def _take_over(state: State, command: TakeOver, config: Config) -> TookOver:
+    return TookOver(
+        epoch=PdEpoch(max(state.highest_epoch, command.heard_epoch) + 1),
+        pd=config.name,
+        incarnation=config.incarnation,
+        after=state.sequence,
+    )
+
+
+def _admit(state: State, join: Join) -> tuple[JournalFact, ...]:
+    judgement = judge(state, join)
+    if not isinstance(judgement, Admission):
+        return ()
+    return (joined_fact(join, judgement.store, judgement.highest_id, judgement.recovered),)
+
+
+def _rebuild(state: State, loss: Loss) -> tuple[JournalFact, ...]:
+    started = RebuildStarted(
+        epoch=PdEpoch(max(state.highest_epoch, loss.epoch) + 1),
+        reason=loss.reason,
+        cluster=loss.cluster,
+        lost_epoch=loss.epoch,
+        lost_sequence=loss.sequence,
+        lost_id=loss.highest_id,
+        highest_id=floor_after_loss(max(state.highest_id, loss.highest_id)),
+    )
+    unknown = [claim for claim in loss.members if claim.store not in state.stores]
+    return (started, *(_recovered(claim, started.highest_id) for claim in unknown))
+
+
+def _recover(state: State, claim: Claim) -> tuple[JournalFact, ...]:
+    lost = state.exists and claim.member and claim.cluster == state.cluster
+    taken = any(known.uuid == claim.uuid for known in state.stores.values())
+    if not lost or taken or claim.store in state.stores or claim.store > state.lost_id:
+        return ()
+    return (_recovered(claim, state.highest_id),)
+
+
+def _recovered(claim: Claim, highest_id: int) -> StoreJoined:
+    return StoreJoined(
+        store=claim.store,
+        uuid=claim.uuid,
+        boot=claim.boot,
+        nonce="",
+        labels={},
+        capacity=0,
+        version="",
+        highest_id=highest_id,
+        recovered=True,
+    )

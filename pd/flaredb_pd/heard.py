@@ -1,0 +1,104 @@
+"""What heartbeats have told in this reign: when each store was heard, and the regions they lead.
+
+All of it is soft: a new reign begins with the regions of the bootstrap record and no leader, and is
+told everything again. Nothing here grants, orders or decides.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from flaredb_pd.config import Config
+from flaredb_pd.instant import Instant
+from flaredb_pd.region_map import RegionMap, Sighting, Stale
+from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
+from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
+from flaredb_schemas.regions import Region
+
+Health = Literal["up", "disconnected", "down"]
+
+
+class StoreSighting(Struct, frozen=True):
+    """A store's own report, and the moment it came.
+
+    `n` numbers its heartbeats within one boot; `full` says that a full one has come.
+    """
+
+    report: StoreReport
+    n: int
+    at: Instant
+    full: bool
+
+
+class Heard:
+    """Stores and regions as last told.
+
+    Invariants: of a store the report of the highest (boot, n) stands; the map's own.
+    """
+
+    def __init__(self, initial: Iterable[Region], now: Instant) -> None:
+        self.since = now
+        self.regions = RegionMap()
+        self.stores: dict[StoreId, StoreSighting] = {}
+        self.stale_reports = 0
+        self.leaderless: set[RegionId] = set()
+        """Initial regions that no leader has reported yet."""
+        for region in initial:
+            self.regions.accept(Sighting(region))
+            self.leaderless.add(region.id)
+
+    def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
+        """Take in what is newer than what is known; the rest is counted."""
+        self._note_store(beat, now)
+        for report in beat.regions:
+            if not self._note_region(report, beat.store.store):
+                self.stale_reports += 1
+
+    def _note_store(self, beat: Heartbeat, now: Instant) -> None:
+        report, n = beat.store, _number_of(beat)
+        known = self.stores.get(report.store)
+        same_boot = known is not None and known.report.boot == report.boot
+        if known and (known.report.boot, known.n) > (report.boot, n):
+            return
+        full = beat.full or (same_boot and known is not None and known.full)
+        self.stores[report.store] = StoreSighting(report, n, now, full)
+
+    def _note_region(self, report: RegionReport, store: StoreId) -> bool:
+        region = reported_region(report)
+        leader = region.peer(report.leader)
+        if region.keys.is_empty or leader is None or leader.store != store:
+            return False
+        told = Sighting(region, report.leader, store, report.term, report)
+        if isinstance(self.regions.accept(told), Stale):
+            return False
+        self.leaderless.discard(region.id)
+        return True
+
+    def health(self, store: StoreId, config: Config, now: Instant) -> Health:
+        """How long the store has been silent, in a word; silence counts from the reign's start."""
+        known = self.stores.get(store)
+        silent = now.seconds - (known.at if known else self.since).seconds
+        if silent >= config.down_after:
+            return "down"
+        return "up" if known and silent < config.disconnected_after else "disconnected"
+
+    def shows_replicas(self, store: StoreId) -> bool:
+        """Whether the store has created its initial replicas."""
+        known = self.stores.get(store)
+        return known is not None and (known.report.bootstrapped or known.report.regions > 0)
+
+    def told_all(self, store: StoreId) -> bool:
+        """Whether the store has sent a full heartbeat in this reign."""
+        known = self.stores.get(store)
+        return known is not None and known.full
+
+    @property
+    def leaders(self) -> int:
+        """How many regions have a known leader; O(n)."""
+        return sum(found.leader != NO_PEER for found in self.regions.from_key(b""))
+
+
+def _number_of(beat: Heartbeat) -> int:
+    number = beat.id.rpartition(".")[2]
+    return int(number) if number.isdecimal() and len(number) < 20 else 0

@@ -1,0 +1,123 @@
+"""Which stores may have which id: judged from the journal alone.
+
+Raft is safe only as long as a store never forgets its votes. So an id belongs to one data folder
+(its uuid), and to one start of it at a time (its boot counter, which only rises, and the nonce of
+that start): a copy of a disk, or an old state of it, is refused.
+"""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb_pd.fresh_ids import grant
+from flaredb_pd.state import State, StoreRecord
+from flaredb_schemas.ids import NO_STORE, StoreId
+from flaredb_schemas.placement import Join, Joined, JoinLater, JoinRefused
+
+_UUID = re.compile(r"[0-9a-f]{32}")
+
+RETRY_MS: Final = 250
+
+FRESH_FOLDER: Final = (
+    "if its disk was lost or copied, start it with an empty data folder: it gets a new id and its "
+    "replicas are made anew from the others"
+)
+
+
+class Candidate(Struct, frozen=True):
+    """A new store while there is no cluster yet: it waits for the bootstrap."""
+
+
+class Admission(Struct, frozen=True):
+    """The store is to be journaled under `store`; `highest_id` stands after that."""
+
+    store: StoreId
+    highest_id: int
+    recovered: bool = False
+
+
+Judgement = Joined | JoinRefused | JoinLater | Candidate | Admission
+
+
+def judge(state: State, join: Join) -> Judgement:
+    """What becomes of `join` under `state`. `Joined` only if exactly this start is journaled."""
+    fault = _find_join_fault(join)
+    if fault:
+        return fault
+    if join.store == NO_STORE:
+        return _judge_new(state, join)
+    if not state.exists:
+        return JoinLater(
+            f"store {join.store} belongs to cluster {join.cluster}, of which PD's journal knows "
+            "nothing: waiting for it to be rebuilt",
+            RETRY_MS,
+        )
+    if join.cluster != state.cluster:
+        return JoinRefused(
+            f"store {join.store} belongs to cluster {join.cluster}, this is {state.cluster}",
+            "give each cluster its own NATS account or subject prefix, or start this store with an "
+            "empty data folder to make it part of this cluster",
+        )
+    known = state.stores.get(join.store)
+    return _judge_known(state, join, known) if known else _judge_unknown(state, join)
+
+
+def _find_join_fault(join: Join) -> JoinRefused | None:
+    if not _UUID.fullmatch(join.uuid) or join.boot < 1:
+        return JoinRefused(
+            f"uuid {join.uuid!r} or boot counter {join.boot} is not what a data folder has",
+            "the data folder is damaged; start with an empty one",
+        )
+    if (join.store == NO_STORE) != (not join.cluster):
+        return JoinRefused(
+            f"store {join.store} of cluster {join.cluster!r}: a folder has both ids or none",
+            "the data folder is damaged; start with an empty one",
+        )
+    if join.store == NO_STORE and join.bootstrapped:
+        return JoinRefused(
+            "the data folder holds regions but names no cluster",
+            "the data folder is damaged; start with an empty one",
+        )
+    return None
+
+
+def _judge_new(state: State, join: Join) -> Judgement:
+    known = next((one for one in state.stores.values() if one.uuid == join.uuid), None)
+    if not state.exists:
+        return Candidate()
+    if known:
+        # Journaled, but the answer was lost before the store could save its id.
+        return _judge_known(state, join, known)
+    store = StoreId(grant(state.highest_id, 1)[0])
+    return Admission(store, highest_id=store)
+
+
+def _judge_known(state: State, join: Join, known: StoreRecord) -> Judgement:
+    if join.uuid != known.uuid:
+        return JoinRefused(
+            f"store id {known.id} belongs to data folder {known.uuid}, not to {join.uuid}",
+            FRESH_FOLDER,
+        )
+    if join.boot > known.boot:
+        return Admission(known.id, state.highest_id)
+    if (join.boot, join.nonce) == (known.boot, known.nonce):
+        return Joined(state.cluster, known.id, state.epoch, state.sequence, state.highest_id)
+    return JoinRefused(
+        f"store {known.id} was started before with boot counter {known.boot}; this start claims "
+        f"{join.boot}, so its data folder is a copy or an old state",
+        FRESH_FOLDER,
+    )
+
+
+def _judge_unknown(state: State, join: Join) -> Judgement:
+    double = next((one for one in state.stores.values() if one.uuid == join.uuid), None)
+    if double:
+        return JoinRefused(
+            f"data folder {join.uuid} is store {double.id}, not store {join.store}", FRESH_FOLDER
+        )
+    if join.store > state.lost_id:
+        # Above all that a rebuild has heard of: either the journal is behind, which the claims of
+        # this very message show, or the id was never granted.
+        return JoinRefused(f"store id {join.store} was never granted here", FRESH_FOLDER)
+    return Admission(join.store, state.highest_id, recovered=True)

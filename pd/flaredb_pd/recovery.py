@@ -1,0 +1,138 @@
+"""How a reign begins: hear the stores before any id or order, and find out what was lost.
+
+JetStream is history, not truth: a power cut may take records that it had acknowledged. Stores save
+the highest epoch, sequence and id they have seen, so a journal that is empty or behind shows by
+what they tell. PD then begins anew above all of it, and gives no order until heartbeats have told
+the whole key space.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from flaredb_pd.state import State
+from flaredb_schemas.ids import (
+    BootCounter,
+    ClusterId,
+    JournalSequence,
+    PdEpoch,
+    StoreId,
+    StoreUuid,
+)
+from flaredb_schemas.placement import Join, Witness
+
+
+class Claim(Struct, frozen=True):
+    """What a store has seen of PD. `member` if it runs under the id that it names."""
+
+    store: StoreId
+    uuid: StoreUuid
+    boot: BootCounter
+    cluster: ClusterId
+    pd_epoch: PdEpoch
+    sequence: JournalSequence
+    highest_id: int
+    member: bool
+
+
+def claim_of(told: Witness | Join) -> Claim:
+    """The claim in a witness or in a store's question to join."""
+    return Claim(
+        store=told.store,
+        uuid=told.uuid,
+        boot=told.boot,
+        cluster=told.cluster,
+        pd_epoch=told.pd_epoch,
+        sequence=told.sequence,
+        # A store's own id was granted, whatever else it remembers.
+        highest_id=max(told.highest_id, told.store),
+        member=isinstance(told, Witness),
+    )
+
+
+class Loss(Struct, frozen=True):
+    """What is known to have been before the journal was lost; `members` run and are accepted."""
+
+    reason: str
+    cluster: ClusterId
+    epoch: PdEpoch
+    sequence: JournalSequence
+    highest_id: int
+    members: tuple[Claim, ...]
+
+
+def find_evidence(state: State, claim: Claim) -> str:
+    """Why `claim` shows that the journal lost records, or nothing."""
+    if not claim.cluster or (state.exists and claim.cluster != state.cluster):
+        return ""
+    if not state.exists:
+        return f"store {claim.store} belongs to cluster {claim.cluster}, the journal to none"
+    if claim.pd_epoch > state.epoch:
+        return f"store {claim.store} has seen epoch {claim.pd_epoch}, the journal {state.epoch}"
+    if claim.sequence > max(state.sequence, state.lost_sequence):
+        return f"store {claim.store} has seen record {claim.sequence}, the last is {state.sequence}"
+    if claim.highest_id > state.highest_id:
+        return f"store {claim.store} knows id {claim.highest_id}, granted are {state.highest_id}"
+    return ""
+
+
+def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
+    """What was lost, as all `claims` together show it; None if nothing was.
+
+    Where stores of several clusters speak, the cluster of the most stores counts.
+    """
+    claims = sorted(claims, key=lambda claim: claim.store)
+    reasons = [reason for reason in (find_evidence(state, claim) for claim in claims) if reason]
+    if state.incomplete and state.exists:
+        reasons.insert(0, "records are missing at the beginning or amid the journal")
+    if not reasons:
+        return None
+    cluster = state.cluster or _most_common(claims)
+    ours = [claim for claim in claims if claim.cluster == cluster]
+    return Loss(
+        reasons[0],
+        cluster,
+        PdEpoch(max([state.highest_epoch, *(claim.pd_epoch for claim in ours)])),
+        JournalSequence(max([state.sequence, *(claim.sequence for claim in ours)])),
+        max([state.highest_id, *(claim.highest_id for claim in ours)]),
+        tuple(claim for claim in ours if claim.member),
+    )
+
+
+def _most_common(claims: list[Claim]) -> ClusterId:
+    clusters = [claim.cluster for claim in claims if claim.cluster]
+    return max(sorted(set(clusters)), key=clusters.count)
+
+
+class Muster:
+    """Who has answered the announcement of this reign.
+
+    Invariant: once complete it stays complete, whatever is noted later.
+    """
+
+    def __init__(self, expected: Iterable[StoreId], started: float, window: float) -> None:
+        self._missing = set(expected)
+        self._anyone = bool(self._missing)
+        self._deadline = started + window
+        self._complete = False
+        self.claims: dict[StoreId, Claim] = {}
+
+    def note(self, claim: Claim) -> None:
+        """A store has answered, or asked to join."""
+        self.claims[claim.store] = claim
+        self._missing.discard(claim.store)
+
+    def complete(self, now: float) -> bool:
+        """Whether every expected store has answered or the window is over.
+
+        A journal that knows no store waits for the whole window: those who would prove it lost
+        are exactly those whom it cannot expect.
+        """
+        heard_all = self._anyone and not self._missing
+        self._complete = self._complete or heard_all or now >= self._deadline
+        return self._complete
+
+    @property
+    def missing(self) -> frozenset[StoreId]:
+        """The stores that have not answered."""
+        return frozenset(self._missing)

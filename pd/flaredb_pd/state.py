@@ -1,0 +1,187 @@
+"""What PD believes: a fold of its journal, and nothing else.
+
+`evolve` is the only way to a new state, in the reign that writes a record and in every replay of
+it. What heartbeats say is kept apart, in `heard`.
+"""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+import msgspec
+from msgspec import Struct
+
+from flaredb.bus.bus import StreamRecord
+from flaredb_schemas.ids import (
+    BootCounter,
+    ClusterId,
+    JournalSequence,
+    PdEpoch,
+    StoreId,
+    StoreUuid,
+)
+from flaredb_schemas.journal import (
+    Bootstrapped,
+    Gap,
+    JournalFact,
+    LeadersElected,
+    RebuildFinished,
+    RebuildStarted,
+    StoreJoined,
+    TookOver,
+    Unreadable,
+    bootstrapped_region,
+    decode_fact,
+)
+from flaredb_schemas.regions import Region
+
+
+class StoreRecord(Struct, frozen=True):
+    """A store as PD accepted it last."""
+
+    id: StoreId
+    uuid: StoreUuid
+    boot: BootCounter
+    nonce: str
+    labels: dict[str, str]
+    capacity: int
+    version: str
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """All that the journal says up to `sequence`.
+
+    `reign_sequence` and `bootstrap_sequence` are the records on which orders rest. `highest_epoch`
+    is the highest that any record names, skipped ones included. `incomplete` says that records
+    before `sequence` are missing, so that nothing may rest on this before a rebuild.
+    """
+
+    sequence: JournalSequence = JournalSequence(0)
+    epoch: PdEpoch = PdEpoch(0)
+    n: int = 0
+    pd: str = ""
+    reign_sequence: JournalSequence = JournalSequence(0)
+    highest_epoch: PdEpoch = PdEpoch(0)
+    highest_id: int = 0
+    stores: Mapping[StoreId, StoreRecord] = {}
+    cluster: ClusterId = ClusterId("")
+    regions: tuple[Region, ...] = ()
+    replicas: int = 0
+    bootstrapped_at: int = 0
+    bootstrap_sequence: JournalSequence = JournalSequence(0)
+    leaders_ms: int | None = None
+    rebuilding: bool = False
+    lost_sequence: JournalSequence = JournalSequence(0)
+    lost_id: int = 0
+    incomplete: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether the journal knows of a cluster."""
+        return bool(self.cluster)
+
+
+def opens_reign(fact: JournalFact) -> bool:
+    """Whether this kind of record begins a reign."""
+    return isinstance(fact, TookOver | RebuildStarted)
+
+
+def follows(state: State, fact: JournalFact) -> bool:
+    """Whether `fact` is the next of its reign, or opens a later one."""
+    if fact.epoch > state.epoch:
+        return fact.n == 1 and opens_reign(fact)
+    return fact.epoch == state.epoch and fact.n == state.n + 1 and not opens_reign(fact)
+
+
+def numbered(state: State, fact: JournalFact, wall: int) -> JournalFact:
+    """`fact` as the next record after `state`; one that opens a reign names its epoch already."""
+    assert bool(fact.epoch) == opens_reign(fact), "only what opens a reign names an epoch"
+    epoch, n = (fact.epoch, 1) if fact.epoch else (state.epoch, state.n + 1)
+    return msgspec.structs.replace(fact, id=f"pd.{epoch}.{n}", at=wall, epoch=epoch, n=n)
+
+
+def evolve(state: State, fact: JournalFact, sequence: JournalSequence) -> State:
+    """The state after `fact`, which stands in the journal at `sequence`."""
+    assert follows(state, fact), f"{fact.id} does not follow pd.{state.epoch}.{state.n}"
+    assert sequence == state.sequence + 1, f"record {sequence} came after {state.sequence}"
+    changed = msgspec.structs.replace(
+        _changed_by(state, fact, sequence),
+        sequence=sequence,
+        epoch=fact.epoch,
+        n=fact.n,
+        highest_epoch=max(state.highest_epoch, fact.epoch),
+    )
+    assert changed.highest_id >= state.highest_id, f"{fact.id} takes granted ids back"
+    return changed
+
+
+def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> State:
+    change = msgspec.structs.replace
+    match fact:
+        case TookOver():
+            return change(state, pd=fact.pd, reign_sequence=sequence)
+        case StoreJoined():
+            stores = {**state.stores, fact.store: _store_record(fact)}
+            return change(state, stores=stores, highest_id=fact.highest_id)
+        case Bootstrapped():
+            return change(
+                state,
+                cluster=fact.cluster,
+                regions=tuple(bootstrapped_region(region) for region in fact.regions),
+                replicas=fact.replicas,
+                highest_id=fact.highest_id,
+                bootstrapped_at=fact.at,
+                bootstrap_sequence=sequence,
+            )
+        case LeadersElected():
+            return change(state, leaders_ms=fact.ms)
+        case RebuildStarted():
+            return change(
+                state,
+                cluster=fact.cluster,
+                highest_id=fact.highest_id,
+                lost_sequence=fact.lost_sequence,
+                lost_id=fact.lost_id,
+                rebuilding=True,
+                incomplete=False,
+                reign_sequence=sequence,
+            )
+        case RebuildFinished():
+            return change(state, rebuilding=False)
+        case Gap():
+            return state
+        case _:
+            assert_never(fact)
+
+
+def _store_record(fact: StoreJoined) -> StoreRecord:
+    return StoreRecord(
+        fact.store, fact.uuid, fact.boot, fact.nonce, fact.labels, fact.capacity, fact.version
+    )
+
+
+def skip(state: State, sequence: JournalSequence, epoch: PdEpoch) -> State:
+    """The state after a record that is not this journal's, and that names `epoch` (or 0)."""
+    assert sequence == state.sequence + 1, f"record {sequence} came after {state.sequence}"
+    highest = max(state.highest_epoch, epoch)
+    return msgspec.structs.replace(state, sequence=sequence, highest_epoch=highest)
+
+
+def note_missing(state: State, next_sequence: int) -> State:
+    """The state when the records before `next_sequence` are gone from the stream."""
+    assert next_sequence > state.sequence + 1
+    before = JournalSequence(next_sequence - 1)
+    return msgspec.structs.replace(state, sequence=before, incomplete=True)
+
+
+def replay(state: State, record: StreamRecord) -> tuple[State, str]:
+    """The state after one record of the stream, and why it was skipped if it was."""
+    if record.sequence > state.sequence + 1:
+        state = note_missing(state, record.sequence)
+    sequence = JournalSequence(record.sequence)
+    fact = decode_fact(record.payload)
+    if isinstance(fact, Unreadable):
+        return skip(state, sequence, fact.epoch), f"record {sequence} is unreadable: {fact.reason}"
+    if not follows(state, fact):
+        why = f"record {sequence} ({fact.id}) does not follow pd.{state.epoch}.{state.n}"
+        return skip(state, sequence, fact.epoch), why
+    return evolve(state, fact, sequence), ""
