@@ -24,8 +24,7 @@ class DataView(Protocol):
 class Layer:
     """The writes of one entry over the view that the host handed in; itself such a view.
 
-    Invariant: `rows` holds each written key once, with its newest value, and never the removal of a
-    key that was absent all along.
+    Invariant: `rows` holds each written key once, with its newest value.
     """
 
     __slots__ = ("_below", "rows")

@@ -1,0 +1,1 @@
+"""The state machine: stories, and properties against a dumb twin."""
