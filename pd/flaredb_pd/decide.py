@@ -14,7 +14,7 @@ from flaredb_pd.fresh_ids import floor_after_loss
 from flaredb_pd.joins import Admission, judge
 from flaredb_pd.recovery import Claim, Loss
 from flaredb_pd.state import State
-from flaredb_schemas.ids import JournalSequence, PdEpoch
+from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import (
     Gap,
     JournalFact,
@@ -140,8 +140,11 @@ def _rebuild(state: State, loss: Loss) -> tuple[JournalFact, ...]:
         lost_id=loss.highest_id,
         highest_id=floor_after_loss(max(state.highest_id, loss.highest_id)),
     )
-    unknown = [claim for claim in loss.members if claim.store not in state.stores]
-    return (started, *(_recovered(claim, started.highest_id) for claim in unknown))
+    unknown: dict[StoreId, Claim] = {}
+    for claim in loss.members:
+        if claim.store not in state.stores:
+            unknown.setdefault(claim.store, claim)
+    return (started, *(_recovered(claim, started.highest_id) for claim in unknown.values()))
 
 
 def _recover(state: State, claim: Claim) -> tuple[JournalFact, ...]:

@@ -42,11 +42,11 @@ class Heard:
         self.regions = RegionMap()
         self.stores: dict[StoreId, StoreSighting] = {}
         self.stale_reports = 0
-        self.leaderless: set[RegionId] = set()
-        """Initial regions that no leader has reported yet."""
+        self._leaderless: set[RegionId] = set()
         for region in initial:
             self.regions.accept(Sighting(region))
-            self.leaderless.add(region.id)
+            self._leaderless.add(region.id)
+        self._had_initial = bool(self._leaderless)
 
     def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
         """Take in what is newer than what is known; the rest is counted."""
@@ -61,7 +61,9 @@ class Heard:
         same_boot = known is not None and known.report.boot == report.boot
         if known and (known.report.boot, known.n) > (report.boot, n):
             return
-        full = beat.full or (same_boot and known is not None and known.full)
+        # The last chunk: messages of one sender come in order, so the others were heard or lost.
+        whole = beat.full and beat.chunk == beat.chunks - 1
+        full = whole or (same_boot and known is not None and known.full)
         self.stores[report.store] = StoreSighting(report, n, now, full)
 
     def _note_region(self, report: RegionReport, store: StoreId) -> bool:
@@ -72,7 +74,7 @@ class Heard:
         told = Sighting(region, report.leader, store, report.term, report)
         if isinstance(self.regions.accept(told), Stale):
             return False
-        self.leaderless.discard(region.id)
+        self._leaderless.discard(region.id)
         return True
 
     def health(self, store: StoreId, config: Config, now: Instant) -> Health:
@@ -92,6 +94,11 @@ class Heard:
         """Whether the store has sent a full heartbeat in this reign."""
         known = self.stores.get(store)
         return known is not None and known.full
+
+    @property
+    def all_initial_led(self) -> bool:
+        """Whether there were initial regions to watch and a leader of each has reported."""
+        return self._had_initial and not self._leaderless
 
     @property
     def leaders(self) -> int:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from flaredb_pd.state import State
 from flaredb_schemas.ids import (
+    NO_STORE,
     BootCounter,
     ClusterId,
     JournalSequence,
@@ -50,6 +51,17 @@ def claim_of(told: Witness | Join) -> Claim:
     )
 
 
+def claims_of(state: State) -> tuple[Claim, ...]:
+    """What a PD itself remembers when the stream was taken away under it: its own word counts."""
+    if not state.exists:
+        return ()
+    seen = state.epoch, state.sequence, state.highest_id
+    stores = state.stores.values()
+    own = Claim(NO_STORE, StoreUuid(""), BootCounter(0), state.cluster, *seen, member=False)
+    known = (Claim(one.id, one.uuid, one.boot, state.cluster, *seen, member=True) for one in stores)
+    return (own, *known)
+
+
 class Loss(Struct, frozen=True):
     """What is known to have been before the journal was lost; `members` run and are accepted."""
 
@@ -81,7 +93,7 @@ def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
 
     Where stores of several clusters speak, the cluster of the most stores counts.
     """
-    claims = sorted(claims, key=lambda claim: claim.store)
+    claims = tuple(claims)
     reasons = [reason for reason in (find_evidence(state, claim) for claim in claims) if reason]
     if state.incomplete and state.exists:
         reasons.insert(0, "records are missing at the beginning or amid the journal")
@@ -99,7 +111,7 @@ def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
     )
 
 
-def _most_common(claims: list[Claim]) -> ClusterId:
+def _most_common(claims: tuple[Claim, ...]) -> ClusterId:
     clusters = [claim.cluster for claim in claims if claim.cluster]
     return max(sorted(set(clusters)), key=clusters.count)
 
@@ -115,11 +127,11 @@ class Muster:
         self._anyone = bool(self._missing)
         self._deadline = started + window
         self._complete = False
-        self.claims: dict[StoreId, Claim] = {}
+        self._claims: dict[tuple[StoreId, StoreUuid], Claim] = {}
 
     def note(self, claim: Claim) -> None:
-        """A store has answered, or asked to join."""
-        self.claims[claim.store] = claim
+        """A store has answered, or asked to join under the id that it had."""
+        self._claims[claim.store, claim.uuid] = claim
         self._missing.discard(claim.store)
 
     def complete(self, now: float) -> bool:
@@ -131,6 +143,11 @@ class Muster:
         heard_all = self._anyone and not self._missing
         self._complete = self._complete or heard_all or now >= self._deadline
         return self._complete
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The last claim of each data folder, by store id."""
+        return tuple(self._claims[key] for key in sorted(self._claims))
 
     @property
     def missing(self) -> frozenset[StoreId]:

@@ -1,0 +1,123 @@
+"""What PD answers to clients and to people about what it knows; nothing here changes anything."""
+
+from itertools import islice
+
+import msgspec
+
+from flaredb_pd.config import Config
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.region_map import Sighting
+from flaredb_pd.state import State, StoreRecord
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.keys import show_key
+from flaredb_schemas.pd_answers import (
+    PdFailure,
+    PdStatus,
+    RegionRow,
+    RegionsPage,
+    RegionsQuery,
+    StoreRow,
+    StoresAnswer,
+)
+from flaredb_schemas.placement import RoutesAnswer, RoutesQuery, report_peers
+
+_regions_query = msgspec.json.Decoder(RegionsQuery)
+
+
+def answer_routes(state: State, heard: Heard, ready: bool, query: RoutesQuery) -> RoutesAnswer:
+    """Routes in key order from the region that holds `query.start`."""
+    found, following = _page(heard, query.start, query.limit)
+    routes = tuple(sighting.route for sighting in found)
+    return RoutesAnswer(state.cluster, routes, following, ready)
+
+
+def answer_regions(heard: Heard, payload: bytes) -> RegionsPage | PdFailure:
+    """One page of the region list, as the JSON `payload` asks for it."""
+    try:
+        query = _regions_query.decode(payload) if payload.strip() else RegionsQuery()
+    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+        return PdFailure(
+            "malformed",
+            f"not a question for regions: {fault}",
+            'send nothing, or JSON like {"start_b64": "", "limit": 1000}',
+        )
+    found, following = _page(heard, query.start_b64, query.limit)
+    return RegionsPage(tuple(_region_row(one) for one in found), following, len(heard.regions))
+
+
+def _page(heard: Heard, start: bytes, limit: int) -> tuple[list[Sighting], bytes | None]:
+    found = list(islice(heard.regions.from_key(start), limit + 1))
+    following = found[limit].region.keys.start if len(found) > limit else None
+    return found[:limit], following
+
+
+def _region_row(sighting: Sighting) -> RegionRow:
+    region, report = sighting.region, sighting.report
+    return RegionRow(
+        id=region.id,
+        start=show_key(region.keys.start),
+        end=show_key(region.keys.end),
+        start_b64=region.keys.start,
+        end_b64=region.keys.end,
+        leader=sighting.leader,
+        leader_store=sighting.store,
+        peers=report_peers(region.peers),
+        version=region.epoch.version,
+        conf_ver=region.epoch.conf_ver,
+        term=sighting.term,
+        keys=report.keys if report else 0,
+        bytes=report.bytes if report else 0,
+        asleep=report.asleep if report else False,
+        down_peers=tuple(down.peer for down in report.down) if report else (),
+        pending_peers=tuple(pending.peer for pending in report.pending) if report else (),
+    )
+
+
+def answer_stores(state: State, heard: Heard, config: Config, now: Instant) -> StoresAnswer:
+    """Every store that has joined."""
+    rows = (
+        _store_row(state.stores[store], heard, heard.health(store, config, now))
+        for store in sorted(state.stores)
+    )
+    return StoresAnswer(tuple(rows))
+
+
+def _store_row(record: StoreRecord, heard: Heard, health: str) -> StoreRow:
+    sighting = heard.stores.get(StoreId(record.id))
+    report = sighting.report if sighting else None
+    return StoreRow(
+        id=record.id,
+        uuid=record.uuid,
+        state=health,
+        boot=record.boot,
+        regions=report.regions if report else 0,
+        leaders=report.leaders if report else 0,
+        capacity=report.capacity if report else record.capacity,
+        used=report.used if report else 0,
+        free=report.free if report else 0,
+        cpu=report.cpu if report else 0.0,
+        last_seen_ms=sighting.at.wall if sighting else None,
+        labels=(report.labels if report else {}) or record.labels,
+        version=record.version,
+        frames_refused=report.frames_refused if report else 0,
+    )
+
+
+def describe_status(state: State, heard: Heard, doing: str) -> PdStatus:
+    """The leading PD in one object; `doing` is what it waits for, empty when it is ready."""
+    return PdStatus(
+        cluster=state.cluster,
+        pd=state.pd,
+        pd_epoch=state.epoch,
+        sequence=state.sequence,
+        ready=not doing,
+        doing=doing,
+        stores=len(state.stores),
+        regions=len(heard.regions),
+        leaders=heard.leaders,
+        bootstrapped_at=state.bootstrapped_at,
+        leaders_elected_s=None if state.leaders_ms is None else state.leaders_ms / 1000,
+        stale_reports=heard.stale_reports,
+        highest_id=state.highest_id,
+    )

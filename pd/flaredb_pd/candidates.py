@@ -1,0 +1,43 @@
+"""New stores that wait for the cluster to come into being."""
+
+from typing import Final
+
+from flaredb_schemas.ids import StoreUuid
+from flaredb_schemas.placement import Join
+
+PATIENCE: Final = 3.0
+"""Seconds after which a store that has not asked again no longer counts as waiting."""
+
+MOST_WAITING: Final = 1_000
+
+
+class Candidates:
+    """Data folders in the order in which they first asked.
+
+    Invariant: at most `MOST_WAITING` wait.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[StoreUuid, tuple[Join, float]] = {}
+
+    def note(self, join: Join, now: float) -> None:
+        """This folder asks, or asks again."""
+        self._forget_silent(now)
+        if join.uuid in self._waiting or len(self._waiting) < MOST_WAITING:
+            self._waiting[join.uuid] = (join, now)
+
+    def waiting(self, now: float) -> tuple[Join, ...]:
+        """Those who still wait."""
+        self._forget_silent(now)
+        return tuple(join for join, _ in self._waiting.values())
+
+    def clear(self) -> None:
+        """The cluster exists: nobody waits for it any more."""
+        self._waiting.clear()
+
+    def _forget_silent(self, now: float) -> None:
+        self._waiting = {
+            uuid: (join, heard)
+            for uuid, (join, heard) in self._waiting.items()
+            if now - heard < PATIENCE
+        }

@@ -1,0 +1,185 @@
+"""PD as one machine: messages, ticks and journal results in, effects out.
+
+A PD follows until nobody leads: it listens to the leading PD's keep-alive, and after two seconds of
+silence replays the journal and tries to open a reign with its first append. The loser of that race,
+and a leader that finds a later reign, follow again. Production and the simulator drive this same
+machine; it reads no clock, throws no dice and does no I/O.
+"""
+
+from flaredb.bus.bus import AppendResult, Message
+from flaredb.runtime.clock import Jitter
+from flaredb_pd.config import Config
+from flaredb_pd.decide import TakeOver, decide
+from flaredb_pd.desk import Desk
+from flaredb_pd.effects import Effect, JournalRead, Note
+from flaredb_pd.instant import Instant
+from flaredb_pd.journal import CaughtUp, Deposed, Journal, Lost, Progress, Written
+from flaredb_pd.recovery import Claim, claims_of
+from flaredb_pd.reign import Reign
+from flaredb_pd.state import State
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.ids import PdEpoch
+from flaredb_schemas.pd_answers import PdStatus
+from flaredb_schemas.placement import Alive
+from flaredb_schemas.subjects import Subjects
+
+_alive: Codec[Alive] = Codec(Alive)
+
+STALL = 1.0
+"""Seconds between two ticks that mean that this process stood still: what it did not hear meanwhile
+proves no silence."""
+
+
+class PdCore:
+    """One PD.
+
+    Invariants: there is a reign exactly while this PD may write to the journal; the epoch of a
+    reign is above every epoch that this PD has read or heard before it.
+    """
+
+    def __init__(self, config: Config, subjects: Subjects, jitter: Jitter, now: Instant) -> None:
+        self._config = config
+        self._subjects = subjects
+        self._jitter = jitter
+        self._journal = Journal(subjects, config)
+        self._reign: Reign | None = None
+        self._memory: tuple[Claim, ...] = ()
+        self._heard_epoch = PdEpoch(0)
+        self._last_tick = now.seconds
+        self._has_read = False
+        self._heard_leader = now.seconds
+        self._wait_anew(now)
+
+    @property
+    def leading(self) -> bool:
+        """Whether this PD leads."""
+        return self._reign is not None
+
+    @property
+    def state(self) -> State:
+        """What this PD has read of the journal."""
+        return self._journal.state
+
+    @property
+    def status(self) -> PdStatus | None:
+        """How things stand, if this PD leads."""
+        return Desk(self._config, self._reign).status() if self._reign else None
+
+    @property
+    def serving(self) -> bool:
+        """Whether this PD does its part: it leads and is ready, or hears one that leads."""
+        if self._reign:
+            return not self._reign.doing
+        return self._last_tick - self._heard_leader < self._config.silence
+
+    def on_message(self, message: Message, now: Instant) -> list[Effect]:
+        """A message came on a subject that PD listens to."""
+        if message.no_responders:
+            return []
+        if message.subject == self._subjects.pd_alive:
+            return self._on_alive(_alive.decode(message.payload), now)
+        if self._reign is None:
+            return []
+        words = message.subject.removeprefix(f"{self._subjects.prefix}.").split(".")
+        effects = Desk(self._config, self._reign).on_message(words, message, now)
+        return [*effects, *self._reign.take_effects()]
+
+    def _on_alive(self, alive: Alive | Malformed, now: Instant) -> list[Effect]:
+        if isinstance(alive, Malformed):
+            return [Note("warning", f"a keep-alive is malformed: {alive.reason}")]
+        own = alive.pd == self._config.name and alive.pd_epoch == self.state.epoch
+        if self._reign is not None and own:
+            return []
+        if self._reign is not None and alive.pd_epoch < self.state.epoch:
+            return []
+        self._heard_epoch = max(self._heard_epoch, alive.pd_epoch)
+        if alive.pd_epoch >= self.state.highest_epoch:
+            self._heard_leader = now.seconds
+            self._wait_anew(now)
+        if self._reign is not None:
+            return self._step_down(f"{alive.pd} leads with epoch {alive.pd_epoch}", now)
+        return []
+
+    def on_connection(self, up: bool, now: Instant) -> list[Effect]:
+        """The bus was lost or is back: silence while it was away proves nothing."""
+        if not up:
+            return []
+        self._wait_anew(now)
+        if self._reign is None:
+            return []
+        self._reign.announce(now)
+        return self._reign.take_effects()
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """Time has passed; called about ten times a second."""
+        stalled = now.seconds - self._last_tick > STALL
+        self._last_tick = now.seconds
+        if self._reign is not None:
+            self._reign.on_tick(now)
+            return self._reign.take_effects()
+        if stalled:
+            self._wait_anew(now)
+        if self._journal.busy and not self._journal.stuck:
+            return []
+        wanted = self._journal.stuck or not self._has_read or now.seconds >= self._take_over_at
+        return [self._journal.read()] if wanted else []
+
+    def on_appended(self, result: AppendResult, now: Instant) -> list[Effect]:
+        """The answer to an `AppendRecord`."""
+        return self._advance(self._journal.on_appended(result, now.wall), now)
+
+    def on_read(self, read: JournalRead | None, now: Instant) -> list[Effect]:
+        """The answer to a `ReadJournal`."""
+        return self._advance(self._journal.on_read(read, now.wall), now)
+
+    def _advance(self, progress: Progress, now: Instant) -> list[Effect]:
+        effects: list[Effect] = [progress.effect] if progress.effect else []
+        match progress.outcome:
+            case CaughtUp() if self._reign is None:
+                effects += self._caught_up(now)
+            case Written() if self._reign is None:
+                self._begin_reign(now)
+            case Deposed(reason):
+                effects += self._step_down(reason, now)
+            case Lost(reason, before):
+                effects += self._start_over(reason, before, now)
+            case _:
+                pass
+        if self._reign is not None:
+            self._reign.on_skipped(progress.skipped, now)
+            if progress.outcome is not None:
+                self._reign.on_settled(now)
+            effects += self._reign.take_effects()
+        return effects
+
+    def _caught_up(self, now: Instant) -> list[Effect]:
+        self._has_read = True
+        # An empty journal has no leader whom a fence could hurt.
+        if self.state.sequence > 0 and now.seconds < self._take_over_at:
+            return []
+        facts = decide(self.state, TakeOver(self._heard_epoch), self._config)
+        return [self._journal.write(facts, now.wall)]
+
+    def _begin_reign(self, now: Instant) -> None:
+        memory, self._memory = self._memory, ()
+        self._reign = Reign(self._config, self._subjects, self._journal, memory, now)
+
+    def _step_down(self, reason: str, now: Instant) -> list[Effect]:
+        self._reign = None
+        self._journal.stop_writing()
+        self._heard_leader = now.seconds
+        self._wait_anew(now)
+        return [Note("warning", f"PD {self._config.name} follows: {reason}")]
+
+    def _start_over(self, reason: str, before: State, now: Instant) -> list[Effect]:
+        """The stream was taken away: what this PD remembers is a witness like any other."""
+        self._memory = claims_of(before)
+        self._has_read = False
+        if self._reign is not None:
+            self._reign = None
+            self._take_over_at = now.seconds
+        return [Note("warning", f"PD {self._config.name} starts over: {reason}")]
+
+    def _wait_anew(self, now: Instant) -> None:
+        milliseconds = self._jitter(int(self._config.silence_jitter * 1000) + 1)
+        self._take_over_at = now.seconds + self._config.silence + milliseconds / 1000

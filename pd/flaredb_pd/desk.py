@@ -1,0 +1,135 @@
+"""Who asks the leading PD what: from subjects and bytes to calls, and to answers.
+
+Whatever bytes come, an answer goes out: a frame where a program asks, JSON where a person does, and
+for what cannot be understood a code, a sentence and a hint.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from flaredb.bus.bus import Message
+from flaredb_pd.answers import answer_regions, answer_routes, answer_stores, describe_status
+from flaredb_pd.config import Config
+from flaredb_pd.effects import Effect, Note, Send
+from flaredb_pd.instant import Instant
+from flaredb_pd.reign import Reign
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.pd_answers import PdFailure, PdStatus
+from flaredb_schemas.placement import (
+    Heartbeat,
+    Join,
+    JoinAnswer,
+    JoinRefused,
+    RoutesAnswer,
+    RoutesQuery,
+    Witness,
+)
+
+_heartbeats = msgspec.json.Decoder(Heartbeat)
+_join: Codec[Join] = Codec(Join)
+_join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
+_witness: Codec[Witness] = Codec(Witness)
+_routes_query: Codec[RoutesQuery] = Codec(RoutesQuery)
+_routes_answer: Codec[RoutesAnswer] = Codec(RoutesAnswer)
+
+
+class Desk:
+    """The requests to one reign. Holds nothing of its own."""
+
+    __slots__ = ("_config", "_reign")
+
+    def __init__(self, config: Config, reign: Reign) -> None:
+        self._config = config
+        self._reign = reign
+
+    def status(self) -> PdStatus:
+        """How things stand."""
+        return describe_status(self._reign.state, self._reign.heard, self._reign.doing)
+
+    def on_message(self, words: list[str], message: Message, now: Instant) -> list[Effect]:
+        """Handle a message; `words` are its subject without the prefix."""
+        match words:
+            case ["hb", "store", store]:
+                return self._on_heartbeat(store, message.payload, now)
+            case ["pd", "req", store, "join"]:
+                return self._on_join(store, message, now)
+            case ["pd", "req", store, "witness"]:
+                return self._on_witness(store, message, now)
+            case ["pd", "get", *what]:
+                return _reply(message, self._read(".".join(what), message.payload, now))
+            case ["pd", "admin", *what]:
+                return _reply(message, _json(_unknown("admin", ".".join(what), ())))
+            case ["pd", "req", _, *what]:
+                known = ("join", "witness")
+                return _reply(message, _json(_unknown("req", ".".join(what), known)))
+            case _:
+                return []
+
+    def _on_heartbeat(self, store: str, payload: bytes, now: Instant) -> list[Effect]:
+        try:
+            beat = _heartbeats.decode(payload)
+        except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+            return [Note("warning", f"a heartbeat of store {store} is malformed: {fault}")]
+        if str(beat.store.store) != store:
+            text = f"a heartbeat of store {beat.store.store} came as store {store}: ignored"
+            return [Note("warning", text)]
+        self._reign.on_heartbeat(beat, now)
+        return []
+
+    def _on_join(self, store: str, message: Message, now: Instant) -> list[Effect]:
+        join = _join.decode(message.payload)
+        fault = _speaker_fault(join, store)
+        if isinstance(join, Malformed) or fault:
+            refused = JoinRefused(fault, "run stores and PD of neighbouring versions")
+            return _reply(message, _join_answer.encode(refused))
+        self._reign.on_join(join, message.reply, now)
+        return []
+
+    def _on_witness(self, store: str, message: Message, now: Instant) -> list[Effect]:
+        witness = _witness.decode(message.payload)
+        fault = _speaker_fault(witness, store)
+        if isinstance(witness, Malformed) or fault:
+            return [Note("warning", f"a witness of store {store}: {fault}")]
+        self._reign.on_witness(witness, message.reply, now)
+        return []
+
+    def _read(self, what: str, payload: bytes, now: Instant) -> bytes:
+        reign = self._reign
+        readers: dict[str, Callable[[], bytes]] = {
+            "routes": lambda: self._routes(payload),
+            "regions": lambda: _json(answer_regions(reign.heard, payload)),
+            "stores": lambda: _json(answer_stores(reign.state, reign.heard, self._config, now)),
+            "status": lambda: _json(self.status()),
+        }
+        reader = readers.get(what)
+        return reader() if reader else _json(_unknown("get", what, tuple(sorted(readers))))
+
+    def _routes(self, payload: bytes) -> bytes:
+        query = _routes_query.decode(payload)
+        if isinstance(query, Malformed):
+            hint = "routes are for programs; people ask pd.get.regions"
+            return _json(PdFailure("malformed", query.reason, hint))
+        ready = not self._reign.doing
+        return _routes_answer.encode(
+            answer_routes(self._reign.state, self._reign.heard, ready, query)
+        )
+
+
+def _speaker_fault(told: Join | Witness | Malformed, store: str) -> str:
+    if isinstance(told, Malformed):
+        return f"cannot be understood: {told.reason}"
+    return "" if str(told.store) == store else f"names store {told.store}, came as store {store}"
+
+
+def _unknown(root: str, what: str, known: tuple[str, ...]) -> PdFailure:
+    hint = f"PD knows {', '.join(known)}" if known else "this version of PD administers nothing"
+    return PdFailure("unknown_request", f"there is no pd.{root}.{what}", hint)
+
+
+def _json(answer: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(answer)
+
+
+def _reply(message: Message, payload: bytes) -> list[Effect]:
+    return [Send(message.reply, payload)] if message.reply else []

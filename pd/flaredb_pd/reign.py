@@ -1,0 +1,335 @@
+"""One PD while it leads: hears the stores, writes its decisions, then tells them.
+
+The order of things is the safety of it. The first record fences; the announcement follows; until
+every store that the journal counts has answered, or the window is over, no id is granted and no
+order given; if the answers show a loss, PD begins anew first. Commands are decided one after the
+other, each on the state that the one before it left in the journal; answers and orders follow from
+the state alone.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from flaredb_pd.candidates import Candidates
+from flaredb_pd.config import Config
+from flaredb_pd.decide import (
+    Admit,
+    Bootstrap,
+    Command,
+    FinishRebuild,
+    NoteGap,
+    NoteLeaders,
+    Rebuild,
+    Recover,
+    decide,
+)
+from flaredb_pd.effects import Effect, Note, Send
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.joins import RETRY_MS, Admission, Candidate, judge
+from flaredb_pd.journal import Journal, Skipped
+from flaredb_pd.orders import Addressed, creation, due_orders
+from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
+from flaredb_pd.state import State
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.placement import (
+    Alive,
+    Heartbeat,
+    Join,
+    JoinAnswer,
+    JoinLater,
+    JoinRefused,
+    Order,
+    Witness,
+    Witnessed,
+)
+from flaredb_schemas.subjects import Subjects
+
+MOST_QUEUED: Final = 1_000
+"""How many commands may wait for the journal; beyond, stores are told to ask again."""
+
+_alive: Codec[Alive] = Codec(Alive)
+_order: Codec[Order] = Codec(Order)
+_join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
+_witnessed: Codec[Witnessed] = Codec(Witnessed)
+
+
+class Reign:
+    """The leading PD.
+
+    Invariants: at most one command is in the journal's hands; no id is granted and no order leaves
+    before the muster is complete, nor while a rebuild is wanted; no order while one is under way.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        subjects: Subjects,
+        journal: Journal,
+        memory: Iterable[Claim],
+        now: Instant,
+    ) -> None:
+        self._config = config
+        self._subjects = subjects
+        self._journal = journal
+        self._effects: list[Effect] = []
+        self._queue: deque[Command] = deque()
+        self._current: Command | None = None
+        self._reply_to: dict[tuple[str, int, str], str] = {}
+        self._candidates = Candidates()
+        self._strangers: dict[str, float] = {}
+        self._begin_epoch(now)
+        for claim in memory:
+            self._muster.note(claim)
+
+    def _begin_epoch(self, now: Instant) -> None:
+        # Stores ask again, and are judged once this epoch has heard the others.
+        self._queue = deque(one for one in self._queue if not isinstance(one, Admit | Bootstrap))
+        self._reply_to.clear()
+        seeds = () if self.state.rebuilding else self.state.regions
+        self.heard = Heard(seeds, now)
+        self._muster = Muster(self.state.stores, now.seconds, self._config.witness_window)
+        self._mustered = False
+        self._rebuild_wanted = False
+        self._leaders_noted = False
+        self._next_alive = self._next_order = now.seconds
+        self._next_check = now.seconds + self._config.journal_check_period
+        text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
+        self._effects.append(Note("info", text))
+        self.announce(now)
+
+    @property
+    def state(self) -> State:
+        """What the journal says."""
+        return self._journal.state
+
+    @property
+    def doing(self) -> str:
+        """What this PD waits for, in words; empty when it is ready to serve."""
+        if not self._mustered:
+            missing = sorted(self._muster.missing)
+            return f"waiting for the stores' answers to epoch {self.state.epoch} {missing}"
+        if self._rebuild_wanted or self.state.rebuilding:
+            return "rebuilding: waiting until heartbeats cover the key space"
+        if not self.state.exists:
+            return f"no cluster yet: waiting for {self._config.stores} stores"
+        return ""
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done now."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def announce(self, now: Instant) -> None:
+        """Say that this PD leads: the first of an epoch is the announcement."""
+        self._next_alive = now.seconds + self._config.alive_period
+        state = self.state
+        alive = Alive(self._config.name, state.epoch, state.sequence, state.cluster)
+        self._effects.append(Send(self._subjects.pd_alive, _alive.encode(alive)))
+
+    def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
+        """A store tells of itself and of regions that it leads."""
+        if not self.state.exists:
+            self._strangers[beat.cluster] = now.seconds
+        elif beat.cluster == self.state.cluster and self._may_speak(beat):
+            self.heard.on_heartbeat(beat, now)
+            self._create_at_once(beat.store.store)
+            self._note_leaders(now)
+
+    def _may_speak(self, beat: Heartbeat) -> bool:
+        known = self.state.stores.get(beat.store.store)
+        if known is None:
+            # Its witness may still be on its way into the rebuilt journal.
+            return self.state.rebuilding
+        return beat.store.boot >= known.boot
+
+    def _create_at_once(self, store: StoreId) -> None:
+        members = {member for region in self.state.regions for member in region.stores}
+        if self._may_order and store in members and not self.heard.shows_replicas(store):
+            self._give([creation(self.state, store)])
+
+    def _note_leaders(self, now: Instant) -> None:
+        first_time = not self._leaders_noted and self.state.leaders_ms is None
+        if first_time and self.heard.all_initial_led:
+            self._leaders_noted = True
+            self._enqueue(NoteLeaders(len(self.state.regions), now.wall), now)
+
+    def on_witness(self, witness: Witness, reply: str, now: Instant) -> None:
+        """A store answers the announcement."""
+        known = self.state.stores.get(witness.store)
+        if known and known.uuid != witness.uuid:
+            text = f"a witness for store {witness.store} from data folder {witness.uuid}: ignored"
+            self._effects.append(Note("warning", text))
+            return
+        self._answer(reply, _witnessed.encode(Witnessed(self.state.epoch)))
+        self._note_claim(claim_of(witness), now)
+
+    def on_join(self, join: Join, reply: str, now: Instant) -> None:
+        """A store asks to be accepted."""
+        known = self.state.stores.get(join.store)
+        if join.cluster and (known is None or known.uuid == join.uuid):
+            self._note_claim(claim_of(join), now)
+        if not self._mustered or self._rebuild_wanted:
+            self._answer_join(reply, JoinLater(f"PD is {self.doing}", RETRY_MS))
+        else:
+            self._judge(join, reply, now)
+
+    def _judge(self, join: Join, reply: str, now: Instant) -> None:
+        judgement = judge(self.state, join)
+        if isinstance(judgement, Candidate):
+            self._answer_join(reply, self._note_candidate(join, now))
+        elif isinstance(judgement, Admission):
+            self._admit(join, reply, now)
+        else:
+            if isinstance(judgement, JoinRefused):
+                self._effects.append(Note("warning", f"join refused: {judgement.reason}"))
+            self._answer_join(reply, judgement)
+
+    def _note_candidate(self, join: Join, now: Instant) -> JoinLater:
+        patience = 2 * self._config.heartbeat_period
+        for cluster, heard in self._strangers.items():
+            if now.seconds - heard < patience:
+                return JoinLater(f"stores of cluster {cluster} speak here: no second bootstrap")
+        self._candidates.note(join, now.seconds)
+        waiting = self._candidates.waiting(now.seconds)
+        if len(waiting) >= self._config.stores:
+            self._enqueue(Bootstrap(waiting), now)
+        here = f"{len(waiting)} of {self._config.stores}"
+        return JoinLater(f"PD waits for stores before it bootstraps: {here} are here", RETRY_MS)
+
+    def _admit(self, join: Join, reply: str, now: Instant) -> None:
+        start = (join.uuid, join.boot, join.nonce)
+        waits_already = start in self._reply_to
+        self._reply_to[start] = reply
+        if waits_already:
+            return
+        if len(self._queue) >= MOST_QUEUED:
+            del self._reply_to[start]
+            self._answer_join(reply, JoinLater("PD's journal does not keep up"))
+            return
+        self._enqueue(Admit(join), now)
+
+    def _note_claim(self, claim: Claim, now: Instant) -> None:
+        self._muster.note(claim)
+        if not self._mustered:
+            self._finish_muster(now)
+        elif not self._want_rebuild(now) and claim.member:
+            self._enqueue_recovery(claim, now)
+
+    def _finish_muster(self, now: Instant) -> None:
+        self._mustered = self._muster.complete(now.seconds)
+        if self._mustered and not self._want_rebuild(now):
+            for claim in self._muster.claims:
+                self._enqueue_recovery(claim, now)
+
+    def _enqueue_recovery(self, claim: Claim, now: Instant) -> None:
+        if claim.store not in self.state.stores:
+            self._enqueue(Recover(claim), now)
+
+    def _want_rebuild(self, now: Instant) -> bool:
+        """Whether a loss shows; it is acted on once."""
+        if self._rebuild_wanted:
+            return True
+        loss = find_loss(self.state, self._muster.claims)
+        if loss is None:
+            return False
+        self._effects.append(Note("warning", f"the journal lost records: {loss.reason}"))
+        self._rebuild_wanted = True
+        # Before all that waits: no id may be granted from what is known to be behind.
+        self._queue.appendleft(Rebuild(loss))
+        self._go_on(now)
+        return True
+
+    def on_tick(self, now: Instant) -> None:
+        """Time has passed."""
+        if now.seconds >= self._next_alive:
+            self.announce(now)
+        if not self._mustered:
+            self._finish_muster(now)
+        if self._may_order and now.seconds >= self._next_order:
+            self._next_order = now.seconds + self._config.order_period
+            self._give(due_orders(self.state, self.heard))
+        if self.state.rebuilding and self._mustered:
+            self._finish_rebuild(now)
+        self._check_journal(now)
+
+    def _finish_rebuild(self, now: Instant) -> None:
+        passed = now.seconds - self.heard.since.seconds
+        covered = self.heard.regions.covers_all
+        if (covered or passed >= 2 * self._config.heartbeat_period) and not self._journal.busy:
+            known, ms = len(self.heard.regions), int(passed * 1000)
+            self._enqueue(FinishRebuild(known, covered, ms), now)
+
+    def _check_journal(self, now: Instant) -> None:
+        idle = not self._journal.busy and now.seconds >= self._next_check
+        if idle or self._journal.stuck:
+            self._next_check = now.seconds + self._config.journal_check_period
+            self._effects.append(self._journal.read())
+
+    def on_skipped(self, skipped: tuple[Skipped, ...], now: Instant) -> None:
+        """Records of the stream were passed over."""
+        if skipped:
+            first, last = skipped[0], skipped[-1]
+            self._effects.append(Note("warning", f"journal: {first.reason}"))
+            self._enqueue(NoteGap(first.sequence, last.sequence, first.reason), now)
+
+    def on_settled(self, now: Instant) -> None:
+        """The journal has nothing under way any more: what it was given is written."""
+        done, self._current = self._current, None
+        if done is not None:
+            self._after(done, now)
+        self._go_on(now)
+
+    def _enqueue(self, command: Command, now: Instant) -> None:
+        if command not in self._queue and command != self._current:
+            self._queue.append(command)
+            self._go_on(now)
+
+    def _go_on(self, now: Instant) -> None:
+        while self._queue and not self._journal.busy:
+            command = self._queue.popleft()
+            facts = decide(self.state, command, self._config)
+            if facts:
+                self._current = command
+                self._effects.append(self._journal.write(facts, now.wall))
+            elif isinstance(command, Admit):
+                self._answer_admitted(command.join)
+
+    def _after(self, written: Command, now: Instant) -> None:
+        if isinstance(written, Admit):
+            self._answer_admitted(written.join)
+        elif isinstance(written, Rebuild):
+            self._begin_epoch(now)
+        elif isinstance(written, Bootstrap):
+            self._candidates.clear()
+            # From here on the initial regions are what is known of the key space.
+            self.heard = Heard(self.state.regions, now)
+            self._effects.append(Note("info", f"cluster {self.state.cluster} is bootstrapped"))
+
+    def _answer_admitted(self, join: Join) -> None:
+        reply = self._reply_to.pop((join.uuid, join.boot, join.nonce), "")
+        judgement = judge(self.state, join)
+        if isinstance(judgement, Admission | Candidate):
+            judgement = JoinLater("PD is rebuilding its journal", RETRY_MS)
+        self._answer_join(reply, judgement)
+
+    @property
+    def _may_order(self) -> bool:
+        settled = self._mustered and not self._rebuild_wanted
+        return settled and self.state.exists and not self.state.rebuilding
+
+    def _give(self, orders: Iterable[Addressed]) -> None:
+        assert self._may_order, "an order before the muster or amid a rebuild"
+        for one in orders:
+            assert one.order.sequence <= self.state.sequence, "an order ahead of its record"
+            subject = self._subjects.pd_order(one.store)
+            self._effects.append(Send(subject, _order.encode(one.order)))
+
+    def _answer_join(self, reply: str, answer: JoinAnswer) -> None:
+        self._answer(reply, _join_answer.encode(answer))
+
+    def _answer(self, reply: str, payload: bytes) -> None:
+        if reply:
+            self._effects.append(Send(reply, payload))

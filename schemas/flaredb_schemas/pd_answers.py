@@ -1,0 +1,108 @@
+"""What PD answers to people and the command line: JSON on `pd.get.<what>`, one object each.
+
+Keys are escaped text for reading and base64 under `_b64`. An empty payload asks with the defaults.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from flaredb_schemas.ids import BootCounter, PeerId, RegionId, StoreId, StoreUuid
+from flaredb_schemas.placement import PeerReport
+from flaredb_schemas.regions import Count
+
+
+class RegionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.get.regions`: from the region that holds the key `start_b64`, at most `limit`."""
+
+    start_b64: bytes = b""
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
+
+
+class RegionRow(Struct, frozen=True):
+    """A region as PD knows it; `leader` and `leader_store` are 0 where no leader is known."""
+
+    id: RegionId
+    start: str
+    end: str
+    start_b64: bytes
+    end_b64: bytes
+    leader: PeerId
+    leader_store: StoreId
+    peers: tuple[PeerReport, ...]
+    version: Count
+    conf_ver: Count
+    term: Count
+    keys: Count
+    bytes: Count
+    asleep: bool
+    down_peers: tuple[PeerId, ...]
+    pending_peers: tuple[PeerId, ...]
+
+
+class RegionsPage(Struct, frozen=True):
+    """Regions in key order; `next_b64` continues, None after the last. `total` counts them all."""
+
+    regions: tuple[RegionRow, ...]
+    next_b64: bytes | None
+    total: Count
+
+
+class StoreRow(Struct, frozen=True):
+    """A store as PD knows it; `state` is `up`, `disconnected` or `down` by its last heartbeat.
+
+    Figures are 0 and `last_seen_ms` (milliseconds since 1970) None where this reign has not heard
+    of it yet. `capacity`, `used` and `free` are bytes, `cpu` a share of one core.
+    """
+
+    id: StoreId
+    uuid: StoreUuid
+    state: str
+    boot: BootCounter
+    regions: Count
+    leaders: Count
+    capacity: Count
+    used: Count
+    free: Count
+    cpu: float
+    last_seen_ms: int | None
+    labels: dict[str, str]
+    version: str
+    frames_refused: Count
+
+
+class StoresAnswer(Struct, frozen=True):
+    """Every store that has joined, by id."""
+
+    stores: tuple[StoreRow, ...]
+
+
+class PdStatus(Struct, frozen=True):
+    """The leading PD and its cluster.
+
+    `cluster` is empty before the bootstrap. `bootstrapped_at` is milliseconds since 1970, 0 where
+    it is not known; `leaders_elected_s` the seconds from there to the last first leader of the
+    initial regions, None until then. `doing` says in words what PD waits for, empty when `ready`.
+    """
+
+    cluster: str
+    pd: str
+    pd_epoch: Count
+    sequence: Count
+    ready: bool
+    doing: str
+    stores: Count
+    regions: Count
+    leaders: Count
+    bootstrapped_at: int
+    leaders_elected_s: float | None
+    stale_reports: Count
+    highest_id: Count
+
+
+class PdFailure(Struct, frozen=True):
+    """A request that PD cannot answer: a stable code, what is wrong, what to do."""
+
+    code: str
+    message: str
+    hint: str
