@@ -25,10 +25,11 @@ class StoryError(Exception):
 
 
 class Argument(NamedTuple):
-    """`key`, `key=value` or `key=(value,value)`; without values it is a bare word."""
+    """`key`, `key=value` or `key=(value,value)`."""
 
     key: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] | None
+    """None for a bare word."""
 
 
 class Case(NamedTuple):
@@ -45,12 +46,12 @@ class Case(NamedTuple):
     @property
     def words(self) -> tuple[str, ...]:
         """The arguments without values."""
-        return tuple(argument.key for argument in self.arguments if not argument.values)
+        return tuple(argument.key for argument in self.arguments if argument.values is None)
 
     @property
     def options(self) -> dict[str, tuple[str, ...]]:
         """The arguments with values."""
-        return {argument.key: argument.values for argument in self.arguments if argument.values}
+        return {key: values for key, values in self.arguments if values is not None}
 
     def option(self, key: str, default: str = "") -> str:
         """The single value of an option."""
@@ -137,9 +138,9 @@ def check_story(path: Path, run: Callable[[Case], str], rewrite: bool = False) -
         path.write_text(story.rewritten(outputs))
 
 
-def _values(text: str | None) -> tuple[str, ...]:
+def _values(text: str | None) -> tuple[str, ...] | None:
     if text is None:
-        return ()
+        return None
     if not text.startswith("("):
         return (text,)
     inner = text[1:-1].strip()

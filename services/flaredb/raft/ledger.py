@@ -135,3 +135,5 @@ def _forget(core: Core, ready: Ready) -> None:
     if ready.read_states:
         core.read_states = []
     core.restored = None
+    # Within one turn the same append serves several followers; beyond it would only hold memory.
+    core.shared_append = None
