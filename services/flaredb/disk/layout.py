@@ -11,6 +11,7 @@ kind       rest of the key                             record
 `d`        the user's key                              the user's value
 `h`        region                                      Raft's hard state
 `l`        region, index                               one Raft log entry
+`l`        region, 0                                   where the log starts
 `m`        a name                                      what there is once per store
 `o`        region, index, number                       an event not yet acknowledged
 `r`        region                                      the region's record
@@ -111,6 +112,11 @@ def data_rows(keys: KeyRange) -> Rows:
 def log_key(region: RegionId, index: Index) -> bytes:
     """Where a log entry is."""
     return _REGION_AND_ONE.pack(LOG, region, index)
+
+
+def log_start_key(region: RegionId) -> bytes:
+    """Where it is kept behind which entry the log starts; no entry has index 0."""
+    return log_key(region, Index(0))
 
 
 def log_index(row_key: bytes) -> Index:

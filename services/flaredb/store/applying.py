@@ -1,0 +1,124 @@
+"""Commands into the log, and committed entries out of it into the state machine.
+
+Applying shows at once and is saved a little later. A region applies a bounded amount per turn.
+While a replica is held (something must read exactly the state as it stands), its entries wait.
+"""
+
+from collections.abc import Callable
+
+from flaredb.kv.machine import Effects, Executed
+from flaredb.raft.proposals import Forwarded, Proposed
+from flaredb.raft.refusals import (
+    LeaderRemoved,
+    LeaderTransferring,
+    ProposalRefusal,
+    UncommittedFull,
+)
+from flaredb.raft.refusals import NotLeader as RaftNotLeader
+from flaredb.store.context import Context
+from flaredb.store.records import CorruptRecordError
+from flaredb.store.replica import MAX_APPLY_BYTES, Asker, Proposal, Replica
+from flaredb_schemas.commands import COMMANDS, Batch, Command
+from flaredb_schemas.envelope import Malformed
+from flaredb_schemas.failures import Busy, EpochMismatch, KeyNotInRegion, NotLeader, Refusal
+from flaredb_schemas.ids import Index
+from flaredb_schemas.raft import Entry, EntryKind
+from flaredb_schemas.requests import CheckAnswer, WriteAnswer
+
+OnCheck = Callable[[Replica, Index, int], None]
+"""A check of replicas was applied at this index, under this nonce."""
+
+
+def propose_command(
+    replica: Replica, command: Command, batch: Batch | None = None, asker: Asker | None = None
+) -> Refusal | None:
+    """Put `command` into the log; `asker` is answered when it is applied."""
+    result = replica.node.propose((COMMANDS.encode(command),))
+    assert not isinstance(result, Forwarded), "proposals are never forwarded"
+    if not isinstance(result, Proposed):
+        return _refusal(replica, result)
+    replica.proposals[result.first_index] = Proposal(result.term, command, batch, asker)
+    return None
+
+
+def _refusal(replica: Replica, refusal: ProposalRefusal) -> Refusal:
+    match refusal:
+        case RaftNotLeader() | LeaderTransferring() | LeaderRemoved():
+            return NotLeader(replica.route())
+        case UncommittedFull():
+            return Busy("too much waits to be committed in this region")
+
+
+def with_leader(replica: Replica, refusal: Refusal) -> Refusal:
+    """A refusal of the state machine, which knows the region but not who leads it."""
+    match refusal:
+        case EpochMismatch():
+            return EpochMismatch((replica.route(),))
+        case KeyNotInRegion():
+            return KeyNotInRegion(refusal.key, replica.route())
+        case _:
+            return refusal
+
+
+def apply_entries(context: Context, replica: Replica, on_check: OnCheck) -> None:
+    """Apply what is committed, within the budget of a turn."""
+    budget = MAX_APPLY_BYTES
+    applied = False
+    while replica.applying and not replica.held and budget > 0:
+        entry = replica.applying.popleft()
+        budget -= len(entry.data) + 64
+        apply_entry(context, replica, entry, on_check)
+        applied = True
+    if applied:
+        replica.node.applied(replica.machine.state.index)
+        replica.log.trim(replica.machine.state.index)
+        context.touch(replica.id)
+
+
+def apply_entry(context: Context, replica: Replica, entry: Entry, on_check: OnCheck) -> None:
+    """Apply one committed entry: its effects are visible, its asker is answered."""
+    assert entry.kind is EntryKind.NORMAL, "no membership change can have been proposed"
+    proposal = replica.proposals.pop(entry.index, None)
+    if proposal is not None and proposal.term != entry.term:
+        # Ours was overwritten by another leader's: it will never be committed.
+        if proposal.asker is not None:
+            context.answers.refuse(proposal.asker, NotLeader(replica.route()))
+        proposal = None
+    effects = _effects(context, replica, entry, proposal)
+    context.counters.entries_applied += 1
+    context.saver.applied(replica, effects, context.now)
+    replica.traffic.written_keys += len(effects.rows)
+    replica.traffic.written_bytes += effects.written_bytes
+    if effects.check is not None:
+        on_check(replica, entry.index, effects.check)
+    if proposal is not None and proposal.asker is not None:
+        _answer(context, replica, proposal.asker, entry.index, effects)
+
+
+def _effects(
+    context: Context, replica: Replica, entry: Entry, proposal: Proposal | None
+) -> Effects:
+    machine = replica.machine
+    if not entry.data:
+        return machine.apply_empty(entry.index, entry.term)
+    if proposal is not None:
+        return machine.apply(
+            entry.index, entry.term, proposal.command, context.overlay, proposal.batch
+        )
+    command = COMMANDS.decode(entry.data)
+    if isinstance(command, Malformed):
+        raise CorruptRecordError(f"region {replica.id}, entry {entry.index}: {command.reason}")
+    return machine.apply(entry.index, entry.term, command, context.overlay)
+
+
+def _answer(
+    context: Context, replica: Replica, asker: Asker, index: Index, effects: Effects
+) -> None:
+    if effects.check is not None:
+        context.answers.add(asker.reply, CheckAnswer(asker.number, index, replica.route()))
+    elif isinstance(effects.answer, Executed):
+        answer = WriteAnswer(asker.number, effects.answer.time, effects.answer.outcomes)
+        context.answers.add(asker.reply, answer)
+    else:
+        assert effects.answer is not None, "a write has an answer"
+        context.answers.refuse(asker, with_leader(replica, effects.answer))

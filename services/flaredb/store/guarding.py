@@ -1,0 +1,55 @@
+"""What happens when a record of a replica turns out to be damaged: only that replica stops.
+
+It never votes, acknowledges or campaigns again; the store says so, once, and goes on with the
+others.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from flaredb.store.context import Context
+from flaredb.store.history import History
+from flaredb.store.records import CorruptRecordError, ReplicaState
+from flaredb.store.replica import Replica
+from flaredb_schemas.events import ReplicaLost
+
+log: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Guard:
+    """Does work on a replica, and takes it out of service when its records are damaged."""
+
+    __slots__ = ("_context", "_history")
+
+    def __init__(self, context: Context, history: History) -> None:
+        self._context = context
+        self._history = history
+
+    def __call__(self, replica: Replica, work: Callable[[Replica, T], None], argument: T) -> None:
+        """Do `work(replica, argument)`, unless the replica is out of service."""
+        if replica.state is ReplicaState.DAMAGED:
+            return
+        try:
+            work(replica, argument)
+        except CorruptRecordError as fault:
+            self._damaged(replica, str(fault))
+
+    def _damaged(self, replica: Replica, reason: str) -> None:
+        context = self._context
+        log.error("region %s is damaged here: %s", replica.id, reason)
+        replica.state = ReplicaState.DAMAGED
+        context.wheel.forget(replica.id)
+        context.saver.damaged(replica)
+        self._history.add_own(
+            ReplicaLost(
+                id=self._history.next_own_id(),
+                at=context.clock.wall(),
+                region=replica.id,
+                peer=replica.peer,
+                store=context.me.store,
+                reason=reason,
+            )
+        )

@@ -1,0 +1,196 @@
+"""What PD says, and which PD is believed.
+
+A store obeys the highest reign of PD it has ever seen, and has that reign saved before it obeys. A
+new reign is told what was seen before it, until it has heard: so a PD whose journal was lost or is
+behind finds out. Orders are repeatable; what is done already is not done again.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from flaredb.disk.layout import PD_EPOCH_KEY
+from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
+from flaredb.store.context import Context
+from flaredb.store.records import PdSeen, save
+from flaredb.store.reporter import Reporter
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreUuid
+from flaredb_schemas.placement import (
+    Alive,
+    CreateRegions,
+    Order,
+    Report,
+    TransferLeader,
+    Witness,
+    Witnessed,
+)
+from flaredb_schemas.subjects import Subjects
+
+log: Final = logging.getLogger(__name__)
+
+ALIVE: Final[Codec[Alive]] = Codec(Alive)
+ORDERS: Final[Codec[Order]] = Codec(Order)
+WITNESS: Final[Codec[Witness]] = Codec(Witness)
+WITNESSED: Final[Codec[Witnessed]] = Codec(Witnessed)
+
+REPEAT_SECONDS: Final = 0.5
+"""A witness that PD has not acknowledged for so long is sent again."""
+
+
+class Orders:
+    """The store's side of PD's fence.
+
+    Invariants: `_seen` never falls, and is saved before anything is obeyed under it; an order of a
+    lower reign has no effect.
+    """
+
+    __slots__ = (
+        "_births",
+        "_context",
+        "_reporter",
+        "_saving",
+        "_seen",
+        "_send",
+        "_stop",
+        "_subjects",
+        "_uuid",
+        "_witness",
+        "_witness_at",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        uuid: StoreUuid,
+        seen: PdSeen,
+        births: Births,
+        reporter: Reporter,
+        subjects: Subjects,
+        send: Callable[[str, bytes], bool],
+        stop: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._uuid = uuid
+        self._seen = seen
+        self._births = births
+        self._reporter = reporter
+        self._subjects = subjects
+        self._send = send
+        self._stop = stop
+        self._saving = False
+        self._witness: Witness | None = None
+        self._witness_at = 0.0
+
+    def alive(self, payload: bytes) -> None:
+        """PD's sign of life, or its announcement."""
+        alive = ALIVE.decode(payload)
+        if isinstance(alive, Malformed):
+            self._context.counters.frames_malformed += 1
+            return
+        behind = alive.pd_epoch < self._seen.pd_epoch or alive.sequence < self._seen.sequence
+        if behind or alive.pd_epoch > self._seen.pd_epoch:
+            # Said before the new reign is noted: what counts is what was seen until now.
+            self._witness = self._say()
+        if not behind:
+            self._note(alive.pd_epoch, alive.sequence, 0)
+            self._context.saver.then(self._speak)
+
+    def order(self, payload: bytes) -> None:
+        """PD orders something."""
+        order = ORDERS.decode(payload)
+        if isinstance(order, Malformed):
+            self._context.counters.frames_malformed += 1
+            return
+        if order.pd_epoch < self._seen.pd_epoch:
+            log.info("order of reign %s, obeyed is %s", order.pd_epoch, self._seen.pd_epoch)
+            return
+        self._note(order.pd_epoch, order.sequence, _highest_id(order))
+        self._context.saver.then(lambda: self._obey(order))
+
+    def answered(self, payload: bytes) -> None:
+        """PD has heard the witness."""
+        answer = WITNESSED.decode(payload)
+        if not isinstance(answer, Malformed):
+            self._witness = None
+
+    def tick(self) -> None:
+        """Once per tick: repeat a witness that PD has not acknowledged."""
+        if self._witness is not None and self._context.now >= self._witness_at:
+            self._speak()
+
+    def _say(self) -> Witness:
+        me, seen = self._context.me, self._seen
+        return Witness(
+            me.store,
+            self._uuid,
+            me.boot,
+            me.cluster,
+            seen.pd_epoch,
+            seen.sequence,
+            seen.highest_id,
+        )
+
+    def _speak(self) -> None:
+        if self._witness is None:
+            return
+        self._witness_at = self._context.now + REPEAT_SECONDS
+        subject = self._subjects.pd_request(self._context.me.store, "witness")
+        self._send(subject, WITNESS.encode(self._witness))
+        self._reporter.request_full()
+
+    def _note(self, pd_epoch: PdEpoch, sequence: JournalSequence, highest_id: int) -> None:
+        seen = PdSeen(
+            max(self._seen.pd_epoch, pd_epoch),
+            max(self._seen.sequence, sequence),
+            max(self._seen.highest_id, highest_id),
+        )
+        if seen != self._seen:
+            self._seen = seen
+            save(self._context.saver.batch, PD_EPOCH_KEY, seen)
+
+    def _obey(self, order: Order) -> None:
+        if order.pd_epoch < self._seen.pd_epoch:
+            return
+        match order.body:
+            case CreateRegions():
+                self._create(order.body)
+            case TransferLeader():
+                self._transfer(order.body)
+            case Report():
+                self._reporter.request_full()
+            case _:
+                assert_never(order.body)
+
+    def _create(self, order: CreateRegions) -> None:
+        context = self._context
+        if order.cluster != context.me.cluster:
+            log.error("regions of cluster %s, this is %s", order.cluster, context.me.cluster)
+            return
+        if is_bootstrapped(context.disk.view) or len(context.registry):
+            return
+        refused = self._births.create_initial(order.regions)
+        if isinstance(refused, RegionsRefused):
+            self._stop(str(refused))
+            return
+        self._context.saver.then(self._reporter.request_full)
+
+    def _transfer(self, order: TransferLeader) -> None:
+        replica = self._context.registry.get(order.region)
+        if (
+            replica is not None
+            and replica.leads
+            and replica.peer == order.leader
+            and replica.region.epoch == order.epoch
+        ):
+            replica.node.transfer_leader(order.to)
+            self._context.touch(replica.id)
+
+
+def _highest_id(order: Order) -> int:
+    if not isinstance(order.body, CreateRegions):
+        return 0
+    return max(
+        (max(region.id, *(peer.id for peer in region.peers)) for region in order.body.regions),
+        default=0,
+    )

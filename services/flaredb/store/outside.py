@@ -1,0 +1,33 @@
+"""What the turn may do to the outside, as a port: the real one is asyncio and NATS, the other is
+the simulator's."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Outside(Protocol):
+    """The three planes, as a store sees them. Nothing here waits, and nothing here raises."""
+
+    def send_raft(self, subject: str, payload: bytes) -> bool:
+        """A frame for another store; dropped while the bus is down."""
+        ...
+
+    def send_snapshot(self, subject: str, payload: bytes) -> bool:
+        """A piece of a snapshot, on a connection of its own."""
+        ...
+
+    def answer(self, subject: str, payload: bytes) -> bool:
+        """An answer to a client's inbox."""
+        ...
+
+    def tell_pd(self, subject: str, payload: bytes) -> bool:
+        """A heartbeat or a witness. Answers come back by `Store.pd_answered`."""
+        ...
+
+    def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Append an event to the history; `Store.published(token, ok)` follows exactly once."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """The process cannot go on: stop it, acknowledging nothing more."""
+        ...

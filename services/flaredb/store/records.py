@@ -1,0 +1,126 @@
+"""What a store keeps about itself and its replicas, as records on its disk.
+
+Every record is sealed with a checksum over its key and its bytes; what does not match raises
+`CorruptRecordError`, and the replica concerned never votes, acknowledges or campaigns again.
+"""
+
+import enum
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from flaredb.disk.disk import Batch, View
+from flaredb.disk.layout import Corrupt, seal, unseal
+from flaredb.kv.machine import AppliedState
+from flaredb_schemas.frames import SnapshotHeader
+from flaredb_schemas.ids import (
+    BootCounter,
+    ClusterId,
+    Index,
+    JournalSequence,
+    PdEpoch,
+    PeerId,
+    StoreId,
+    StoreUuid,
+    Term,
+)
+from flaredb_schemas.raft import HardState
+from flaredb_schemas.regions import Count, Region
+
+T = TypeVar("T")
+
+
+class CorruptRecordError(Exception):
+    """A record on this disk is not what was written."""
+
+
+class ReplicaState(enum.IntEnum):
+    """What a replica on this store may do."""
+
+    LIVE = 0
+    INSTALLING = 1
+    """A snapshot is replacing its rows: it keeps term, vote and old log, and serves nothing."""
+    DAMAGED = 2
+    """A record of it failed its checksum: it takes part in nothing until it is replaced."""
+
+
+class ReplicaRecord(Struct, frozen=True, array_like=True):
+    """One replica here: the region as last applied, and which of its peers this is."""
+
+    region: Region
+    peer: PeerId
+    state: ReplicaState = ReplicaState.LIVE
+    snapshot: SnapshotHeader | None = None
+    """While installing: what is being installed."""
+    file: str = ""
+    """While installing: the verified file that holds its rows; empty if it is lost."""
+
+
+class LogStart(Struct, frozen=True, array_like=True):
+    """Behind which entry a replica's log starts, and that entry's term."""
+
+    index: Index
+    term: Term
+
+
+class Identity(Struct, frozen=True, array_like=True):
+    """Who this data folder is. `store` is 0 and `cluster` empty until PD has accepted it."""
+
+    uuid: StoreUuid
+    store: StoreId
+    cluster: ClusterId
+
+
+class PdSeen(Struct, frozen=True, array_like=True):
+    """The highest reign of PD that this store has obeyed, and what it saw of it."""
+
+    pd_epoch: PdEpoch = PdEpoch(0)
+    sequence: JournalSequence = JournalSequence(0)
+    highest_id: Count = 0
+
+
+class Boot(Struct, frozen=True, array_like=True):
+    """How often this folder has been started."""
+
+    counter: BootCounter
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (ReplicaRecord, LogStart, Identity, PdSeen, Boot, HardState, AppliedState)
+}
+
+
+def save(batch: Batch, key: bytes, record: Struct) -> None:
+    """Have `record` saved under `key` with the batch."""
+    batch.put(key, seal(key, _encoder.encode(record)))
+
+
+def encode(record: Struct) -> bytes:
+    """The bytes of a record, unsealed, as they travel in a snapshot."""
+    return _encoder.encode(record)
+
+
+def decode(kind: type[T], payload: bytes) -> T:
+    """The record in `payload`. Raises `CorruptRecordError`."""
+    try:
+        value: T = _decoders[kind].decode(payload)
+    except msgspec.MsgspecError as fault:
+        raise CorruptRecordError(f"{kind.__name__}: {fault}") from fault
+    return value
+
+
+def load(view: View, key: bytes, kind: type[T]) -> T | None:
+    """The record under `key`, or None. Raises `CorruptRecordError`."""
+    stored = view.get(key)
+    return None if stored is None else decode(kind, open_sealed(key, stored))
+
+
+def open_sealed(key: bytes, record: bytes) -> bytes:
+    """The payload that was sealed for `key`. Raises `CorruptRecordError`."""
+    payload = unseal(key, record)
+    if isinstance(payload, Corrupt):
+        raise CorruptRecordError(f"{payload.key!r}: {payload.reason}")
+    return payload

@@ -1,0 +1,91 @@
+"""Every replica of this store, by region and by key (FR-001)."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from flaredb.store.replica import Replica
+from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.keys import KeyRange
+
+
+class Registry:
+    """The replicas here.
+
+    Invariants: the ranges of the replicas here never overlap; `_starts` is sorted and stands beside
+    `_regions`; `version` rises with every change; every replica has an incarnation of its own,
+    never used again in this process.
+    """
+
+    __slots__ = ("_by_region", "_incarnations", "_neighbours", "_regions", "_starts", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._neighbours: tuple[int, frozenset[StoreId]] = (-1, frozenset())
+        self._by_region: dict[RegionId, Replica] = {}
+        self._starts: list[bytes] = []
+        self._regions: list[RegionId] = []
+        self._incarnations = 0
+
+    def next_incarnation(self) -> int:
+        """A number that no other replica object of this process has."""
+        self._incarnations += 1
+        return self._incarnations
+
+    def add(self, replica: Replica) -> None:
+        """Host `replica`."""
+        region = replica.region
+        assert region.id not in self._by_region, f"region {region.id} is hosted already"
+        overlapping = self.overlapping(region.keys)
+        assert overlapping is None, f"region {region.id} overlaps region {overlapping}"
+        place = bisect_right(self._starts, region.keys.start)
+        self._starts.insert(place, region.keys.start)
+        self._regions.insert(place, region.id)
+        self._by_region[region.id] = replica
+        self.version += 1
+
+    def remove(self, region: RegionId) -> None:
+        """Host it no longer."""
+        place = self._regions.index(region)
+        del self._starts[place], self._regions[place], self._by_region[region]
+        self.version += 1
+
+    def neighbours(self, me: StoreId) -> frozenset[StoreId]:
+        """The other stores that share a region with this one; looked up anew only after changes."""
+        if self._neighbours[0] != self.version:
+            stores = {store for item in self for store in item.region.stores}
+            self._neighbours = (self.version, frozenset(stores - {me}))
+        return self._neighbours[1]
+
+    def get(self, region: RegionId) -> Replica | None:
+        """The replica of this region here, if there is one."""
+        return self._by_region.get(region)
+
+    def current(self, replica: Replica) -> bool:
+        """Whether this very object is still the replica of its region."""
+        return self._by_region.get(replica.id) is replica
+
+    def find(self, key: bytes) -> Replica | None:
+        """The replica whose range holds `key`."""
+        place = bisect_right(self._starts, key) - 1
+        if place < 0:
+            return None
+        replica = self._by_region[self._regions[place]]
+        return replica if replica.region.keys.contains(key) else None
+
+    def overlapping(self, keys: KeyRange) -> RegionId | None:
+        """A region here that has keys in `keys`."""
+        place = max(0, bisect_right(self._starts, keys.start) - 1)
+        for region in self._regions[place:]:
+            known = self._by_region[region].region.keys
+            if keys.overlaps(known):
+                return region
+            if keys.end and known.start >= keys.end:
+                return None
+        return None
+
+    def __iter__(self) -> Iterator[Replica]:
+        """The replicas in key order."""
+        return (self._by_region[region] for region in list(self._regions))
+
+    def __len__(self) -> int:
+        return len(self._regions)

@@ -1,0 +1,197 @@
+"""Heartbeats: what this store and the regions it leads look like, for PD and for history.
+
+A full report every period, and the changed regions soon after they changed, gathered for a moment.
+Published plainly: PD hears them even when no stream records them.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from flaredb.raft.progress import ProgressState
+from flaredb.store.births import is_bootstrapped
+from flaredb.store.context import Context
+from flaredb.store.liveness import Liveness
+from flaredb.store.replica import Replica, Traffic
+from flaredb_schemas.ids import Index, PeerId, RegionId
+from flaredb_schemas.keys import show_key
+from flaredb_schemas.placement import (
+    MAX_REGIONS_PER_HEARTBEAT,
+    DownPeer,
+    Heartbeat,
+    PendingPeer,
+    RegionReport,
+    StoreReport,
+    report_peers,
+)
+from flaredb_schemas.subjects import Subjects
+
+CHANGES_GATHERED_SECONDS: Final = 0.1
+
+PENDING_ENTRIES: Final = 256
+"""A peer that is so many entries behind counts as pending."""
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Reporter:
+    """When to report what.
+
+    Invariants: every led region is in each full report; traffic is counted into one report only.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_changed_at",
+        "_context",
+        "_cpu_at",
+        "_cpu_seconds",
+        "_full_at",
+        "_liveness",
+        "_number",
+        "_read_cpu",
+        "_send",
+        "_subjects",
+        "_used_cpu",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        liveness: Liveness,
+        subjects: Subjects,
+        send: Callable[[str, bytes], bool],
+        read_cpu: Callable[[], float],
+    ) -> None:
+        """`read_cpu` tells the processor seconds that this store has used so far."""
+        self._context = context
+        self._liveness = liveness
+        self._subjects = subjects
+        self._send = send
+        self._read_cpu = read_cpu
+        self._cpu_at = context.now
+        self._used_cpu = read_cpu()
+        self._cpu_seconds = 0.0
+        self._number = 0
+        self._full_at = context.now
+        self._changed: dict[RegionId, None] = {}
+        self._changed_at: float | None = None
+
+    def note(self, replica: Replica) -> None:
+        """Leader, range or peers of a region that is led here have changed."""
+        self._changed[replica.id] = None
+        if self._changed_at is None:
+            self._changed_at = self._context.now
+
+    def request_full(self) -> None:
+        """PD wants a full report now."""
+        self._full_at = self._context.now
+
+    def next_due(self) -> float:
+        """When the next report is due."""
+        changed = self._changed_at
+        if changed is None:
+            return self._full_at
+        return min(self._full_at, changed + CHANGES_GATHERED_SECONDS)
+
+    def flush(self) -> None:
+        """Send what is due."""
+        now = self._context.now
+        if now < self.next_due():
+            return
+        full = now >= self._full_at
+        led = [replica for replica in self._context.registry if replica.leads]
+        if not full:
+            led = [replica for replica in led if replica.id in self._changed]
+        self._changed.clear()
+        self._changed_at = None
+        if full:
+            self._full_at = now + self._context.settings.heartbeat_seconds
+        self._report([self._region(replica) for replica in led], full)
+
+    def _report(self, regions: list[RegionReport], full: bool) -> None:
+        context = self._context
+        store = self._store()
+        chunks = [
+            regions[at : at + MAX_REGIONS_PER_HEARTBEAT]
+            for at in range(0, len(regions), MAX_REGIONS_PER_HEARTBEAT)
+        ] or [[]]
+        self._number += 1
+        for number, chunk in enumerate(chunks):
+            heartbeat = Heartbeat(
+                id=f"{context.me.store}.{context.me.boot}.hb{self._number}.{number}",
+                at=context.clock.wall(),
+                cluster=context.me.cluster,
+                store=store,
+                regions=tuple(chunk),
+                full=full,
+                chunk=number,
+                chunks=len(chunks),
+            )
+            self._send(self._subjects.heartbeat(context.me.store), _encoder.encode(heartbeat))
+
+    def _store(self) -> StoreReport:
+        context = self._context
+        usage = context.disk.usage()
+        capacity = context.settings.capacity_bytes or min(usage.quota, usage.used + usage.free)
+        return StoreReport(
+            store=context.me.store,
+            boot=context.me.boot,
+            regions=len(context.registry),
+            leaders=sum(replica.leads for replica in context.registry),
+            capacity=capacity,
+            used=usage.used,
+            free=min(usage.free, max(0, capacity - usage.used)),
+            cpu=self._cpu_share(),
+            frames_refused=context.counters.frames_refused,
+            labels=context.settings.labels,
+            bootstrapped=is_bootstrapped(context.disk.view),
+        )
+
+    def _cpu_share(self) -> float:
+        used, now = self._read_cpu(), self._context.now
+        passed = now - self._cpu_at
+        if passed >= 1.0:
+            self._cpu_seconds = max(0.0, used - self._used_cpu) / passed
+            self._used_cpu, self._cpu_at = used, now
+        return round(self._cpu_seconds, 4)
+
+    def _region(self, replica: Replica) -> RegionReport:
+        region, state = replica.region, replica.machine.state
+        traffic, replica.traffic = replica.traffic, Traffic()
+        return RegionReport(
+            id=region.id,
+            start=region.keys.start,
+            end=region.keys.end,
+            start_text=show_key(region.keys.start),
+            end_text=show_key(region.keys.end),
+            version=region.epoch.version,
+            conf_ver=region.epoch.conf_ver,
+            peers=report_peers(region.peers),
+            leader=replica.peer,
+            term=replica.node.term,
+            time=state.time,
+            bytes=state.bytes,
+            keys=state.keys,
+            read_keys=traffic.read_keys,
+            read_bytes=traffic.read_bytes,
+            written_keys=traffic.written_keys,
+            written_bytes=traffic.written_bytes,
+            pending=tuple(self._pending(replica)),
+            down=tuple(self._down(replica)),
+            asleep=replica.asleep,
+        )
+
+    def _pending(self, replica: Replica) -> Iterable[PendingPeer]:
+        last = replica.node.last_index
+        for peer, progress in sorted(replica.node.status().progress.items()):
+            behind = last - progress.match
+            if behind > PENDING_ENTRIES or progress.state is ProgressState.SNAPSHOT:
+                yield PendingPeer(PeerId(peer), Index(max(0, behind)))
+
+    def _down(self, replica: Replica) -> Iterable[DownPeer]:
+        for peer in replica.region.peers:
+            if self._liveness.is_suspected(peer.store):
+                silent = self._liveness.silent_for(peer.store, self._context.now)
+                yield DownPeer(peer.id, int(silent))

@@ -1,0 +1,245 @@
+"""What the next save will hold, and who waits for it.
+
+While one batch is being saved the next is gathered: log entries and hard states at once, applied
+rows when they have trailed long enough or are forced out. A save is acknowledged to Raft, and what
+Raft holds back until then is let go, only when the disk has said that the batch is durable.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb.disk.disk import Batch, Disk
+from flaredb.disk.layout import (
+    applied_key,
+    data_key,
+    hard_state_key,
+    outbox_key,
+    region_key,
+    seal,
+    session_key,
+)
+from flaredb.kv.machine import AppliedState, Effects
+from flaredb.raft.ready import Ready
+from flaredb.store.overlay import Overlay, Rows
+from flaredb.store.records import save
+from flaredb.store.replica import Replica
+from flaredb_schemas.commands import Lane
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.raft import SnapshotMeta
+from flaredb_schemas.sessions import LANES, LaneState
+
+UNDER_WAY: Final = 1
+"""Batches in the writer's hands. One more may be under way than is gathered; see `Disk`."""
+
+
+class Acknowledgement(Struct, frozen=True, gc=False):
+    """A Ready in a batch, and the very replica object that it came from."""
+
+    replica: Replica
+    ready: Ready
+
+
+class Saved:
+    """All that waits for one batch."""
+
+    __slots__ = ("acknowledgements", "applied", "callbacks", "submitted")
+
+    def __init__(self) -> None:
+        self.acknowledgements: list[Acknowledgement] = []
+        self.applied: list[tuple[Replica, AppliedState]] = []
+        self.callbacks: list[Callable[[], None]] = []
+        self.submitted = 0.0
+
+
+class Saver:
+    """Gathers and submits batches.
+
+    Invariants: batches are numbered without gaps; at most `UNDER_WAY` are submitted and not saved;
+    applied rows of a replica, its sessions, events and applied index are in one batch.
+    """
+
+    __slots__ = (
+        "_applied_bytes",
+        "_applied_delay",
+        "_batch",
+        "_dirty",
+        "_disk",
+        "_events",
+        "_forced",
+        "_lanes",
+        "_overlay",
+        "_submitted",
+        "_trailing_since",
+        "_waiting",
+        "last_number",
+        "saved_number",
+    )
+
+    def __init__(
+        self, disk: Disk, overlay: Overlay, applied_delay: float, applied_bytes: int
+    ) -> None:
+        self._disk = disk
+        self._overlay = overlay
+        self._applied_delay = applied_delay
+        self._applied_bytes = applied_bytes
+        self._batch = Batch()
+        self._waiting = Saved()
+        self._submitted: dict[int, Saved] = {}
+        self._dirty: dict[RegionId, Replica] = {}
+        self._lanes: dict[tuple[RegionId, Lane], LaneState | None] = {}
+        self._events: list[tuple[bytes, bytes]] = []
+        self._trailing_since: float | None = None
+        self._forced = False
+        self.last_number = 0
+        self.saved_number = 0
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that is being gathered; what is put here is saved with the next submit."""
+        return self._batch
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough is gathered that the turn should take no more input."""
+        return self._batch.size >= 4 * 1024 * 1024
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything is on disk."""
+        return not self._batch and not self._submitted and self._trailing_since is None
+
+    def add(self, replica: Replica, ready: Ready, durable: bool) -> None:
+        """Gather what `ready` wants saved; it is acknowledged when that is durable.
+
+        Without `durable` nothing rests on it: it only waits for those before it.
+        """
+        if durable and ready.hard_state is not None:
+            save(self._batch, hard_state_key(replica.id), ready.hard_state)
+        if ready.snapshot is not None:
+            self._restart(replica, ready.snapshot, ready.keeps_suffix)
+        if ready.entries:
+            replica.log.write(self._batch, ready.entries)
+        replica.unsaved += 1
+        self._waiter(durable).acknowledgements.append(Acknowledgement(replica, ready))
+
+    def _restart(self, replica: Replica, meta: SnapshotMeta, keeps_suffix: bool) -> None:
+        """A snapshot is installed: record, applied state and log change together."""
+        replica.log.write_restart(self._batch, meta, keeps_suffix)
+        save(self._batch, region_key(replica.id), replica.record())
+        save(self._batch, applied_key(replica.id), replica.machine.state)
+        save(self._batch, hard_state_key(replica.id), replica.hard_state())
+        self._waiting.applied.append((replica, replica.machine.state))
+
+    def _waiter(self, durable: bool) -> Saved:
+        """Who a Ready waits with: one that saves nothing itself only waits for those before it."""
+        if not durable and not self._batch and self._submitted:
+            return self._submitted[self.last_number]
+        return self._waiting
+
+    def applied(self, replica: Replica, effects: Effects, now: float) -> None:
+        """An entry was applied: its effects are visible now and saved a little later."""
+        layer = self._overlay.open
+        for key, value in effects.rows:
+            layer.set(key, value)
+        for lane, state in effects.lanes:
+            self._lanes[replica.id, lane] = state
+        for number, event in enumerate(effects.events):
+            index = replica.machine.state.index
+            record = replica.outbox.add(index, number, event)
+            row = outbox_key(replica.id, index, number)
+            self._events.append((row, seal(row, record)))
+        self._dirty[replica.id] = replica
+        if self._trailing_since is None:
+            self._trailing_since = now
+
+    def force(self) -> None:
+        """Save the applied rows with the next batch, however young they are."""
+        self._forced = True
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call back when the batch that is being gathered is durable."""
+        self._waiting.callbacks.append(callback)
+
+    def damaged(self, replica: Replica) -> None:
+        """The replica is out of service: keep only that it is."""
+        self.forget(replica)
+        save(self._batch, region_key(replica.id), replica.record())
+
+    def forget(self, replica: Replica) -> None:
+        """What of this replica is applied but not gathered yet is not to be saved any more."""
+        self._dirty.pop(replica.id, None)
+        for known in [known for known in self._lanes if known[0] == replica.id]:
+            del self._lanes[known]
+
+    def next_due(self) -> float | None:
+        """When trailing rows must be saved."""
+        return None if self._trailing_since is None else self._trailing_since + self._applied_delay
+
+    def submit(self, now: float) -> None:
+        """Hand the gathered batch to the disk, if there is one and the disk is free for it."""
+        if len(self._submitted) >= UNDER_WAY:
+            return
+        if self._is_trailing_due(now):
+            self._write_applied(self.last_number + 1)
+        if not self._batch and not self._waiting.acknowledgements and not self._waiting.callbacks:
+            return
+        self.last_number += 1
+        batch, self._batch = self._batch, Batch()
+        waiting, self._waiting = self._waiting, Saved()
+        waiting.submitted = now
+        self._submitted[self.last_number] = waiting
+        self._disk.submit(self.last_number, batch)
+
+    def saved(self, number: int) -> Saved:
+        """The disk says that batch `number` is durable; returns who waited for it."""
+        assert number == self.saved_number + 1, "saves are acknowledged in order"
+        self.saved_number = number
+        self._disk.renew()
+        self._overlay.saved(number)
+        return self._submitted.pop(number)
+
+    def age(self, now: float) -> float:
+        """For how many seconds the oldest submitted batch has been under way."""
+        return max((now - waiting.submitted for waiting in self._submitted.values()), default=0.0)
+
+    def _is_trailing_due(self, now: float) -> bool:
+        if self._trailing_since is None:
+            return False
+        return (
+            self._forced
+            or now - self._trailing_since >= self._applied_delay
+            or self._overlay.open.bytes >= self._applied_bytes
+        )
+
+    def _write_applied(self, number: int) -> None:
+        write_rows(self._batch, self._overlay.seal(number).rows)
+        for (region, lane), known in self._lanes.items():
+            key = session_key(region, lane)
+            if known is None:
+                self._batch.delete(key)
+            else:
+                self._batch.put(key, seal(key, LANES.encode(known)))
+        for row, event in self._events:
+            self._batch.put(row, event)
+        for region, replica in self._dirty.items():
+            state = replica.machine.state
+            save(self._batch, applied_key(region), state)
+            save(self._batch, hard_state_key(region), replica.hard_state())
+            self._waiting.applied.append((replica, state))
+        self._lanes.clear()
+        self._events.clear()
+        self._dirty.clear()
+        self._trailing_since = None
+        self._forced = False
+
+
+def write_rows(batch: Batch, rows: Rows) -> None:
+    """Have user rows saved, each sealed under its own key; None removes."""
+    for key, value in rows.items():
+        row = data_key(key)
+        if value is None:
+            batch.delete(row)
+        else:
+            batch.put(row, seal(row, value))

@@ -1,0 +1,207 @@
+"""Requests of clients: find the region, check the bounds, propose or read, answer.
+
+Every refusal is typed and carries what the asker needs to ask better. What is checked on arrival is
+checked again where it counts: writes when they are applied, reads after their round.
+"""
+
+from typing import Final, assert_never
+
+from flaredb.kv.epoch import version_refusal
+from flaredb.kv.queries import get_many, scan_page
+from flaredb.store.applying import propose_command, with_leader
+from flaredb.store.checks import Checks
+from flaredb.store.context import Context
+from flaredb.store.records import ReplicaState
+from flaredb.store.replica import Asker, Replica
+from flaredb.store.sleeping import Sleeping
+from flaredb.store.status import store_status
+from flaredb_schemas.commands import BATCHES, Batch, CheckReplicas, Delete, DeleteRange, Write
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.failures import (
+    Busy,
+    DiskFull,
+    InvalidRequest,
+    NotLeader,
+    NotReady,
+    Refusal,
+    RegionNotFound,
+    Undetermined,
+)
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.requests import (
+    CheckRequest,
+    GetAnswer,
+    GetRequest,
+    HashRequest,
+    Request,
+    RequestFrame,
+    ScanAnswer,
+    ScanRequest,
+    StoreStatusRequest,
+    WriteRequest,
+)
+
+REQUESTS: Final[Codec[RequestFrame]] = Codec(RequestFrame)
+
+MAX_READS_WAITING: Final = 16_384
+"""Reads that may wait in one region; beyond it the answer is `Busy`."""
+
+MAX_PROPOSALS_WAITING: Final = 4_096
+
+
+class Service:
+    """What clients may ask of this store.
+
+    Invariants: every request of a frame that can be read is answered exactly once, now or when its
+    proposal is applied, its round is confirmed, or leadership is lost; nothing outside a region's
+    range is ever read or proposed under it (FR-003).
+    """
+
+    __slots__ = ("_checks", "_context", "_sleeping", "is_full")
+
+    def __init__(self, context: Context, checks: Checks, sleeping: Sleeping) -> None:
+        self._context = context
+        self._checks = checks
+        self._sleeping = sleeping
+        self.is_full = False
+        """Whether the disk's quota is used up, so that puts are refused."""
+
+    def handle(self, payload: bytes, reply: str) -> None:
+        """One frame of requests. Garbage is counted and not answered: nobody knows to whom."""
+        frame = REQUESTS.decode(payload)
+        if isinstance(frame, Malformed):
+            self._context.counters.frames_malformed += 1
+            return
+        for request in frame.requests:
+            self._context.counters.requests += 1
+            asker = Asker(reply, request.number)
+            refusal = self._serve(request, asker)
+            if refusal is not None:
+                self._context.counters.requests_refused += 1
+                self._context.answers.refuse(asker, refusal)
+
+    def _serve(self, request: Request, asker: Asker) -> Refusal | None:
+        match request:
+            case WriteRequest():
+                return self._write(request, asker)
+            case GetRequest() | ScanRequest():
+                return self._read(request, asker)
+            case CheckRequest():
+                return self._check(request, asker)
+            case HashRequest():
+                return self._checks.ask(request, asker)
+            case StoreStatusRequest():
+                status = store_status(self._context, request)
+                self._context.answers.add(asker.reply, status)
+                return None
+            case _:
+                assert_never(request)
+
+    def _write(self, request: WriteRequest, asker: Asker) -> Refusal | None:
+        replica = self._leader(request.region)
+        if not isinstance(replica, Replica):
+            return replica
+        batch = BATCHES.decode(request.batch)
+        if isinstance(batch, Malformed):
+            return InvalidRequest(f"batch: {batch.reason}")
+        refusal = self._write_refusal(replica, request.version, batch)
+        if refusal is not None:
+            return refusal
+        command = Write(self._context.clock.wall(), request.version, request.batch)
+        refusal = propose_command(replica, command, batch, asker)
+        self._busy_now(replica)
+        return refusal
+
+    def _write_refusal(self, replica: Replica, version: int, batch: Batch) -> Refusal | None:
+        if len(replica.proposals) >= MAX_PROPOSALS_WAITING:
+            return Busy("too many batches wait in this region")
+        if self.is_full and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
+            return DiskFull(self._context.me.store)
+        refusal = replica.machine.refusal(version, batch)
+        return None if refusal is None else with_leader(replica, refusal)
+
+    def _read(self, request: GetRequest | ScanRequest, asker: Asker) -> Refusal | None:
+        replica = self._leader(request.region)
+        if not isinstance(replica, Replica):
+            return replica
+        if len(replica.reads) >= MAX_READS_WAITING:
+            return Busy("too many reads wait in this region")
+        replica.reads.add((request, asker))
+        self._busy_now(replica)
+        return None
+
+    def _check(self, request: CheckRequest, asker: Asker) -> Refusal | None:
+        replica = self._leader(request.region)
+        if not isinstance(replica, Replica):
+            return replica
+        command = CheckReplicas(self._context.clock.wall(), request.nonce)
+        refusal = propose_command(replica, command, None, asker)
+        self._busy_now(replica)
+        return refusal
+
+    def _leader(self, region: RegionId) -> Replica | Refusal:
+        """The leading replica of `region` here, or why there is none."""
+        replica = self._context.registry.get(region)
+        if replica is None:
+            self._context.counters.frames_refused += 1
+            return RegionNotFound(region, self._context.me.store)
+        if replica.state is not ReplicaState.LIVE:
+            return NotReady("a snapshot is being installed here, or the replica is damaged")
+        if not replica.leads:
+            return NotLeader(replica.route())
+        return replica
+
+    def _busy_now(self, replica: Replica) -> None:
+        self._sleeping.wake(replica)
+        self._context.touch(replica.id)
+
+
+def serve_reads(context: Context, replica: Replica) -> None:
+    """Answer the reads whose round is confirmed and whose index is applied.
+
+    Leadership, epoch, range and what stands in the way are checked now, against the applied record:
+    they may have changed since the read came.
+    """
+    for request, asker in replica.reads.served_at(replica.machine.state.index):
+        if not replica.leads:
+            context.answers.refuse(asker, NotLeader(replica.route()))
+            continue
+        answer = _read_now(context, replica, request)
+        if isinstance(answer, GetAnswer | ScanAnswer):
+            _count_read(replica, answer)
+            context.answers.add(asker.reply, answer)
+        else:
+            context.answers.refuse(asker, with_leader(replica, answer))
+
+
+def refuse_all(context: Context, replica: Replica) -> None:
+    """Leadership is lost: reads may go elsewhere, and of writes nobody here knows the outcome."""
+    route = replica.route()
+    for _, asker in replica.reads.drop():
+        context.answers.refuse(asker, NotLeader(route))
+    proposals, replica.proposals = replica.proposals, {}
+    for proposal in proposals.values():
+        if proposal.asker is not None:
+            context.answers.refuse(proposal.asker, Undetermined(route))
+
+
+def _read_now(
+    context: Context, replica: Replica, request: GetRequest | ScanRequest
+) -> GetAnswer | ScanAnswer | Refusal:
+    region, time = replica.region, replica.machine.state.time
+    refusal = version_refusal(region, request.version, time)
+    if refusal is not None:
+        return refusal
+    if isinstance(request, GetRequest):
+        return get_many(request, region, time, context.overlay)
+    return scan_page(request, region, time, context.overlay)
+
+
+def _count_read(replica: Replica, answer: GetAnswer | ScanAnswer) -> None:
+    traffic = replica.traffic
+    if isinstance(answer, GetAnswer):
+        traffic.read_keys += len(answer.values)
+        traffic.read_bytes += sum(len(value) for value in answer.values if value is not None)
+    else:
+        traffic.read_keys += len(answer.rows)
+        traffic.read_bytes += sum(len(key) + len(value) for key, value in answer.rows)

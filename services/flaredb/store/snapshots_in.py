@@ -1,0 +1,254 @@
+"""A region's state arriving: fetched to a file, verified, and only then put in place of the old.
+
+The old replica stays as it is until the file is complete and durable. Then it is marked as
+installing, its rows are replaced in slices, and a last batch sets record, log and applied state
+and makes it live. A crash in between resumes. While installing, the replica keeps term, vote and
+old log, votes by that log's last entry, and neither applies, acknowledges, campaigns nor serves.
+"""
+
+import logging
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb.disk.disk import JobResult, Verified, VerifyFile
+from flaredb.disk.layout import OUTBOX, SESSION, outbox_position, region_key
+from flaredb.kv.machine import AppliedState, Machine
+from flaredb.store.births import load_sessions
+from flaredb.store.context import Context
+from flaredb.store.history import History
+from flaredb.store.installing import Installation
+from flaredb.store.jobs import Jobs
+from flaredb.store.outbox import Outbox
+from flaredb.store.records import ReplicaState, decode, open_sealed, save
+from flaredb.store.replica import Replica
+from flaredb.store.snapshots_out import SNAPSHOT_ITEMS
+from flaredb_schemas.events import SnapshotInstalled
+from flaredb_schemas.frames import (
+    SnapshotChunk,
+    SnapshotEnded,
+    SnapshotHeader,
+    SnapshotItem,
+    SnapshotPull,
+)
+from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.subjects import Subjects
+
+log: Final = logging.getLogger(__name__)
+
+REPEAT_SECONDS: Final = 1.0
+"""A piece that has not come for so long is asked for again; also the receiver's sign of life."""
+
+SILENCE_SECONDS: Final = 10.0
+
+
+class Arrival(Struct):
+    """One snapshot on its way in, or being installed."""
+
+    replica: Replica
+    header: SnapshotHeader
+    from_store: StoreId
+    began: float
+    asked: float
+    heard: float
+    offset: int = 0
+    verifying: bool = False
+    installation: Installation | None = None
+
+    @property
+    def file(self) -> str:
+        """The file that takes the rows."""
+        transfer = self.header.transfer
+        return f"in-{self.header.region.id}-{self.from_store}-{transfer.boot}-{transfer.number}"
+
+
+class SnapshotsIn:
+    """The snapshots that this store receives.
+
+    Invariants: one arrival per region; nothing of the old state is touched before the file is
+    verified and the `installing` mark is durable; a replica is live again only with its last batch.
+    """
+
+    __slots__ = ("_arrivals", "_context", "_history", "_jobs", "_send", "_subjects")
+
+    def __init__(
+        self,
+        context: Context,
+        jobs: Jobs,
+        history: History,
+        subjects: Subjects,
+        send: Callable[[str, bytes], bool],
+    ) -> None:
+        self._context = context
+        self._jobs = jobs
+        self._history = history
+        self._subjects = subjects
+        self._send = send
+        self._arrivals: dict[RegionId, Arrival] = {}
+
+    def offered(self, from_store: StoreId, header: SnapshotHeader) -> None:
+        """A store offers a snapshot."""
+        reason = self._refusal(header)
+        if reason is not None:
+            log.info("snapshot of region %s refused: %s", header.region.id, reason)
+            ended = SnapshotEnded(header.transfer, header.region.id, False, reason)
+            self._emit(from_store, header.region.id, ended)
+            return
+        replica = self._context.registry.get(header.region.id)
+        assert replica is not None, "a snapshot is accepted only for a replica that is here"
+        now = self._context.now
+        arrival = Arrival(replica, header, from_store, now, now, now)
+        self._arrivals[header.region.id] = arrival
+        self._pull(arrival)
+
+    def chunk(self, from_store: StoreId, item: SnapshotChunk) -> None:
+        """A piece has come."""
+        arrival = self._arrivals.get(item.region)
+        if (
+            arrival is None
+            or arrival.verifying
+            or item.transfer != arrival.header.transfer
+            or from_store != arrival.from_store
+            or item.offset != arrival.offset
+            or zlib.crc32(item.data) != item.checksum
+        ):
+            return
+        self._context.disk.files.write(arrival.file, item.offset, item.data)
+        arrival.offset += len(item.data)
+        arrival.heard = self._context.now
+        if arrival.offset >= arrival.header.size:
+            self._verify(arrival)
+        else:
+            self._pull(arrival)
+
+    def resume(self, replica: Replica) -> None:
+        """After a restart: a replica that was installing goes on, if its file is still there."""
+        if replica.installing is None:
+            return
+        header, name = replica.installing
+        if name not in self._context.disk.files.names():
+            log.warning("region %s: the snapshot to install is lost; another is needed", replica.id)
+            return
+        now = self._context.now
+        arrival = Arrival(replica, header, StoreId(0), now, now, now, header.size, True)
+        arrival.installation = Installation(header.region, name)
+        self._arrivals[replica.id] = arrival
+        self._slice(arrival)
+
+    def tick(self) -> None:
+        """Once per tick: ask again for what has not come, give up what is silent."""
+        now = self._context.now
+        for region, arrival in list(self._arrivals.items()):
+            if not arrival.verifying and now - arrival.heard > SILENCE_SECONDS:
+                del self._arrivals[region]
+                self._context.disk.files.delete(arrival.file)
+            elif arrival.from_store and now - arrival.asked > REPEAT_SECONDS:
+                self._pull(arrival)
+
+    def __len__(self) -> int:
+        return len(self._arrivals)
+
+    def _refusal(self, header: SnapshotHeader) -> str | None:
+        replica = self._context.registry.get(header.region.id)
+        if replica is None or replica.peer != header.to_peer:
+            return "the peer is not here"
+        if replica.state is ReplicaState.DAMAGED or replica.leads:
+            return "the replica takes no snapshot"
+        if header.region.peer(header.to_peer) is None:
+            return "the snapshot's region does not list the peer"
+        if header.region.keys != replica.region.keys:
+            return "the region's range is another here"
+        if header.region.id in self._arrivals:
+            return "another snapshot is arriving"
+        if replica.state is ReplicaState.LIVE and header.meta.index <= replica.node.commit:
+            return "the snapshot is not newer than what is committed here"
+        usage = self._context.disk.usage()
+        return "the disk is too full" if usage.free < 3 * header.size else None
+
+    def _verify(self, arrival: Arrival) -> None:
+        arrival.verifying = True
+        job = VerifyFile(self._jobs.next_number(), arrival.file, arrival.header.size)
+        self._jobs.start(job, lambda result: self._verified(arrival, result))
+
+    def _verified(self, arrival: Arrival, result: JobResult) -> None:
+        replica, header = arrival.replica, arrival.header
+        stale = replica.leads or (
+            replica.state is ReplicaState.LIVE and header.meta.index <= replica.node.commit
+        )
+        if not isinstance(result, Verified) or stale:
+            self._end(arrival, False, getattr(result, "reason", "no longer needed"))
+            return
+        replica.state = ReplicaState.INSTALLING
+        replica.installing = (header, arrival.file)
+        replica.node.allow_campaigns(False)
+        arrival.installation = Installation(header.region, arrival.file)
+        saver = self._context.saver
+        save(saver.batch, region_key(replica.id), replica.record())
+        saver.force()  # what is applied goes to disk before its rows are replaced
+        saver.then(lambda: self._slice(arrival))
+
+    def _slice(self, arrival: Arrival) -> None:
+        """Replace some rows; go on when they are saved."""
+        installation = arrival.installation
+        assert installation is not None
+        saver = self._context.saver
+        if installation.write_slice(self._context.disk.files, saver.batch):
+            saver.then(lambda: self._finish(arrival))
+        else:
+            saver.then(lambda: self._slice(arrival))
+
+    def _finish(self, arrival: Arrival) -> None:
+        """All rows are saved: the last batch makes the replica live at the snapshot's index."""
+        replica, header = arrival.replica, arrival.header
+        assert arrival.installation is not None
+        rows = arrival.installation.kept
+        state = decode(AppliedState, header.applied)
+        sessions = load_sessions((key, value) for key, value in rows if key[:1] == SESSION)
+        replica.machine = Machine(header.region, state, sessions)
+        replica.outbox = Outbox()
+        for key, value in rows:
+            if key[:1] == OUTBOX:
+                replica.outbox.load(*outbox_position(key), open_sealed(key, value))
+        replica.applying.clear()
+        replica.state, replica.installing = ReplicaState.LIVE, None
+        replica.node.allow_campaigns(True)
+        replica.node.restore(header.meta)
+        self._context.touch(replica.id)
+        self._context.saver.then(lambda: self._end(arrival, True, "installed"))
+
+    def _end(self, arrival: Arrival, ok: bool, reason: str) -> None:
+        region = arrival.header.region.id
+        del self._arrivals[region]
+        self._context.disk.files.delete(arrival.file)
+        if arrival.from_store:
+            ended = SnapshotEnded(arrival.header.transfer, region, ok, reason)
+            self._emit(arrival.from_store, region, ended)
+        if ok:
+            self._context.counters.snapshots_installed += 1
+            self._history.add_own(self._event(arrival))
+
+    def _event(self, arrival: Arrival) -> SnapshotInstalled:
+        context, header = self._context, arrival.header
+        return SnapshotInstalled(
+            id=self._history.next_own_id(),
+            at=context.clock.wall(),
+            region=header.region.id,
+            peer=header.to_peer,
+            store=context.me.store,
+            term=header.meta.term,
+            index=header.meta.index,
+            rows=header.rows,
+            bytes=header.row_bytes,
+            ms=int((context.now - arrival.began) * 1000),
+        )
+
+    def _pull(self, arrival: Arrival) -> None:
+        arrival.asked = self._context.now
+        pull = SnapshotPull(arrival.header.transfer, arrival.header.region.id, arrival.offset)
+        self._emit(arrival.from_store, arrival.header.region.id, pull)
+
+    def _emit(self, to: StoreId, region: RegionId, item: SnapshotItem) -> None:
+        subject = self._subjects.snapshot(region, to, self._context.me.store)
+        self._send(subject, SNAPSHOT_ITEMS.encode(item))
