@@ -15,7 +15,7 @@ from flaredb.raft.membership import members
 from flaredb.raft.progress import Progress
 from flaredb.raft.read_index import ReadQueue
 from flaredb.raft.ready import ReadState, Send
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
 from flaredb.raft.storage import Storage
 from flaredb_schemas.ids import NO_PEER, Index, PeerId, Term
 from flaredb_schemas.raft import (
@@ -112,7 +112,7 @@ class Core:
         )
         self.members = members(self.configuration)
         self.term, self.vote = hard_state.term, hard_state.vote
-        self.role = Role.FOLLOWER
+        self.role = FOLLOWER
         self.leader = NO_PEER
         self.may_campaign = True
         self.votes: dict[PeerId, bool] = {}
@@ -137,18 +137,20 @@ class Core:
         self.election_timeout = config.election_ticks + jitter(config.election_ticks)
 
     def check(self) -> None:
-        """The invariants that cost constant time."""
+        """The invariants that cost constant time; called at the end of every call."""
         self.log.check()
-        assert self.role is not Role.LEADER or self.leader == self.peer, "leader under another"
-        assert (self.role is Role.LEADER) == (self.reads is not None), "reads without a leader"
-        assert self.role is not Role.LEADER or self.term_start <= self.log.tail.last
+        leads = self.role is LEADER
+        assert leads == (self.reads is not None), "reads without a leader"
+        assert not leads or (self.leader == self.peer and self.term_start <= self.log.tail.last), (
+            "a leader under another, or without an entry of its term"
+        )
 
     def check_fully(self) -> None:
         """All invariants, at a cost linear in the tail and in the members."""
         self.check()
         self.log.tail.check()
         assert self.members == members(self.configuration), "members out of step"
-        if self.role is Role.LEADER:
+        if self.role is LEADER:
             assert set(self.progress) == self.members, "progress out of step with the members"
         for peer, progress in self.progress.items():
             progress.check()
@@ -188,29 +190,29 @@ class Core:
 
     def become_follower(self, term: Term, leader: PeerId) -> None:
         self._reset(term)
-        self.role = Role.FOLLOWER
+        self.role = FOLLOWER
         self.leader = leader
 
     def become_pre_candidate(self) -> None:
         """Ask first; term and vote stay as they are (thesis, 9.6)."""
-        assert self.role is not Role.LEADER, "a leader stands for election"
-        self.role = Role.PRE_CANDIDATE
+        assert self.role is not LEADER, "a leader stands for election"
+        self.role = PRE_CANDIDATE
         self.leader = NO_PEER
         self.votes = {}
 
     def become_candidate(self) -> None:
         """Enter the next term with a vote for oneself, which counts once it is saved."""
-        assert self.role is not Role.LEADER, "a leader stands for election"
+        assert self.role is not LEADER, "a leader stands for election"
         self._reset(Term(self.term + 1))
-        self.role = Role.CANDIDATE
+        self.role = CANDIDATE
         self.vote = self.peer
         self.own_vote_counted = False
 
     def become_leader(self) -> None:
         """Lead this term, opened by an empty entry (thesis, 6.4, step 1)."""
-        assert self.role is Role.CANDIDATE, "a leader that did not stand for election"
+        assert self.role is CANDIDATE, "a leader that did not stand for election"
         self._reset(self.term)
-        self.role = Role.LEADER
+        self.role = LEADER
         self.leader = self.peer
         self.reads = ReadQueue()
         for peer in sorted(self.members):
@@ -284,7 +286,7 @@ class Core:
         """Take on a configuration; a leader begins or ends to follow its members' progress."""
         self.configuration = configuration
         self.members = members(configuration)
-        if self.role is not Role.LEADER:
+        if self.role is not LEADER:
             return
         old = self.progress
         self.progress = {

@@ -4,7 +4,7 @@ from flaredb.raft import quorum, replication
 from flaredb.raft.core import Core
 from flaredb.raft.membership import all_voters
 from flaredb.raft.refusals import NotEligible
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import LEADER, PRE_CANDIDATE
 from flaredb_schemas.ids import NO_PEER, PeerId, Term
 from flaredb_schemas.raft import (
     PreVoteAnswer,
@@ -17,7 +17,7 @@ from flaredb_schemas.raft import (
 
 def campaign(core: Core, transfer: bool = False) -> NotEligible | None:
     """Stand for election; on a transfer without pre-vote and against leases. A leader stays one."""
-    if core.role is Role.LEADER:
+    if core.role is LEADER:
         return None
     if not core.is_promotable or core.log.has_unapplied_change():
         return NotEligible(core.peer)
@@ -70,7 +70,7 @@ def count_vote(core: Core, voter: PeerId, granted: bool) -> None:
     core.votes.setdefault(voter, granted)
     configuration = core.configuration
     match quorum.joint_vote(configuration.voters, configuration.voters_outgoing, core.votes):
-        case quorum.Vote.WON if core.role is Role.PRE_CANDIDATE:
+        case quorum.Vote.WON if core.role is PRE_CANDIDATE:
             _ask_for_votes(core, transfer=False)
         case quorum.Vote.WON:
             core.become_leader()

@@ -3,7 +3,7 @@
 from flaredb.raft import election, reading, replication
 from flaredb.raft.core import Core
 from flaredb.raft.ready import LeadershipChange, Ready
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import CANDIDATE, LEADER
 from flaredb_schemas.ids import Index, Term
 from flaredb_schemas.raft import HardState, SnapshotMeta
 
@@ -84,7 +84,7 @@ class Ledger:
         self.saved_number = number
         core.log.saved_under(number)
         self._settle_snapshots(core, number)
-        if core.role is Role.LEADER:
+        if core.role is LEADER:
             own = core.progress.get(core.peer)
             if own is not None and own.accept(core.log.saved):
                 replication.advance_commit(core)
@@ -123,7 +123,7 @@ class Ledger:
         owed_number, term = self._owed_vote
         if owed_number <= number:
             self._owed_vote = None
-            if core.role is Role.CANDIDATE and core.term == term:
+            if core.role is CANDIDATE and core.term == term:
                 election.count_own_vote(core)
 
 

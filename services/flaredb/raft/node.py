@@ -29,7 +29,7 @@ from flaredb.raft.refusals import (
     StepRefusal,
     TransferRefusal,
 )
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import FOLLOWER, LEADER, Role
 from flaredb.raft.status import Status, is_quiet, status_of
 from flaredb.raft.step import step
 from flaredb.raft.storage import Storage
@@ -150,7 +150,7 @@ class RaftNode:
     def forget_leader(self) -> None:
         """A follower stops believing in its leader, so that it will vote for another."""
         core = self._core
-        if core.role is Role.FOLLOWER and not core.config.lease_reads:
+        if core.role is FOLLOWER and not core.config.lease_reads:
             core.leader = NO_PEER
 
     def report_unreachable(self, peer: PeerId) -> None:
@@ -172,7 +172,7 @@ class RaftNode:
 
     def beat(self) -> None:
         """A leader sends heartbeats at once."""
-        if self._core.role is Role.LEADER:
+        if self._core.role is LEADER:
             replication.broadcast_heartbeat(self._core)
 
     def restart_timers(self) -> None:

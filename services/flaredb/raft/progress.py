@@ -6,6 +6,7 @@
 """
 
 import enum
+from typing import Final
 
 from flaredb.raft.inflights import Inflights
 from flaredb_schemas.ids import Index
@@ -17,6 +18,11 @@ class ProgressState(enum.Enum):
     PROBE = "probe"
     REPLICATE = "replicate"
     SNAPSHOT = "snapshot"
+
+
+PROBE: Final = ProgressState.PROBE
+REPLICATE: Final = ProgressState.REPLICATE
+SNAPSHOT: Final = ProgressState.SNAPSHOT
 
 
 class Progress:
@@ -43,7 +49,7 @@ class Progress:
         """The log is known to agree up to here."""
         self.next = next_index
         """What to send next."""
-        self.state = ProgressState.PROBE
+        self.state = PROBE
         self.paused = False
         """An append went out on trial; wait for an answer or for a heartbeat's."""
         self.pending_snapshot = Index(0)
@@ -58,42 +64,42 @@ class Progress:
     def check(self) -> None:
         """The invariants of the class."""
         assert self.match < self.next, f"match {self.match} is not before next {self.next}"
-        if self.state is ProgressState.SNAPSHOT:
+        if self.state is SNAPSHOT:
             assert self.next == self.pending_snapshot + 1, "snapshot state, next elsewhere"
-        assert self.state is ProgressState.REPLICATE or not self.inflights, "flying while probing"
+        assert self.state is REPLICATE or not self.inflights, "flying while probing"
 
     def holds_back(self) -> bool:
         """Whether no append at all may be sent now."""
-        return self.paused or self.state is ProgressState.SNAPSHOT
+        return self.paused or self.state is SNAPSHOT
 
     def become_probe(self) -> None:
         """Find the meeting point, behind the snapshot if one was sent."""
-        behind = self.pending_snapshot if self.state is ProgressState.SNAPSHOT else Index(0)
-        self._enter(ProgressState.PROBE, Index(max(self.match, behind) + 1))
+        behind = self.pending_snapshot if self.state is SNAPSHOT else Index(0)
+        self._enter(PROBE, Index(max(self.match, behind) + 1))
 
     def become_replicate(self) -> None:
         """The meeting point is known to be `match`."""
-        self._enter(ProgressState.REPLICATE, Index(self.match + 1))
+        self._enter(REPLICATE, Index(self.match + 1))
 
     def become_snapshot(self, index: Index) -> None:
         """A snapshot at `index` is on its way."""
-        self._enter(ProgressState.SNAPSHOT, Index(index + 1))
+        self._enter(SNAPSHOT, Index(index + 1))
         self.pending_snapshot = index
         self.sent_commit = index
 
     def fail_snapshot(self) -> None:
         """The snapshot did not arrive: probe again from what is known."""
-        self._enter(ProgressState.PROBE, Index(self.match + 1))
+        self._enter(PROBE, Index(self.match + 1))
 
     def sent(self, count: int, size: int) -> None:
         """An append with `count` entries of `size` bytes has been handed out."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             if count:
                 self.next = Index(self.next + count)
                 self.inflights.add(Index(self.next - 1), size)
             self.paused = self.inflights.full()
         else:
-            assert self.state is ProgressState.PROBE, "append sent while a snapshot is pending"
+            assert self.state is PROBE, "append sent while a snapshot is pending"
             self.paused = self.paused or count > 0
 
     def accept(self, index: Index) -> bool:
@@ -110,7 +116,7 @@ class Progress:
 
         An answer that is older than what is known changes nothing.
         """
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             if rejected <= self.match:
                 return False
             self.next = Index(self.match + 1)

@@ -19,7 +19,7 @@ from flaredb.raft.refusals import (
     ProposalRefusal,
     UncommittedFull,
 )
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import FOLLOWER, LEADER
 from flaredb_schemas.ids import NO_PEER, Index, PeerId, Term
 from flaredb_schemas.raft import (
     ConfChange,
@@ -47,7 +47,7 @@ class Forwarded(msgspec.Struct, frozen=True, gc=False):
 def propose(core: Core, data: Sequence[bytes]) -> Proposed | Forwarded | ProposalRefusal:
     """Put one entry per item into the log, in order."""
     assert data, "a proposal of nothing"
-    if core.role is not Role.LEADER:
+    if core.role is not LEADER:
         return _forward(core, EntryKind.NORMAL, data)
     return _append(core, EntryKind.NORMAL, data)
 
@@ -55,7 +55,7 @@ def propose(core: Core, data: Sequence[bytes]) -> Proposed | Forwarded | Proposa
 def propose_change(core: Core, change: ConfChange) -> Proposed | Forwarded | ChangeRefusal:
     """Put a membership change into the log, if none is pending and it fits."""
     data = (encode_change(change),)
-    if core.role is not Role.LEADER:
+    if core.role is not LEADER:
         return _forward(core, EntryKind.MEMBERSHIP, data)
     refusal = _refusal_of_change(core, change)
     if refusal is not None:
@@ -86,7 +86,7 @@ def apply_change(core: Core, change: ConfChange) -> Configuration:
     configuration = changed(core.configuration, change)
     assert not isinstance(configuration, ChangeFault), f"applied change: {configuration.value}"
     core.switch_members(configuration)
-    if core.role is not Role.LEADER:
+    if core.role is not LEADER:
         return configuration
     if core.peer not in core.members or core.is_learner:
         if core.config.step_down_on_removal:
@@ -107,7 +107,7 @@ def leave_joint_if_due(core: Core) -> None:
     """
     if (
         core.configuration.auto_leave
-        and core.role is Role.LEADER
+        and core.role is LEADER
         and core.log.applied >= core.pending_change
     ):
         propose_change(core, ConfChange())
@@ -126,7 +126,7 @@ def _append(core: Core, kind: EntryKind, data: Sequence[bytes]) -> Proposed | Pr
 
 
 def _forward(core: Core, kind: EntryKind, data: Sequence[bytes]) -> Forwarded | NotLeader:
-    follows = core.role is Role.FOLLOWER and core.leader != NO_PEER
+    follows = core.role is FOLLOWER and core.leader != NO_PEER
     if not (follows and core.config.forward_proposals):
         return NotLeader(core.leader)
     core.send(core.leader, ForwardedProposal(kind, tuple(data)))

@@ -5,16 +5,16 @@ from flaredb.raft.core import Core
 from flaredb.raft.read_index import Read
 from flaredb.raft.ready import ReadState
 from flaredb.raft.refusals import NotLeader
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import FOLLOWER, LEADER
 from flaredb_schemas.ids import NO_PEER, Index, PeerId
 from flaredb_schemas.raft import HeartbeatAnswer, ReadAnswer, ReadRequest
 
 
 def ask(core: Core, context: bytes) -> NotLeader | None:
     """The host of this member wants to read."""
-    if core.role is Role.LEADER:
+    if core.role is LEADER:
         _enqueue(core, core.peer, context)
-    elif core.role is Role.FOLLOWER and core.leader != NO_PEER:
+    elif core.role is FOLLOWER and core.leader != NO_PEER:
         core.send(core.leader, ReadRequest(context))
     else:
         return NotLeader(core.leader)

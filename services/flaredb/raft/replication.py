@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from flaredb.raft import snapshot
 from flaredb.raft.core import Core, SharedAppend
-from flaredb.raft.progress import Progress, ProgressState
+from flaredb.raft.progress import PROBE, REPLICATE, Progress
 from flaredb.raft.refusals import Compacted
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import LEADER
 from flaredb.raft.storage import entry_size
 from flaredb_schemas.ids import Index, PeerId
 from flaredb_schemas.raft import (
@@ -41,7 +41,7 @@ def send_append(core: Core, peer: PeerId, progress: Progress, even_if_empty: boo
     message = shared.message
     if not message.entries and not even_if_empty:
         return False
-    core.send(peer, message, progress.state is ProgressState.PROBE)
+    core.send(peer, message, progress.state is PROBE)
     progress.sent(len(message.entries), shared.size)
     progress.sent_commit = message.commit
     return True
@@ -58,7 +58,7 @@ def resume(core: Core, peer: PeerId, progress: Progress) -> None:
 
     Even an empty append helps where all that was in flight is lost: its answer tells.
     """
-    if progress.match < core.log.tail.last or progress.state is ProgressState.PROBE:
+    if progress.match < core.log.tail.last or progress.state is PROBE:
         send_append(core, peer, progress, even_if_empty=True)
 
 
@@ -79,7 +79,7 @@ def handle_append_accepted(core: Core, sender: PeerId, message: AppendAccepted) 
     """A follower has saved the log up to an index."""
     progress = core.progress[sender]
     progress.recent_active = True
-    probing = progress.state is ProgressState.PROBE
+    probing = progress.state is PROBE
     if not progress.accept(message.index) and not (probing and progress.match == message.index):
         return
     _advance_state(core, progress)
@@ -103,7 +103,7 @@ def handle_append_rejected(core: Core, sender: PeerId, message: AppendRejected) 
     if message.hint_term > 0:
         hint, _ = core.log.latest_agreement(hint, message.hint_term)
     if progress.reject(message.index, hint):
-        if progress.state is ProgressState.REPLICATE:
+        if progress.state is REPLICATE:
             progress.become_probe()
         send_append(core, sender, progress, even_if_empty=True)
 
@@ -116,36 +116,34 @@ def handle_stale_term(core: Core, sender: PeerId, message: StaleTerm) -> None:
 def handle_unreachable(core: Core, peer: PeerId) -> None:
     """Messages to `peer` are lost: stop sending ahead of its answers."""
     progress = core.progress.get(peer)
-    if progress is not None and progress.state is ProgressState.REPLICATE:
+    if progress is not None and progress.state is REPLICATE:
         progress.become_probe()
 
 
 def advance_commit(core: Core) -> bool:
     """Commit what a quorum has, and tell everyone at once; whether there was anything."""
-    if core.role is not Role.LEADER or not core.commit_by_quorum():
+    if core.role is not LEADER or not core.commit_by_quorum():
         return False
     broadcast_append(core)
     return True
 
 
 def _advance_state(core: Core, progress: Progress) -> None:
-    match progress.state:
-        case ProgressState.PROBE:
-            progress.become_replicate()
-        case ProgressState.REPLICATE:
-            progress.inflights.free_through(progress.match)
-        case ProgressState.SNAPSHOT:
-            # Wherever its state came from: as soon as the log reaches back far enough, go on.
-            if progress.match + 1 >= core.log.first_index():
-                progress.become_probe()
-                progress.become_replicate()
+    if progress.state is REPLICATE:
+        progress.inflights.free_through(progress.match)
+    elif progress.state is PROBE:
+        progress.become_replicate()
+    elif progress.match + 1 >= core.log.first_index():
+        # Wherever its state came from: the log reaches back far enough to go on.
+        progress.become_probe()
+        progress.become_replicate()
 
 
 def _next_append(core: Core, progress: Progress) -> SharedAppend | None:
     """The append that `progress` asks for, or None if the log no longer reaches back."""
     log = core.log
     previous = Index(progress.next - 1)
-    full = progress.state is ProgressState.REPLICATE and progress.inflights.full()
+    full = progress.state is REPLICATE and progress.inflights.full()
     shared = core.shared_append
     if (
         shared is not None

@@ -1,6 +1,7 @@
 """The part that a member plays in its group."""
 
 import enum
+from typing import Final
 
 
 class Role(enum.IntEnum):
@@ -10,3 +11,10 @@ class Role(enum.IntEnum):
     PRE_CANDIDATE = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+# Reached by name alone: in CPython 3.11 a member looked up in its class costs ten times as much.
+FOLLOWER: Final = Role.FOLLOWER
+PRE_CANDIDATE: Final = Role.PRE_CANDIDATE
+CANDIDATE: Final = Role.CANDIDATE
+LEADER: Final = Role.LEADER

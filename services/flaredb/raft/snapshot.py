@@ -5,9 +5,9 @@ Term and vote are never taken from a snapshot; only the log, its marks and the c
 
 from flaredb.raft.core import Core
 from flaredb.raft.membership import check, members
-from flaredb.raft.progress import Progress, ProgressState
+from flaredb.raft.progress import SNAPSHOT, Progress
 from flaredb.raft.refusals import SnapshotUnavailable
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import FOLLOWER, LEADER
 from flaredb_schemas.ids import NO_PEER, PeerId
 from flaredb_schemas.raft import AppendAccepted, SnapshotMeta, SnapshotOffer
 
@@ -31,7 +31,7 @@ def report(core: Core, peer: PeerId, ok: bool) -> None:
     Either way the next append waits: for the follower's own answer, or for a sign of life.
     """
     progress = core.progress.get(peer)
-    if progress is None or progress.state is not ProgressState.SNAPSHOT:
+    if progress is None or progress.state is not SNAPSHOT:
         return
     if ok:
         progress.become_probe()
@@ -58,9 +58,9 @@ def install(core: Core, meta: SnapshotMeta) -> None:
     """
     assert meta.index > core.log.commit, f"{meta.index} is committed here: {core.log.marks()}"
     assert core.peer in members(meta.configuration), "a snapshot for others"
-    assert core.role is not Role.LEADER, "a leader was behind its followers"
+    assert core.role is not LEADER, "a leader was behind its followers"
     leader = core.leader
-    if core.role is not Role.FOLLOWER:
+    if core.role is not FOLLOWER:
         core.become_follower(core.term, NO_PEER)
     _start_behind(core, meta, keeps_suffix=core.log.has(meta.index, meta.term))
     if leader != NO_PEER:

@@ -5,8 +5,8 @@ from collections.abc import Container
 import msgspec
 
 from flaredb.raft.core import Core
-from flaredb.raft.progress import Progress, ProgressState
-from flaredb.raft.roles import Role
+from flaredb.raft.progress import REPLICATE, Progress, ProgressState
+from flaredb.raft.roles import FOLLOWER, LEADER, Role
 from flaredb_schemas.ids import NO_PEER, Index, PeerId, Term
 from flaredb_schemas.raft import Configuration
 
@@ -78,8 +78,8 @@ def is_quiet(core: Core, but_for: Container[PeerId]) -> bool:
         return False
     if log.snapshot or core.send_now or core.send_after_save or core.read_states:
         return False
-    if core.role is not Role.LEADER:
-        return core.role is Role.FOLLOWER
+    if core.role is not LEADER:
+        return core.role is FOLLOWER
     if core.reads or core.transfer_target != NO_PEER or core.configuration.auto_leave:
         return False
     return all(
@@ -90,11 +90,7 @@ def is_quiet(core: Core, but_for: Container[PeerId]) -> bool:
 
 
 def _has_everything(progress: Progress, last: Index) -> bool:
-    return (
-        progress.state is ProgressState.REPLICATE
-        and progress.match == last
-        and progress.sent_commit == last
-    )
+    return progress.state is REPLICATE and progress.match == last and progress.sent_commit == last
 
 
 def _progress(core: Core, peer: PeerId, progress: Progress) -> ProgressStatus:

@@ -5,14 +5,14 @@ A member says when it is next due, so that a store's one wheel touches only what
 
 from flaredb.raft import election, quorum, replication
 from flaredb.raft.core import Core
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import LEADER
 from flaredb_schemas.ids import NO_PEER
 
 
 def due_in(core: Core) -> int | None:
     """Ticks until something happens by itself, at least one; None: never."""
     config = core.config
-    if core.role is Role.LEADER:
+    if core.role is LEADER:
         heartbeat = config.heartbeat_ticks - core.heartbeat_elapsed
         return max(1, min(heartbeat, config.election_ticks - core.election_elapsed))
     if core.is_promotable:
@@ -22,7 +22,7 @@ def due_in(core: Core) -> int | None:
 
 def elapse(core: Core, ticks: int) -> None:
     """Time has passed, but less than would make anything happen: only the clocks move."""
-    if core.role is Role.LEADER:
+    if core.role is LEADER:
         core.heartbeat_elapsed += ticks
     core.election_elapsed += ticks
 
@@ -36,7 +36,7 @@ def tick(core: Core, count: int) -> None:
             return
         count -= due
         elapse(core, due)
-        if core.role is Role.LEADER:
+        if core.role is LEADER:
             _leader_due(core)
         else:
             _follower_due(core)
@@ -60,7 +60,7 @@ def _leader_due(core: Core) -> None:
         if config.check_quorum:
             _check_quorum(core)
         core.transfer_target = NO_PEER
-    if core.role is Role.LEADER and core.heartbeat_elapsed >= config.heartbeat_ticks:
+    if core.role is LEADER and core.heartbeat_elapsed >= config.heartbeat_ticks:
         replication.broadcast_heartbeat(core)
 
 

@@ -8,16 +8,16 @@ from flaredb.raft import replication
 from flaredb.raft.core import Core
 from flaredb.raft.membership import all_voters
 from flaredb.raft.refusals import NotEligible, NotLeader, TransferRefusal
-from flaredb.raft.roles import Role
+from flaredb.raft.roles import FOLLOWER, LEADER
 from flaredb_schemas.ids import NO_PEER, PeerId
 from flaredb_schemas.raft import TimeoutNow, TransferRequest
 
 
 def request(core: Core, target: PeerId) -> TransferRefusal | None:
     """The host asks for a transfer; a follower passes the wish on."""
-    if core.role is Role.LEADER:
+    if core.role is LEADER:
         return _begin(core, target)
-    if core.role is not Role.FOLLOWER or core.leader == NO_PEER:
+    if core.role is not FOLLOWER or core.leader == NO_PEER:
         return NotLeader(core.leader)
     core.send(core.leader, TransferRequest(target))
     return None
