@@ -1,6 +1,6 @@
 """What PD answers to clients and to people about what it knows; nothing here changes anything."""
 
-from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -21,6 +21,12 @@ from flaredb_schemas.pd_answers import (
     StoresAnswer,
 )
 from flaredb_schemas.placement import RoutesAnswer, RoutesQuery, report_peers
+
+PAGE_BYTES: Final = 900_000
+"""What one page may take of a bus message, by the estimate of the next two."""
+ROW_BYTES: Final = 800
+ROW_BYTES_PER_KEY_BYTE: Final = 6
+"""A key stands in a row as base64 and as text, where one byte may take four."""
 
 _regions_query = msgspec.json.Decoder(RegionsQuery)
 
@@ -47,9 +53,15 @@ def answer_regions(heard: Heard, payload: bytes) -> RegionsPage | PdFailure:
 
 
 def _page(heard: Heard, start: bytes, limit: int) -> tuple[list[Sighting], bytes | None]:
-    found = list(islice(heard.regions.from_key(start), limit + 1))
-    following = found[limit].region.keys.start if len(found) > limit else None
-    return found[:limit], following
+    found: list[Sighting] = []
+    room = PAGE_BYTES
+    for sighting in heard.regions.from_key(start):
+        keys = sighting.region.keys
+        room -= ROW_BYTES + ROW_BYTES_PER_KEY_BYTE * (len(keys.start) + len(keys.end))
+        if len(found) == limit or (room < 0 and found):
+            return found, keys.start
+        found.append(sighting)
+    return found, None
 
 
 def _region_row(sighting: Sighting) -> RegionRow:

@@ -8,8 +8,10 @@ from msgspec import Struct
 from flaredb_schemas.ids import ClusterId
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange, find_fault
 
-MAX_INITIAL_REGIONS: Final = 2_000
-"""More would not fit into one journal record; a cluster splits by itself."""
+MAX_INITIAL_REGIONS: Final = 1_000
+MAX_INITIAL_KEY_BYTES: Final = 32 * 1024
+"""Of all initial regions' starts and ends together. More of either would not fit into one journal
+record; a cluster splits by itself."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
@@ -67,7 +69,10 @@ def find_config_fault(config: Config) -> str:
 def _find_range_fault(ranges: tuple[KeyRange, ...]) -> str:
     if len(ranges) > MAX_INITIAL_REGIONS:
         return f"{len(ranges)} initial regions, at most {MAX_INITIAL_REGIONS} can be created"
-    if any(len(key) > MAX_KEY_BYTES for keys in ranges for key in (keys.start, keys.end)):
+    sizes = [len(key) for keys in ranges for key in (keys.start, keys.end)]
+    if any(size > MAX_KEY_BYTES for size in sizes):
         return f"an initial region starts or ends at a key of more than {MAX_KEY_BYTES} bytes"
+    if sum(sizes) > MAX_INITIAL_KEY_BYTES:
+        return f"the initial regions' keys take more than {MAX_INITIAL_KEY_BYTES} bytes together"
     fault = find_fault(ranges)
     return f"initial regions must cover the key space exactly once: {fault}" if fault else ""

@@ -47,7 +47,7 @@ class PdCore:
         self._heard_epoch = PdEpoch(0)
         self._last_tick = now.seconds
         self._has_read = False
-        self._heard_leader = now.seconds
+        self._heard_leader = float("-inf")
         self._wait_anew(now)
 
     @property
@@ -154,8 +154,8 @@ class PdCore:
 
     def _caught_up(self, now: Instant) -> list[Effect]:
         self._has_read = True
-        # An empty journal has no leader whom a fence could hurt.
-        if self.state.sequence > 0 and now.seconds < self._take_over_at:
+        nobody_ever_led = self.state.sequence == 0 and self._heard_epoch == 0
+        if not nobody_ever_led and now.seconds < self._take_over_at:
             return []
         facts = decide(self.state, TakeOver(self._heard_epoch), self._config)
         return [self._journal.write(facts, now.wall)]
@@ -167,13 +167,12 @@ class PdCore:
     def _step_down(self, reason: str, now: Instant) -> list[Effect]:
         self._reign = None
         self._journal.stop_writing()
-        self._heard_leader = now.seconds
         self._wait_anew(now)
         return [Note("warning", f"PD {self._config.name} follows: {reason}")]
 
     def _start_over(self, reason: str, before: State, now: Instant) -> list[Effect]:
         """The stream was taken away: what this PD remembers is a witness like any other."""
-        self._memory = claims_of(before)
+        self._memory = claims_of(before) or self._memory
         self._has_read = False
         if self._reign is not None:
             self._reign = None

@@ -4,6 +4,7 @@ All of it is soft: a new reign begins with the regions of the bootstrap record a
 told everything again. Nothing here grants, orders or decides.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -16,6 +17,8 @@ from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
 from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
 from flaredb_schemas.regions import Region
 
+_NUMBER = re.compile(r"\d{1,19}")
+
 Health = Literal["up", "disconnected", "down"]
 
 
@@ -26,7 +29,7 @@ class StoreSighting(Struct, frozen=True):
     """
 
     report: StoreReport
-    n: int
+    n: tuple[int, ...]
     at: Instant
     full: bool
 
@@ -106,6 +109,6 @@ class Heard:
         return sum(found.leader != NO_PEER for found in self.regions.from_key(b""))
 
 
-def _number_of(beat: Heartbeat) -> int:
-    number = beat.id.rpartition(".")[2]
-    return int(number) if number.isdecimal() and len(number) < 20 else 0
+def _number_of(beat: Heartbeat) -> tuple[int, ...]:
+    """What follows store and boot in the heartbeat's id, as numbers that rise."""
+    return tuple(int(number) for number in _NUMBER.findall(beat.id)[2:])

@@ -126,14 +126,15 @@ class Reign:
         """Say that this PD leads: the first of an epoch is the announcement."""
         self._next_alive = now.seconds + self._config.alive_period
         state = self.state
-        alive = Alive(self._config.name, state.epoch, state.sequence, state.cluster)
+        name, settled = self._config.name, state.lost_sequence
+        alive = Alive(name, state.epoch, state.sequence, state.cluster, settled)
         self._effects.append(Send(self._subjects.pd_alive, _alive.encode(alive)))
 
     def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
         """A store tells of itself and of regions that it leads."""
-        if not self.state.exists:
+        if not self.state.exists and beat.cluster:
             self._strangers[beat.cluster] = now.seconds
-        elif beat.cluster == self.state.cluster and self._may_speak(beat):
+        elif self.state.exists and beat.cluster == self.state.cluster and self._may_speak(beat):
             self.heard.on_heartbeat(beat, now)
             self._create_at_once(beat.store.store)
             self._note_leaders(now)

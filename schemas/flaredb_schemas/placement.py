@@ -117,12 +117,15 @@ class Alive(Struct, frozen=True, array_like=True):
     """PD's keep-alive, each second; the first of an epoch is its announcement.
 
     `cluster` is empty as long as this PD knows of no bootstrap: its journal may be new, or lost.
+    `settled` is the highest sequence of a lost journal that a rebuild has accounted for. A store
+    that has seen a record above both `sequence` and `settled` knows of a loss that PD does not.
     """
 
     pd: str
     pd_epoch: PdEpoch
     sequence: JournalSequence
     cluster: ClusterId
+    settled: JournalSequence = JournalSequence(0)
 
 
 class Witness(Struct, frozen=True, array_like=True):
@@ -130,8 +133,9 @@ class Witness(Struct, frozen=True, array_like=True):
 
     It names the highest epoch, journal sequence and id it had seen *before* this announcement, so
     that a PD whose journal was lost or is behind finds out. A higher epoch is saved before this is
-    sent, and a full heartbeat follows. An announcement of a lower epoch, or one whose sequence is
-    below the saved one, is answered as well, but not obeyed: that is how a lost journal shows.
+    sent, and a full heartbeat follows. An announcement of a lower epoch, or one whose sequence and
+    `settled` are both below the saved one, is answered as well, but not obeyed: that is how a lost
+    journal shows.
     """
 
     store: StoreId

@@ -1,0 +1,116 @@
+"""`python -m flaredb_pd`: wire the real bus, settings and clock; serve until SIGTERM.
+
+Settings come from flags, `FLAREDB_*`, a TOML file and defaults, in this order. Exit codes: 0 after
+a clean stop, 2 for settings that cannot be used (initial regions that clash, for one), 1 otherwise.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+
+from flaredb.bus.bus import BusError
+from flaredb.bus.nats_bus import Login, NatsBus
+from flaredb.runtime import logs
+from flaredb.runtime.clock import SystemClock, seeded_jitter
+from flaredb.runtime.settings import PdSettings
+from flaredb.runtime.settings_sources import SettingsError, describe, load
+from flaredb_pd.config import Config
+from flaredb_pd.ops import ops_server
+from flaredb_pd.service import PdService
+from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.subjects import Subjects
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one PD; returns the exit code."""
+    assert __debug__, "FlareDB checks its invariants by assert: do not run it under -O"
+    try:
+        settings, _ = load(PdSettings, _flags(arguments), os.environ)
+        config = configure(settings)
+    except (SettingsError, ValueError) as fault:
+        sys.stderr.write(f"flaredb_pd: {fault}\n")
+        return USAGE_ERROR
+    logs.set_up(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(serve(settings, config))
+    except BusError as fault:
+        sys.stderr.write(f"flaredb_pd: {fault}\n")
+        return 1
+    return 0
+
+
+def _flags(arguments: Sequence[str] | None) -> dict[str, object]:
+    parser = argparse.ArgumentParser(prog="flaredb_pd", description="FlareDB's placement driver")
+    for field in describe(PdSettings):
+        flag = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(flag, dest=field.name, help=field.description.replace("%", "%%"))
+    return vars(parser.parse_args(arguments))
+
+
+def configure(settings: PdSettings) -> Config:
+    """What this PD is told, with the ids that it draws; raises `ValueError` with what to change."""
+    incarnation = secrets.token_hex(16)
+    return Config(
+        name=f"pd-{incarnation[:8]}",
+        incarnation=incarnation,
+        cluster=ClusterId(secrets.token_hex(16)),
+        ranges=ranges_between(settings.initial_boundaries),
+        stores=settings.wanted_stores,
+        replicas=settings.replicas,
+        heartbeat_period=settings.heartbeat_seconds,
+        alive_period=settings.keep_alive_seconds,
+        silence=settings.takeover_seconds,
+        witness_window=settings.answer_seconds,
+        # Stores speak once per period: less than that much silence says nothing.
+        disconnected_after=max(settings.store_down_seconds, 1.5 * settings.heartbeat_seconds),
+        down_after=max(2 * settings.store_down_seconds, 3 * settings.heartbeat_seconds),
+    )
+
+
+def ranges_between(boundaries: Sequence[str]) -> tuple[KeyRange, ...]:
+    """The ranges that meet at `boundaries` and cover the key space together."""
+    edges = [b"", *(boundary.encode() for boundary in boundaries), b""]
+    return tuple(KeyRange(start, end) for start, end in pairwise(edges))
+
+
+async def serve(settings: PdSettings, config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `BusError` when no NATS server answers."""
+    log = logs.logger("flaredb_pd", pd=config.name)
+    bus = await NatsBus.connect(settings.nats_url, name=config.name, login=_login(settings))
+    service = PdService(bus, Subjects(settings.prefix), config, SystemClock(), seeded_jitter(), log)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    ops = ops_server(service.core, settings.ops) if settings.ops else None
+    serving = asyncio.create_task(ops.serve()) if ops else None
+    try:
+        await service.run()
+    finally:
+        if ops and serving:
+            ops.should_exit = True
+            await serving
+        await bus.close()
+    log.info("stopped")
+
+
+def _login(settings: PdSettings) -> Login:
+    tls = ssl.create_default_context(cafile=settings.nats_ca) if settings.nats_ca else None
+    return Login(
+        user=settings.nats_user,
+        password=settings.nats_password,
+        credentials=settings.nats_creds,
+        tls=tls,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
