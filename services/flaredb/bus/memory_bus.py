@@ -21,8 +21,8 @@ from flaredb.bus.bus import (
     StreamRecord,
     StreamState,
 )
-from flaredb.bus.limits import MAX_PAYLOAD, check_payload, check_subject
-from flaredb.bus.memory_streams import MemoryStream, drift, matches
+from flaredb.bus.checks import MAX_PAYLOAD, check_payload, check_subject, drift
+from flaredb.bus.memory_streams import MemoryStream, matches
 from flaredb.runtime.clock import Clock
 
 

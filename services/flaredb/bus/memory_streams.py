@@ -55,14 +55,14 @@ class MemoryStream:
     ) -> Appended | WrongSequence:
         """Append one message; `now` is milliseconds since 1970.
 
-        As in JetStream a known message id is answered before the expected sequence is looked at.
+        As in JetStream the expected sequence is looked at before the message id.
         """
+        if expected_last is not None and expected_last != self.last:
+            return WrongSequence(self.last)
         message_id = headers.get(MESSAGE_ID, "")
         known = self._known(message_id, now)
         if known is not None:
             return Appended(known, duplicate=True)
-        if expected_last is not None and expected_last != self.last:
-            return WrongSequence(self.last)
         self.last += 1
         self.first = self.first or self.last
         self.records[self.last] = StreamRecord(self.last, subject, payload, dict(headers), now)
@@ -107,12 +107,3 @@ class MemoryStream:
 
     def _check(self) -> None:
         assert 0 <= self.first <= self.last + 1, "a stream's first sequence passed its last"
-
-
-def drift(wanted: StreamConfig, found: StreamConfig) -> tuple[str, ...]:
-    """How `found` differs from `wanted`, one line per difference, in the order of the fields."""
-    return tuple(
-        f"{wanted.name}.{field} is {getattr(found, field)!r}, expected {getattr(wanted, field)!r}"
-        for field in wanted.__struct_fields__
-        if getattr(found, field) != getattr(wanted, field)
-    )

@@ -1,8 +1,8 @@
-"""What no adapter lets through: malformed subjects and payloads beyond the server's limit."""
+"""What every adapter checks alike: subjects, sizes, and how a stream differs from its plan."""
 
 from typing import Final
 
-from flaredb.bus.bus import BusError
+from flaredb.bus.bus import BusError, StreamConfig
 
 MAX_PAYLOAD: Final = 1_048_576
 """Bytes of one message; also nats-server's own default limit."""
@@ -18,3 +18,12 @@ def check_payload(payload: bytes, limit: int) -> None:
     """Raise `BusError` if `payload` is larger than `limit` bytes."""
     if len(payload) > limit:
         raise BusError(f"a payload of {len(payload)} bytes exceeds the limit of {limit}")
+
+
+def drift(wanted: StreamConfig, found: StreamConfig) -> tuple[str, ...]:
+    """How `found` differs from `wanted`, one line per difference, in the order of the fields."""
+    return tuple(
+        f"{wanted.name}.{field} is {getattr(found, field)!r}, expected {getattr(wanted, field)!r}"
+        for field in wanted.__struct_fields__
+        if getattr(found, field) != getattr(wanted, field)
+    )

@@ -1,0 +1,291 @@
+"""What only a real server does: it dies under traffic, freezes, complains, and is fed garbage."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from flaredb.bus import nats_bus
+from flaredb.bus.bus import Appended, AppendUnknown, BusError, Message
+from flaredb.bus.nats_bus import Login, NatsBus
+from flaredb.bus.nats_line import FastLine, PlainLine, new_line, parse_headers
+from tests.bus.worlds import NatsWorld, eventually, stream
+from tests.nats_server import free_port
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def traffic(bus: NatsBus, sent: list[int]) -> AsyncIterator[None]:
+    """Numbers sent without pause; `sent` holds those that were accepted."""
+
+    async def send_for_ever() -> None:
+        number = 0
+        while True:
+            for _ in range(20):
+                number += 1
+                if bus.send("numbers", b"%d" % number):
+                    sent.append(number)
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(send_for_ever())
+    yield
+    task.cancel()
+
+
+async def one_outage(world: NatsWorld, sender: NatsBus, sent: list[int], got: list[int]) -> None:
+    """Kill the server under traffic, have sends dropped, and have it back."""
+    seen = len(got)
+    await eventually(lambda: len(got) > seen + 1_000)
+    await world.cut()
+    dropped, last = sender.counters.dropped, sent[-1]
+    await eventually(lambda: sender.counters.dropped > dropped + 100)
+    await world.mend()
+    await eventually(lambda: got[-1] > last)
+
+
+async def test_a_killed_server_loses_messages_but_repeats_and_delays_none(
+    nats_world: NatsWorld,
+) -> None:
+    here, there = await nats_world.connect("here"), await nats_world.connect("there")
+    got: list[int] = []
+    sent: list[int] = []
+    heard: list[bool] = []
+    here.on_connection(heard.append)
+    await there.subscribe("numbers", lambda message: got.append(int(message.payload)))
+
+    async with traffic(here, sent):
+        for _ in range(3):
+            await one_outage(nats_world, here, sent, got)
+
+    assert heard == [False, True] * 3
+    assert got == sorted(set(got)), "messages were repeated or overtook each other"
+    assert set(got) <= set(sent), "a message that was refused arrived"
+    assert here.counters.lines_lost == 3
+
+
+async def test_a_frozen_server_is_noticed_and_what_it_held_is_not_sent_again(
+    nats_world: NatsWorld,
+) -> None:
+    here, there = await nats_world.connect("here"), await nats_world.connect("there")
+    got: list[bytes] = []
+    await there.subscribe("s", lambda message: got.append(message.payload))
+    assert here.send("s", b"before")
+    await eventually(lambda: got == [b"before"])
+
+    nats_world.server.pause()
+    began = time.monotonic()
+    # More than the socket takes, so that most of it waits in this process.
+    accepted = [here.send("s", bytes(1_000_000)) for _ in range(40)]
+    await eventually(lambda: not here.connected and not there.connected, 6)
+    noticed = time.monotonic() - began
+    nats_world.server.resume()
+    await eventually(lambda: here.connected and there.connected)
+    assert here.send("s", b"after")
+    await eventually(lambda: b"after" in got)
+
+    assert noticed < 4
+    assert accepted.count(False) >= 40 - nats_bus.MAX_WAITING // 1_000_000
+    assert len(got) <= 2 + accepted.count(True)
+    assert got[-1] == b"after"
+
+
+async def test_an_error_that_closes_the_connection_is_survived(nats_world: NatsWorld) -> None:
+    bus = await nats_world.connect("one")
+    got: list[Message] = []
+    heard: list[bool] = []
+    bus.on_connection(heard.append)
+    await bus.subscribe("s", got.append)
+
+    bus.line.post("s", "", bytes(bus.max_payload + 1))  # past the check: the server says -ERR
+
+    await eventually(lambda: heard == [False, True])
+    assert bus.send("s", b"after")
+    await eventually(lambda: [message.payload for message in got] == [b"after"])
+
+
+async def test_a_server_that_limits_connections_is_tried_until_it_lets_us_in(
+    nats_world: NatsWorld,
+) -> None:
+    nats_world.server.stop()
+    nats_world.server.extra = "max_connections: 1"
+    nats_world.server.start()
+    first = await nats_world.connect("first")
+
+    with pytest.raises(BusError, match=r"maximum connections|no NATS server answers"):
+        await NatsBus.connect(nats_world.server.url, name="second", timeout=1)
+    await first.close()
+
+    second = await nats_world.connect("second")
+    assert second.connected
+
+
+async def test_a_denied_subject_is_counted_and_closes_nothing(nats_world: NatsWorld) -> None:
+    nats_world.server.stop()
+    nats_world.server.extra = (
+        'authorization { users: [ { user: u, password: p, permissions: { publish: "ok.>" } } ] }'
+    )
+    nats_world.server.start()
+    bus = await NatsBus.connect(
+        nats_world.server.url, name="u", login=Login(user="u", password="p")
+    )
+
+    assert bus.send("forbidden", b"x")
+    await eventually(lambda: bus.line.errors == 1)
+
+    assert "permissions violation" in bus.line.last_error
+    assert bus.connected
+    await bus.close()
+
+
+async def test_a_wrong_password_is_told(nats_world: NatsWorld) -> None:
+    nats_world.server.stop()
+    nats_world.server.extra = "authorization { user: u, password: p }"
+    nats_world.server.start()
+
+    with pytest.raises(BusError, match=r"(?i)authorization violation"):
+        await NatsBus.connect(
+            nats_world.server.url, name="u", login=Login(user="u", password="wrong"), timeout=1
+        )
+
+
+async def test_no_server_is_told_with_its_address() -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+
+    with pytest.raises(BusError, match=f"no NATS server answers at {url}"):
+        await NatsBus.connect(url, name="one", timeout=0.5)
+
+
+async def test_of_several_servers_the_one_that_answers_is_used(nats_world: NatsWorld) -> None:
+    urls = f"nats://127.0.0.1:{free_port()}, {nats_world.server.url}"
+
+    bus = await NatsBus.connect(urls, name="one")
+    assert bus.connected
+    await nats_world.cut()
+    await eventually(lambda: not bus.connected)
+    await nats_world.mend()
+    await eventually(lambda: bus.connected)
+    await bus.close()
+
+
+async def test_a_slow_handler_stalls_its_own_process_only(nats_world: NatsWorld) -> None:
+    here, there = await nats_world.connect("here"), await nats_world.connect("there")
+    got: list[int] = []
+
+    def slow(message: Message) -> None:
+        threading.Event().wait(0.001)
+        got.append(int(message.payload[:8]))
+
+    await there.subscribe("s", slow)
+    sent = [n for n in range(2_000) if here.send("s", b"%08d" % n + bytes(4_000))]
+
+    await eventually(lambda: len(got) == len(sent), 20)
+    assert got == sent
+    assert there.connected
+
+
+async def test_a_handler_that_raises_is_reported_and_the_rest_goes_on(
+    nats_world: NatsWorld,
+) -> None:
+    bus = await nats_world.connect("one")
+    got: list[bytes] = []
+    reports: list[str] = []
+
+    def handler(message: Message) -> None:
+        assert message.payload != b"2", "a broken invariant"
+        got.append(message.payload)
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reports.append(str(context["exception"])))
+    await bus.subscribe("s", handler)
+    for payload in (b"1", b"2", b"3"):
+        assert bus.send("s", payload)
+
+    await eventually(lambda: len(got) == 2)
+    loop.set_exception_handler(None)
+    assert got == [b"1", b"3"]
+    assert reports[0].startswith("a broken invariant")
+
+
+async def test_what_was_appended_before_a_kill_is_there_after_it(nats_world: NatsWorld) -> None:
+    bus = await nats_world.connect("one")
+    await bus.history.ensure(stream())
+    for number in range(1, 101):
+        result = await bus.history.append("h.x", b"%d" % number, {}, expected_last=number - 1)
+        assert result == Appended(number, duplicate=False)
+    born = await bus.history.state("HISTORY")
+
+    await nats_world.cut()
+    await nats_world.mend()
+
+    assert await bus.history.state("HISTORY") == born
+    records = await bus.history.read("HISTORY", 0)
+    assert [record.payload for record in records] == [b"%d" % n for n in range(1, 101)]
+
+
+async def test_an_append_cut_off_by_a_kill_is_unknown_and_settled_by_reading(
+    nats_world: NatsWorld,
+) -> None:
+    bus = await nats_world.connect("one")
+    await bus.history.ensure(stream())
+
+    nats_world.server.pause()
+    appending = asyncio.create_task(bus.history.append("h.x", b"1", {}, expected_last=0))
+    await eventually(lambda: bus.line.waiting == 0)
+    nats_world.server.kill()
+    result = await appending
+    await nats_world.mend()
+
+    assert isinstance(result, AppendUnknown)
+    found = await bus.history.read("HISTORY", 0, timeout=0.2)
+    assert [record.payload for record in found] in ([], [b"1"])
+    repeated = await bus.history.append("h.x", b"2", {}, expected_last=len(found))
+    assert repeated == Appended(len(found) + 1, duplicate=False)
+
+
+async def test_a_server_without_its_folder_is_a_stream_that_is_gone(
+    nats_world: NatsWorld,
+) -> None:
+    bus = await nats_world.connect("one")
+    await bus.history.ensure(stream())
+    await bus.history.append("h.x", b"1", {})
+
+    await nats_world.cut()
+    nats_world.server.lose_data()
+    await nats_world.mend()
+
+    assert await bus.history.state("HISTORY") is None
+    with pytest.raises(BusError, match="HISTORY cannot be read"):
+        await bus.history.read("HISTORY", 0)
+    assert isinstance(await bus.history.append("h.x", b"1", {}), AppendUnknown)
+
+
+async def test_large_records_are_read_in_batches_without_a_gap(nats_world: NatsWorld) -> None:
+    bus = await nats_world.connect("one")
+    await bus.history.ensure(stream())
+    for number in range(30):
+        await bus.history.append("h.x", bytes([number]) * 900_000, {})
+
+    sequences: list[int] = []
+    while records := await bus.history.read("HISTORY", len(sequences), timeout=0.1):
+        sequences += [record.sequence for record in records]
+
+    assert sequences == list(range(1, 31))
+
+
+async def test_the_kind_of_line_follows_the_version_of_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert isinstance(new_line(), FastLine)
+    monkeypatch.setattr("flaredb.bus.nats_line.__version__", "99.0.0")
+    line = new_line()
+    assert type(line) is PlainLine
+
+
+def test_headers_are_read_as_the_server_writes_them() -> None:
+    assert parse_headers(b"NATS/1.0\r\nA: b\r\nC:d: e\r\n\r\n") == {"A": "b", "C": "d: e"}
+    assert parse_headers(b"NATS/1.0 503\r\n\r\n") == {"Status": "503"}
+    assert parse_headers(b"NATS/1.0 404 Message Not Found\r\n\r\n") == {"Status": "404"}
