@@ -84,6 +84,11 @@ class LmdbDisk:
         """The writer's process id, for those who watch or test it."""
         return self._writer.pid
 
+    @property
+    def under_way(self) -> int:
+        """How many batches are not acknowledged yet."""
+        return self._writer.under_way
+
     def renew(self) -> None:
         self._view.renew()
 

@@ -63,6 +63,11 @@ class WriterProcess:
         assert self._child is not None, "the writer has been started"
         return self._child.pid
 
+    @property
+    def under_way(self) -> int:
+        """How many batches are not acknowledged yet."""
+        return len(self._under_way)
+
     def submit(self, number: int, batch: Batch) -> None:
         """See the port's `submit`."""
         assert not self._closing, "the disk is closed"

@@ -1,0 +1,167 @@
+"""What the port promises of jobs and of files of rows, on memory and on LMDB alike."""
+
+import pytest
+
+from flaredb.disk.disk import (
+    Copied,
+    CopyRows,
+    DiskError,
+    Hashed,
+    HashRows,
+    JobFailed,
+    Verified,
+    VerifyFile,
+)
+from tests.disk.stations import Rows, Station, save, save_rows
+
+pytestmark = pytest.mark.anyio
+
+RANGES = ((b"d", b"e"), (b"s", b"t"))
+SECONDS = 10.0
+
+
+def many_rows() -> Rows:
+    """Rows for several blocks, one of which is a single large row."""
+    rows = [(b"d%04d" % number, b"%d" % number * 40) for number in range(3_000)]
+    return [*rows, (b"dlarge", bytes(600_000)), (b"s1", b"session"), (b"x", b"elsewhere")]
+
+
+def wanted_rows(rows: Rows) -> Rows:
+    return [row for row in rows if row[0][:1] in b"ds"]
+
+
+def blocks_of(station: Station, name: str) -> list[Rows]:
+    block = station.disk.files.read_block(name, 0)
+    blocks = [block.rows]
+    while block.next is not None:
+        block = station.disk.files.read_block(name, block.next)
+        blocks.append(block.rows)
+    return blocks
+
+
+async def copied(station: Station, name: str = "one") -> Copied:
+    result = await station.run(CopyRows(1, name, (b"s1", b"none"), RANGES, SECONDS))
+    assert isinstance(result, Copied), result
+    return result
+
+
+async def test_a_copy_holds_the_rows_of_its_ranges(station: Station) -> None:
+    await save_rows(station, many_rows())
+    result = await copied(station)
+    expected = wanted_rows(many_rows())
+    blocks = blocks_of(station, "one")
+    assert [row for block in blocks for row in block] == expected
+    assert result.values == (b"session", None)
+    assert result.rows == len(expected)
+    assert result.row_bytes == sum(len(key) + len(value) for key, value in expected)
+    assert result.size == len(station.disk.files.read("one", 0, 10_000_000))
+    assert len(blocks) > 2
+    assert max(sum(len(k) + len(v) for k, v in block) for block in blocks[:-1]) <= 600_006
+
+
+async def test_a_copy_travels_in_pieces_and_is_verified(station: Station) -> None:
+    await save_rows(station, many_rows())
+    size = (await copied(station)).size
+    for offset in range(0, size, 100_000):
+        piece = station.disk.files.read("one", offset, 100_000)
+        station.disk.files.write("two", offset, piece)
+    assert station.disk.files.names() == ["one", "two"]
+    assert await station.run(VerifyFile(2, "two", size)) == Verified(len(wanted_rows(many_rows())))
+    assert blocks_of(station, "two") == blocks_of(station, "one")
+    await station.restart()
+    assert blocks_of(station, "two") == blocks_of(station, "one")
+
+
+async def test_a_copy_of_nothing_is_an_empty_file(station: Station) -> None:
+    assert await copied(station) == Copied((None, None), 0, 0, 0)
+    assert blocks_of(station, "one") == [[]]
+    assert await station.run(VerifyFile(2, "one", 0)) == Verified(0)
+
+
+async def test_a_job_sees_what_is_saved_even_if_the_view_does_not(station: Station) -> None:
+    await save_rows(station, [(b"d1", b"old")])
+    await save_rows(station, [(b"d1", b"new")])
+    station.disk.renew()
+    result = await station.run(CopyRows(1, "one", (b"d1",), RANGES, SECONDS))
+    assert isinstance(result, Copied)
+    assert result.values == (b"new",)
+
+
+async def test_equal_rows_have_equal_hashes(station: Station) -> None:
+    await save_rows(station, [(b"da", b"1"), (b"db", b"2"), (b"x", b"not in it")])
+    first = await station.run(HashRows(1, (b"da",), RANGES, SECONDS))
+    assert isinstance(first, Hashed)
+    # SHA-256 over the length-prefixed rows, computed with sha256sum.
+    assert first.digest == "b8e3b730a1cd18bd2d4d49bdeb3134eec5a6f074bca48049fb6e75fc141fe33b"
+    assert (first.rows, first.row_bytes, first.values) == (2, 6, (b"1",))
+    await save(station, lambda batch: batch.put(b"x", b"changed"))
+    assert await station.run(HashRows(2, (b"da",), RANGES, SECONDS)) == first
+    await save(station, lambda batch: batch.put(b"db", b"3"))
+    second = await station.run(HashRows(3, (b"da",), RANGES, SECONDS))
+    assert isinstance(second, Hashed)
+    assert second.digest != first.digest
+
+
+async def test_a_job_is_given_up_when_its_time_is_over(station: Station) -> None:
+    await save_rows(station, many_rows())
+    for job in (CopyRows(1, "late", (), RANGES, 0.0), HashRows(2, (), RANGES, 0.0)):
+        result = await station.run(job)
+        assert isinstance(result, JobFailed)
+        assert result.expired
+    assert station.disk.files.names() == []
+
+
+async def test_a_copy_never_overwrites(station: Station) -> None:
+    station.disk.files.write("one", 0, b"here first")
+    result = await station.run(CopyRows(1, "one", (), RANGES, SECONDS))
+    assert isinstance(result, JobFailed)
+    assert not result.expired
+    assert station.disk.files.read("one", 0, 100) == b"here first"
+
+
+@pytest.mark.parametrize("offset", [0, 3, 5, 100, 300_000])
+async def test_one_damaged_byte_is_found(station: Station, offset: int) -> None:
+    await save_rows(station, many_rows())
+    size = (await copied(station)).size
+    station.damage("one", offset)
+    result = await station.run(VerifyFile(2, "one", size))
+    assert isinstance(result, JobFailed)
+    assert not result.expired
+    with pytest.raises(DiskError, match="one"):
+        blocks_of(station, "one")
+
+
+async def test_a_file_of_the_wrong_size_is_refused(station: Station) -> None:
+    await save_rows(station, many_rows())
+    size = (await copied(station)).size
+    whole = station.disk.files.read("one", 0, size)
+    station.disk.files.write("short", 0, whole[:-1])
+    for name, claimed in (("short", size), ("short", size - 1), ("one", size + 1), ("none", 0)):
+        assert isinstance(await station.run(VerifyFile(2, name, claimed)), JobFailed)
+
+
+async def test_files_are_read_and_written_at_any_place(station: Station) -> None:
+    files = station.disk.files
+    files.write("f", 3, b"def")
+    files.write("f", 0, b"abc")
+    files.write("f", 4, b"E")
+    assert files.read("f", 0, 100) == b"abcdEf"
+    assert files.read("f", 4, 1) == b"E"
+    assert files.read("f", 6, 100) == b""
+    assert files.read("absent", 0, 100) == b""
+    files.delete("f")
+    files.delete("f")
+    assert files.names() == []
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../a", ".hidden", "a\x00", "n" * 200, "é"])
+async def test_names_are_plain(station: Station, name: str) -> None:
+    files = station.disk.files
+    for call in (
+        lambda: files.read(name, 0, 1),
+        lambda: files.write(name, 0, b"x"),
+        lambda: files.read_block(name, 0),
+        lambda: files.delete(name),
+    ):
+        with pytest.raises(AssertionError, match="not a name"):
+            call()
