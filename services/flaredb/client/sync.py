@@ -1,0 +1,134 @@
+"""The same client for code without an event loop: each call runs on a loop in a thread of its own.
+
+One client may be used by many threads; their concurrent calls travel together.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from flaredb.client import client
+from flaredb.client.batch import WriteBatch
+from flaredb.client.client import CasResult
+from flaredb.client.errors import ClosedError
+from flaredb.client.inspect import RegionCheck
+from flaredb.client.scans import Row
+from flaredb_schemas.ids import RegionId
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """An open client; a context manager, or to be closed with `close`. Its calls block.
+
+    What each call means, and what it raises, is told by the methods of the same names of `Client`.
+    """
+
+    def __init__(self, make: Callable[[], client.Client]) -> None:
+        with ExitStack() as stack:
+            self._portal: BlockingPortal | None = stack.enter_context(start_blocking_portal())
+            self._client = stack.enter_context(self._portal.wrap_async_context_manager(make()))
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Disconnect, and end the thread."""
+        self._portal = None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def get(self, key: bytes, *, timeout: float | None = None) -> bytes | None:
+        """The value of `key`, or None if there is none."""
+        return self._run(self._client.get, key, timeout=timeout)
+
+    def get_many(
+        self, keys: Iterable[bytes], *, timeout: float | None = None
+    ) -> dict[bytes, bytes]:
+        """The values of those `keys` that have one."""
+        return self._run(self._client.get_many, keys, timeout=timeout)
+
+    def put(self, key: bytes, value: bytes, *, timeout: float | None = None) -> None:
+        """Store `value` under `key`."""
+        self._run(self._client.put, key, value, timeout=timeout)
+
+    def delete(self, key: bytes, *, timeout: float | None = None) -> None:
+        """Remove `key`; removing what is absent is fine."""
+        self._run(self._client.delete, key, timeout=timeout)
+
+    def compare_and_swap(
+        self,
+        key: bytes,
+        expected: bytes | None,
+        value: bytes | None,
+        *,
+        timeout: float | None = None,
+    ) -> CasResult:
+        """Store `value` (None: remove) if `key` holds `expected` (None: is absent)."""
+        return self._run(self._client.compare_and_swap, key, expected, value, timeout=timeout)
+
+    def delete_range(
+        self,
+        start: bytes | None = None,
+        end: bytes | None = None,
+        *,
+        prefix: bytes | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Remove the keys of a bounded range or with a prefix, and say how many went."""
+        return self._run(self._client.delete_range, start, end, prefix=prefix, timeout=timeout)
+
+    def scan(
+        self,
+        start: bytes | None = None,
+        end: bytes | None = None,
+        *,
+        prefix: bytes | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Row]:
+        """The rows of a range or with a prefix, in key order or backwards, fetched as needed."""
+        pages = self._client.pages(start, end, prefix, limit, reverse, timeout)
+        while (page := self._run(_next_page, pages)) is not None:
+            yield from page
+
+    @contextmanager
+    def batch(self, *, timeout: float | None = None) -> Iterator[WriteBatch]:
+        """Gather puts and deletes that take effect together at the end of the block."""
+        gathered = WriteBatch()
+        yield gathered
+        self._run(self._client.write_batch, gathered, timeout=timeout)
+
+    def check_region(self, region: RegionId) -> RegionCheck:
+        """Have all replicas of a region hash their state at one applied index."""
+        return self._run(self._client.inspector.check, region)
+
+    def placement(self, what: str) -> Any:
+        """What PD says about `regions`, `stores` or `status`, as JSON values."""
+        return self._run(self._client.inspector.placement, what)
+
+    def _run(
+        self, call: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any
+    ) -> T:
+        if self._portal is None:
+            raise ClosedError("the client is closed", hint="connect anew")
+        result: T = self._portal.call(partial(call, *arguments, **options))
+        return result
+
+
+async def _next_page(pages: Any) -> tuple[Row, ...] | None:
+    page: tuple[Row, ...] | None = await anext(pages, None)
+    return page

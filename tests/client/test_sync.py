@@ -1,0 +1,69 @@
+"""The blocking client does what the asynchronous one does."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from flaredb.bus.memory_bus import MemoryBus
+from flaredb.client.client import CasResult, Client
+from flaredb.client.errors import ClosedError, InvalidArgumentError, UnavailableError
+from flaredb.client.sync import BlockingClient
+from flaredb.runtime.clock import seeded_jitter
+from flaredb_schemas.ids import RegionId
+from tests.client.fake_cluster import FakeCluster
+
+
+@pytest.fixture
+def db() -> Iterator[BlockingClient]:
+    cluster = FakeCluster(b"m")
+
+    async def connect() -> MemoryBus:
+        await cluster.start()
+        return cluster.hub.connect("client")
+
+    with BlockingClient(lambda: Client(connect, jitter=seeded_jitter(7))) as client:
+        yield client
+
+
+def test_every_call(db: BlockingClient) -> None:
+    db.put(b"a", b"1")
+    db.put(b"z", b"2")
+    assert db.get(b"a") == b"1" and db.get(b"b") is None
+    assert db.get_many([b"a", b"b", b"z"]) == {b"a": b"1", b"z": b"2"}
+    assert db.compare_and_swap(b"a", b"1", b"3") == CasResult(True, b"1")
+    with db.batch() as batch:
+        batch.put(b"b", b"4")
+        batch.delete(b"a")
+    assert list(db.scan()) == [(b"b", b"4"), (b"z", b"2")]
+    assert next(db.scan(reverse=True)) == (b"z", b"2")
+    db.delete(b"z")
+    assert db.delete_range(prefix=b"b") == 1
+    assert list(db.scan()) == []
+    assert db.check_region(RegionId(1)).ok
+
+
+def test_errors_come_through(db: BlockingClient) -> None:
+    with pytest.raises(InvalidArgumentError):
+        db.put(b"", b"")
+    with pytest.raises(UnavailableError):
+        db.placement("stores")
+
+
+def test_threads_share_one_client(db: BlockingClient) -> None:
+    def write(number: int) -> None:
+        for turn in range(20):
+            db.put(b"k%d" % number, b"%d" % turn)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(db.scan(prefix=b"k")) == {b"k%d" % number: b"19" for number in range(8)}
+
+
+def test_after_close_calls_say_so(db: BlockingClient) -> None:
+    db.close()
+    with pytest.raises(ClosedError):
+        db.get(b"a")

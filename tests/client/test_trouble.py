@@ -1,0 +1,335 @@
+"""Lost and repeated answers, leaders and regions that change, budgets, cancelling."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from flaredb.client.client import CasResult, Client
+from flaredb.client.errors import (
+    BusyError,
+    DiskFullError,
+    InvalidArgumentError,
+    SeveralRegionsError,
+    TimeoutError,
+    UnavailableError,
+    UndeterminedError,
+)
+from flaredb_schemas import failures
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.requests import Request, WriteRequest
+from tests.client.fake_cluster import STORES, FakeCluster
+
+pytestmark = pytest.mark.anyio
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the fake knows no events
+            await asyncio.sleep(0.005)
+
+
+async def test_a_lost_answer_is_asked_for_again_under_the_same_numbers(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"k", b"0")
+    cluster.lose_answers = 1
+    swaps = [db.compare_and_swap(b"k", b"0", b"1"), db.compare_and_swap(b"k", b"0", b"2")]
+    assert await asyncio.gather(*swaps) == [CasResult(True, b"0"), CasResult(False, b"1")]
+    first, second = cluster.batches[-2:]
+    assert (first.lane, first.sequence, first.ops) == (second.lane, second.sequence, second.ops)
+
+
+async def test_repeated_answers_do_no_harm(db: Client, cluster: FakeCluster) -> None:
+    cluster.repeat_answers = True
+    for n in range(10):
+        await db.put(b"k", b"%d" % n)
+    assert await db.get(b"k") == b"9"
+
+
+async def test_done_below_follows_what_is_settled(db: Client, cluster: FakeCluster) -> None:
+    for _ in range(3):
+        await db.put(b"k", b"v")
+    assert [(batch.sequence, batch.done_below) for batch in cluster.batches] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+    ]
+
+
+async def test_a_new_leader_is_found_by_the_refusal(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"1")
+    for store in (STORES[2], STORES[0], STORES[1]):
+        cluster.lead(b"a", store)
+        await db.put(b"a", b"%d" % store)
+        assert await db.get(b"a") == b"%d" % store
+    assert cluster.asked_pd == 1
+
+
+async def test_a_store_that_does_not_listen_is_left_at_once(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"1")
+    leader = cluster.region_of(b"a").leader
+    await cluster.stop(leader)
+    cluster.lead(b"a", next(store for store in STORES if store != leader))
+    begun = time.monotonic()
+    await db.put(b"a", b"2")
+    assert time.monotonic() - begun < 0.5
+
+
+async def test_a_silent_store_is_left_after_a_while(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"1")
+    leader = cluster.region_of(b"a").leader
+    cluster.silent = {leader}
+    write = asyncio.ensure_future(db.put(b"a", b"2"))
+    await until(lambda: cluster.frames[-1][0] == leader)
+    cluster.lead(b"a", next(store for store in STORES if store != leader))
+    await write
+    assert cluster.rows.values[b"a"] == b"2"
+
+
+async def test_what_is_in_doubt_is_split_over_both_regions(
+    db: Client, cluster: FakeCluster
+) -> None:
+    """Both parts keep their numbers, and what was executed before the split is not done again."""
+    await asyncio.gather(db.put(b"a", b"0"), db.put(b"k", b"0"))
+    cluster.lose_answers = 1
+    swaps = [db.compare_and_swap(key, b"0", b"1") for key in (b"a", b"k")]
+    waiting = asyncio.gather(*swaps)
+    await until(lambda: cluster.lose_answers == 0)
+    cluster.split(b"g")
+    assert await waiting == [CasResult(True, b"0"), CasResult(True, b"0")]
+    before = cluster.batches[-3]
+    parts = cluster.batches[-2:]
+    assert {(batch.lane, batch.sequence) for batch in parts} == {(before.lane, before.sequence)}
+    assert {part.ops for part in parts} == {(op,) for op in before.ops}
+
+
+async def test_a_split_before_the_write_is_no_trouble(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"0")
+    cluster.split(b"g")
+    await asyncio.gather(*(db.put(key, b"1") for key in (b"a", b"b", b"h", b"i")))
+    assert cluster.rows.values == dict.fromkeys((b"a", b"b", b"h", b"i"), b"1")
+
+
+async def test_a_batch_in_doubt_is_settled_after_a_split_went_through_it(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.get(b"a")
+    cluster.lose_answers = 1
+    async with asyncio.timeout(5):
+        write = asyncio.ensure_future(_batch(db))
+        await until(lambda: cluster.lose_answers == 0 and cluster.batches)
+        cluster.split(b"g")
+        await write
+    assert cluster.rows.values == {b"a": b"1", b"k": b"1"}
+
+
+async def test_a_batch_that_a_split_went_through_first_is_refused(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.get(b"a")
+    cluster.split(b"g")
+    with pytest.raises(SeveralRegionsError):
+        await _batch(db)
+    assert cluster.rows.values == {}
+
+
+async def _batch(db: Client) -> None:
+    async with db.batch() as batch:
+        batch.put(b"a", b"1")
+        batch.put(b"k", b"1")
+
+
+async def test_a_range_deletion_in_doubt_survives_a_split(db: Client, cluster: FakeCluster) -> None:
+    cluster.rows.values = {b"%c" % letter: b"v" for letter in range(ord("a"), ord("k"))}
+    await db.get(b"a")
+    cluster.lose_answers = 1
+    deletion = asyncio.ensure_future(db.delete_range(b"a", b"z"))
+    await until(lambda: cluster.batches)
+    cluster.split(b"e")
+    assert await deletion == 10
+    assert cluster.rows.values == {}
+
+
+async def test_a_scan_goes_on_while_its_region_is_split(db: Client, cluster: FakeCluster) -> None:
+    cluster.rows.values = {b"a%05d" % n: b"v" for n in range(3_000)}
+    seen = []
+    async for key, _ in db.scan():
+        seen.append(key)
+        if len(seen) == 500:
+            cluster.split(b"a01500")
+            cluster.lead(b"a", STORES[0])
+    assert seen == sorted(cluster.rows.values)
+
+
+async def test_a_store_that_is_behind_does_not_spoil_the_routes(
+    db: Client, cluster: FakeCluster
+) -> None:
+    """It knows the old epoch: wait for it, and do not believe it."""
+    await db.put(b"a", b"1")
+    stale = cluster.region_of(b"a").route
+    cluster.split(b"g")
+    await db.put(b"a", b"2")
+    refusals = iter([failures.EpochMismatch((stale,))] * 3)
+    cluster.judge = lambda store, request: next(refusals, None)
+    await db.put(b"a", b"3")
+    assert cluster.rows.values[b"a"] == b"3"
+
+
+async def test_an_expired_lane_is_replaced_after_a_first_attempt(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"1")
+    sessions = cluster.region_of(b"a").machine.sessions
+    for lane in [state.lane for state in sessions.lanes]:
+        del sessions._lanes[lane]
+    machine = cluster.region_of(b"a").machine
+    machine.state = type(machine.state)(time=5_000, forgotten=4_000, bytes=1 << 40, keys=1 << 40)
+    await db.put(b"a", b"2")
+    first, expired, renewed = cluster.batches
+    assert expired.lane == first.lane
+    assert renewed.lane != first.lane and renewed.lane.opened > 4_000
+    assert cluster.rows.values[b"a"] == b"2"
+
+
+async def test_an_expired_lane_leaves_a_doubtful_write_undetermined(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"1")
+    cluster.lose_answers = 1
+    write = asyncio.ensure_future(db.put(b"a", b"2"))
+    await until(lambda: cluster.lose_answers == 0)
+    cluster.judge = lambda store, request: failures.SessionExpired(9_000)
+    with pytest.raises(UndeterminedError) as caught:
+        await write
+    assert caught.value.code == "undetermined" and caught.value.region_id == 1
+
+
+async def test_budgets(db: Client, cluster: FakeCluster) -> None:
+    """A write that may have arrived is undetermined; one that was refused, and a read, are not."""
+    await asyncio.gather(db.put(b"a", b"1"), db.put(b"z", b"1"))
+    cluster.silent = set(STORES)
+    begun = time.monotonic()
+    results = await asyncio.gather(
+        db.put(b"a", b"2", timeout=0.2), db.get(b"a", timeout=0.2), return_exceptions=True
+    )
+    assert time.monotonic() - begun < 0.4
+    assert isinstance(results[0], UndeterminedError)
+    assert isinstance(results[1], TimeoutError)
+    cluster.silent = set()
+    cluster.judge = lambda store, request: failures.Busy("full", 10)
+    with pytest.raises(BusyError):
+        await db.put(b"z", b"2", timeout=0.2)
+    cluster.judge = lambda store, request: failures.NotReady("starting")
+    with pytest.raises(UnavailableError):
+        await db.put(b"z", b"2", timeout=0.2)
+
+
+async def test_an_undetermined_refusal_is_settled_by_the_retry(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"1")
+    doubts = iter([failures.Undetermined(cluster.region_of(b"a").route)] * 2)
+    cluster.judge = lambda store, request: next(doubts, None)
+    assert await db.compare_and_swap(b"a", b"1", b"2") == CasResult(True, b"1")
+    assert len({request.batch for request in _writes(cluster)[-3:]}) == 1
+
+
+def _writes(cluster: FakeCluster) -> list[WriteRequest]:
+    return [
+        request
+        for _, frame in cluster.frames
+        for request in frame.requests
+        if isinstance(request, WriteRequest)
+    ]
+
+
+async def test_without_pd_calls_wait_within_their_budget(cluster: FakeCluster) -> None:
+    cluster.pd_answers = False
+    async with cluster.client() as db:
+        with pytest.raises(UnavailableError) as caught:
+            await db.put(b"a", b"1", timeout=0.1)
+        assert caught.value.code == "unavailable"
+        waiting = asyncio.ensure_future(db.put(b"a", b"2"))
+        await asyncio.sleep(0.05)
+        cluster.pd_answers = True
+        await waiting
+        assert cluster.rows.values == {b"a": b"2"}
+
+
+async def test_nothing_is_sent_while_disconnected(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"1")
+    cluster.client_bus.disconnect()
+    sent = len(cluster.frames)
+    waiting = [asyncio.ensure_future(db.put(b"a", b"2")), asyncio.ensure_future(db.get(b"z"))]
+    with pytest.raises(UnavailableError):
+        await db.put(b"a", b"3", timeout=0.05)
+    assert len(cluster.frames) == sent and cluster.client_bus.dropped == 0
+    cluster.client_bus.reconnect()
+    await asyncio.gather(*waiting)
+    assert cluster.rows.values == {b"a": b"2"}
+
+
+async def test_what_was_under_way_when_the_bus_was_lost_is_asked_again(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"1")
+    cluster.lose_answers = 1
+    swap = asyncio.ensure_future(db.compare_and_swap(b"a", b"1", b"2"))
+    await until(lambda: cluster.lose_answers == 0)
+    cluster.client_bus.disconnect()
+    cluster.client_bus.reconnect()
+    begun = time.monotonic()
+    assert await swap == CasResult(True, b"1")
+    assert time.monotonic() - begun < 0.5
+
+
+async def test_a_cancelled_call_is_left_out_of_the_retry(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"0")
+    cluster.lose_answers = 1
+    cancelled = asyncio.ensure_future(db.put(b"a", b"1"))
+    other = asyncio.ensure_future(db.put(b"b", b"1"))
+    await until(lambda: cluster.lose_answers == 0)
+    cancelled.cancel()
+    await other
+    before, after = cluster.batches[-2:]
+    assert (after.lane, after.sequence) == (before.lane, before.sequence)
+    assert after.ops == before.ops[1:]
+
+
+async def test_a_full_store_still_deletes(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"1")
+
+    def full(store: StoreId, request: Request) -> failures.Refusal | None:
+        puts = isinstance(request, WriteRequest) and b"new" in request.batch
+        return failures.DiskFull(store) if puts else None
+
+    cluster.judge = full
+    results = await asyncio.gather(db.put(b"b", b"new"), db.delete(b"a"), return_exceptions=True)
+    assert isinstance(results[0], DiskFullError) and results[1] is None
+    assert cluster.rows.values == {}
+
+
+async def test_an_invalid_request_is_the_callers_fault(db: Client, cluster: FakeCluster) -> None:
+    cluster.judge = lambda store, request: failures.InvalidRequest("no such thing")
+    with pytest.raises(InvalidArgumentError, match="no such thing"):
+        await db.get(b"a")
+
+
+async def test_under_load_requests_grow_and_few_are_under_way(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"0")
+    cluster.batches.clear()
+
+    async def writer(number: int) -> None:
+        for turn in range(20):
+            await db.put(b"k%03d" % number, b"%d" % turn)
+
+    await asyncio.gather(*(writer(number) for number in range(64)))
+    assert sum(len(batch.ops) for batch in cluster.batches) == 64 * 20
+    assert len(cluster.batches) < 64
