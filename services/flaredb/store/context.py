@@ -75,6 +75,7 @@ class Context:
         outgoing: Outgoing,
         answers: Answers,
         full_checks: bool,
+        last_batch: int,
     ) -> None:
         self.me: Final = me
         self.settings: Final = settings
@@ -90,6 +91,7 @@ class Context:
             self.overlay,
             settings.applied_delay_ms / 1000,
             settings.applied_delay_bytes,
+            last_batch,
         )
         self.registry: Final = Registry()
         self.wheel: Final[Wheel[RegionId]] = Wheel()

@@ -28,6 +28,6 @@ class Outside(Protocol):
         """Append an event to the history; `Store.published(token, ok)` follows exactly once."""
         ...
 
-    def stop(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
         """The process cannot go on: stop it, acknowledging nothing more."""
         ...

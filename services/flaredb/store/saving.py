@@ -78,8 +78,14 @@ class Saver:
     )
 
     def __init__(
-        self, disk: Disk, overlay: Overlay, applied_delay: float, applied_bytes: int
+        self,
+        disk: Disk,
+        overlay: Overlay,
+        applied_delay: float,
+        applied_bytes: int,
+        last_number: int,
     ) -> None:
+        """`last_number` is that of the last batch saved before there was a saver."""
         self._disk = disk
         self._overlay = overlay
         self._applied_delay = applied_delay
@@ -92,8 +98,8 @@ class Saver:
         self._events: list[tuple[bytes, bytes]] = []
         self._trailing_since: float | None = None
         self._forced = False
-        self.last_number = 0
-        self.saved_number = 0
+        self.last_number = last_number
+        self.saved_number = last_number
 
     @property
     def batch(self) -> Batch:

@@ -93,9 +93,13 @@ class Store:
         outside: Outside,
         subjects: Subjects,
         read_cpu: Callable[[], float],
+        last_batch: int,
         full_checks: bool = False,
     ) -> None:
-        """Take up every replica on `disk`. Raises `CorruptRecordError` for a damaged record."""
+        """Take up every replica on `disk`, where batches up to `last_batch` were saved by others.
+
+        Raises `CorruptRecordError` for a damaged record.
+        """
         delay = settings.commit_delay_ms / 1000
         self._outside = outside
         self._context = context = Context(
@@ -107,6 +111,7 @@ class Store:
             outgoing=Outgoing(me.store, me.boot, subjects, outside.send_raft, delay),
             answers=Answers(me.store, outside.answer),
             full_checks=full_checks,
+            last_batch=last_batch,
         )
         patience = settings.tick_ms / 1000 * settings.election_ticks
         self._jobs = Jobs(disk)
@@ -135,7 +140,7 @@ class Store:
             self._reporter,
             subjects,
             outside.tell_pd,
-            outside.stop,
+            outside.fail,
         )
         self._inputs: deque[Input] = deque()
         self._ticks = 0
@@ -199,9 +204,8 @@ class Store:
     def has_work(self) -> bool:
         """Whether a turn would do anything now."""
         context = self._context
-        return bool(self._inputs and not context.saver.is_full) or bool(
-            self._ticks or context.touched
-        )
+        takes = bool(self._inputs) and not (context.saver.is_full and self._inputs[0].size)
+        return takes or bool(self._ticks or context.touched)
 
     def next_due(self) -> float | None:
         """When, on the monotonic clock, a turn is due although nothing has come."""
