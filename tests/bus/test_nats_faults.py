@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -77,20 +76,16 @@ async def test_a_frozen_server_is_noticed_and_what_it_held_is_not_sent_again(
     await eventually(lambda: got == [b"before"])
 
     nats_world.server.pause()
-    began = time.monotonic()
     # More than the socket takes, so that most of it waits in this process.
-    accepted = [here.send("s", bytes(1_000_000)) for _ in range(40)]
-    await eventually(lambda: not here.connected and not there.connected, 6)
-    noticed = time.monotonic() - began
+    accepted = [here.send("s", bytes(1_000_000)) for _ in range(40)].count(True)
+    await eventually(lambda: not here.connected and not there.connected, 5)
     nats_world.server.resume()
     await eventually(lambda: here.connected and there.connected)
     assert here.send("s", b"after")
     await eventually(lambda: b"after" in got)
 
-    assert noticed < 4
-    assert accepted.count(False) >= 40 - nats_bus.MAX_WAITING // 1_000_000
-    assert len(got) <= 2 + accepted.count(True)
-    assert got[-1] == b"after"
+    assert accepted == nats_bus.MAX_WAITING // 1_000_000
+    assert len(got) - 2 < accepted
 
 
 async def test_an_error_that_closes_the_connection_is_survived(nats_world: NatsWorld) -> None:
