@@ -221,10 +221,11 @@ async def test_budgets(db: Client, cluster: FakeCluster) -> None:
     assert isinstance(results[0], UndeterminedError)
     assert isinstance(results[1], TimeoutError)
     cluster.silent = set()
-    cluster.judge = lambda store, request: failures.Busy("full", 10)
+    cluster.judge = lambda store, request: failures.Busy("full", retry_ms=60_000)
     with pytest.raises(BusyError):
         await db.put(b"z", b"2", timeout=0.2)
-    cluster.judge = lambda store, request: failures.NotReady("starting")
+    for store in STORES:
+        await cluster.stop(store)
     with pytest.raises(UnavailableError):
         await db.put(b"z", b"2", timeout=0.2)
 
