@@ -164,6 +164,13 @@ async def lmdb_station(folder: Path) -> AsyncIterator[LmdbStation]:
         await station.disk.close()
 
 
+def put_batch(key: bytes, size: int = 0) -> Batch:
+    """A batch of one row, with zeros for its value."""
+    batch = Batch()
+    batch.put(key, bytes(size))
+    return batch
+
+
 async def save(station: Station, *fill: Callable[[Batch], None]) -> None:
     """Save a batch for each of `fill`, one after the other, and show them."""
     for each in fill:

@@ -176,6 +176,13 @@ def tombstone_key(region: RegionId, peer: PeerId) -> bytes:
     return _REGION_AND_ONE.pack(TOMBSTONE, region, peer)
 
 
+def tombstone_peer(row_key: bytes) -> PeerId:
+    """The peer of the tombstone under this key."""
+    kind, _, peer = _REGION_AND_ONE.unpack(row_key)
+    assert kind == TOMBSTONE, "not a tombstone"
+    return PeerId(peer)
+
+
 def region_of(row_key: bytes) -> RegionId:
     """The region in the key of any row that names one."""
     assert row_key[:1] not in (DATA, META), "a row without a region"

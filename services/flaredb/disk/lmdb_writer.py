@@ -8,6 +8,7 @@ the kernel calls the lost pages clean, and the next commit would succeed on top 
 (PostgreSQL wiki, "Fsync Errors"). So the process says why and ends.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Final, assert_never
@@ -35,6 +36,8 @@ MAX_VERIFIED_BYTES: Final = 2 * 1024**3
 """Larger files are not walked after a power cut: about 4 s per GiB. Records carry seals anyway."""
 
 _LARGEST_MAP: Final = 1 << 46
+_FULL_BYTES: Final = 16 * 1024**2
+"""A disk with less than this is called full when a commit fails."""
 
 
 def main() -> None:
@@ -105,10 +108,21 @@ def _save_all(link: ParentLink, environment: lmdb.Environment) -> bool:
         try:
             _save(environment, batch.changes)
         except (lmdb.Error, OSError) as error:
-            link.send(Failed(f"batch {batch.number} could not be saved: {error}"))
+            link.send(Failed(_explain(environment, batch.number, error)))
             return False
         link.send(Saved(batch.number))
     return True
+
+
+def _explain(environment: lmdb.Environment, number: int, error: Exception) -> str:
+    """Why a batch was lost, and what to do. A full disk may look like an input/output error."""
+    disk = os.statvfs(environment.path())
+    free = disk.f_bavail * disk.f_frsize
+    if free < _FULL_BYTES:
+        cure = f"there are {free} bytes left: free some space"
+    else:
+        cure = "look at the disk (dmesg)"
+    return f"batch {number} could not be saved: {error}; {cure}, then start the store again"
 
 
 def _save(environment: lmdb.Environment, changes: list[Change]) -> None:

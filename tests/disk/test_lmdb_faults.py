@@ -1,0 +1,109 @@
+"""LMDB under a failing disk: one report, nothing acknowledged after it, nothing lost before it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.disk.stations import all_rows, lmdb_station, next_number, save_rows, until
+from tests.disk.stations import put_batch as put
+
+pytestmark = pytest.mark.anyio
+
+needs_shim = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("gcc") is None,
+    reason="needs Linux and gcc to build the shim that makes the disk fail",
+)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes a process's disk fail."""
+    source = Path(__file__).with_name("fault_shim.c")
+    library = tmp_path_factory.mktemp("shim") / "fault_shim.so"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
+    )
+    return library
+
+
+@pytest.fixture
+def fault(shim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that arms the shim in processes started from here on; absent, so not yet."""
+    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    monkeypatch.setenv("DISK_FAULT", str(tmp_path / "fault"))
+    return tmp_path / "fault"
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 2 MiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def armed(fault: Path, kind: str) -> Iterator[None]:
+    """The shim makes the disk fail in there."""
+    fault.write_text(kind)
+    yield
+    fault.unlink()
+
+
+@needs_shim
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        pytest.param("s", "Input/output error", id="sync"),
+        pytest.param("m", "Input/output error", id="meta page"),
+        pytest.param("w", "No space left", id="data page"),
+    ],
+)
+async def test_a_failed_commit_is_the_end(
+    fault: Path, tmp_path: Path, kind: str, reason: str
+) -> None:
+    async with lmdb_station(tmp_path / "data") as station:
+        await save_rows(station, [(b"kept", b"")])
+        with armed(fault, kind):
+            station.disk.submit(2, put(b"lost"))
+            station.disk.submit(3, put(b"lost too"))
+            await until(lambda: bool(station.failures))
+        station.disk.submit(4, put(b"never taken"))
+        await station.disk.close()
+        assert station.saved == [1]
+        assert len(station.failures) == 1
+        assert "batch 2 " in station.failures[0]
+        assert reason in station.failures[0]
+        await station.open()
+        assert all_rows(station) == [(b"kept", b"")]
+        await save_rows(station, [(b"after", b"")])
+        assert station.saved == [1, 2]
+
+
+async def test_a_full_disk_loses_nothing_acknowledged(tiny_disk: Path) -> None:
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(bytes(1_000_000))
+    async with lmdb_station(tiny_disk / "data") as station:
+        while not station.failures:
+            station.disk.submit(next_number(station), put(b"%04d" % next_number(station), 50_000))
+            await until(lambda: station.disk.under_way == 0 or bool(station.failures))
+        assert "free some space" in station.failures[0]
+        await station.disk.close()
+        acknowledged = len(station.saved)
+        assert acknowledged > 0
+        ballast.unlink()
+        await station.open()
+        assert [key for key, _ in all_rows(station)][:acknowledged] == [
+            b"%04d" % number for number in range(1, acknowledged + 1)
+        ]
+        await save_rows(station, [(b"more", bytes(100_000))])
