@@ -77,8 +77,8 @@ class JobProcess:
 class JobPool:
     """Jobs in the order in which they came, spread over the processes.
 
-    Invariant: every job that was started has its result reported exactly once, unless the pool is
-    closed first.
+    Invariants: every job that was started has its result reported exactly once, unless the pool is
+    closed first. `_idle` are those of `_processes` that have no job.
     """
 
     def __init__(self, order: OpenFolder, on_job: OnJob, on_end: Callable[[], None]) -> None:
@@ -86,6 +86,7 @@ class JobPool:
         self._on_job, self._on_end = on_job, on_end
         self._queue: Final[asyncio.Queue[Job]] = asyncio.Queue()
         self._processes: Final[set[JobProcess]] = set()
+        self._idle: Final[list[JobProcess]] = []
         self._workers: Final = [asyncio.create_task(self._work()) for _ in range(MAX_JOB_PROCESSES)]
 
     def start(self, job: Job) -> None:
@@ -102,17 +103,21 @@ class JobPool:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        process: JobProcess | None = None
         while True:
             job = await self._queue.get()
-            if process is None or process.ended:
-                process = await self._new_process()
+            process = await self._idle_process()
             result = await process.do(job)
+            self._idle.append(process)
             # From the loop, so that what the store's callback raises is not lost in this task.
             loop.call_soon(self._on_job, job.number, result)
 
-    async def _new_process(self) -> JobProcess:
+    async def _idle_process(self) -> JobProcess:
+        """A process that lives and has no job: one that was kept, or else a new one."""
         self._processes.difference_update([each for each in self._processes if each.ended])
+        while self._idle:
+            process = self._idle.pop()
+            if not process.ended:
+                return process
         process = JobProcess(self._on_end)
         self._processes.add(process)
         await process.start(self._order)

@@ -67,15 +67,11 @@ class LmdbView:
     def __init__(self, environment: lmdb.Environment, folder: Path) -> None:
         self._environment: Final = environment
         self._folder: Final = folder
-        self._transaction = environment.begin()
+        self._transaction = _begin(environment)
 
     def renew(self) -> None:
         self._transaction.abort()
-        try:
-            self._transaction = self._environment.begin()
-        except lmdb.MapResizedError:
-            self._environment.set_mapsize(0)
-            self._transaction = self._environment.begin()
+        self._transaction = _begin(self._environment)
 
     def close(self) -> None:
         self._transaction.abort()
@@ -97,6 +93,15 @@ class LmdbView:
                 )
         except lmdb.CorruptedError as error:
             raise DiskError(damaged(self._folder, str(error))) from error
+
+
+def _begin(environment: lmdb.Environment) -> "lmdb.Transaction[bytes]":
+    """A new read transaction, in a larger map if the writer has enlarged it."""
+    try:
+        return environment.begin()
+    except lmdb.MapResizedError:
+        environment.set_mapsize(0)
+        return environment.begin()
 
 
 def _forward(

@@ -1,0 +1,123 @@
+"""Processes killed at any moment: what was acknowledged is there, and every batch is whole."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.disk.stations import LmdbStation, lmdb_station, put_batch, save_rows, until
+from tests.disk.writing_process import KEPT, MARKS, log_key
+
+pytestmark = pytest.mark.anyio
+
+
+class Writing:
+    """The other process; `acknowledged` is read from its output once it has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.disk.writing_process", str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        self.writer_pid = int(self._output.readline())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def after(self, batches: int) -> None:
+        """Return when so many more batches have been acknowledged."""
+        for _ in range(batches):
+            self._output.readline()
+
+    def rest(self) -> list[str]:
+        """Everything else that it said, once it has ended."""
+        with self._output:
+            lines = self._output.read().split("\n")
+        self._process.wait()
+        return [line for line in lines if line]
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Writing]:
+    """The other process, at work until it is killed."""
+    process = Writing(folder)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended; one that nobody reaped has."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def check_whole(station: LmdbStation, acknowledged: int) -> int:
+    """The last batch that the folder holds, which is whole and not before `acknowledged`."""
+    view = station.disk.view
+    marks = {int(view.get(mark) or 0) for mark in MARKS}
+    assert len(marks) == 1, "a batch is saved whole or not at all"
+    last = marks.pop()
+    assert last >= acknowledged
+    kept = range(max(1, last - KEPT), last + 1)
+    found = list(view.scan(b"l", b"m"))
+    assert found == [(log_key(number), bytes(number % 5_000)) for number in kept]
+    return last
+
+
+@pytest.mark.parametrize("victim", ["store", "writer"])
+async def test_killed_at_any_moment(tmp_path: Path, victim: str) -> None:
+    dice, last = random.Random(victim), 0
+    for _ in range(6):
+        with writing(tmp_path / "data") as process:
+            process.after(dice.randrange(1, 150))
+            os.kill(process.pid if victim == "store" else process.writer_pid, signal.SIGKILL)
+            numbers = [int(line) for line in process.rest() if line.isdigit()]
+        async with lmdb_station(tmp_path / "data") as station:
+            last = check_whole(station, max([last, *numbers]))
+    assert last > 6
+
+
+async def test_the_writer_dies_with_its_store(tmp_path: Path) -> None:
+    with writing(tmp_path / "data") as process:
+        process.after(3)
+        assert is_running(process.writer_pid)
+        os.kill(process.pid, signal.SIGKILL)
+        await until(lambda: not is_running(process.writer_pid))
+
+
+async def test_the_store_learns_that_its_writer_died(tmp_path: Path) -> None:
+    with writing(tmp_path / "data") as process:
+        process.after(3)
+        os.kill(process.writer_pid, signal.SIGKILL)
+        assert process.rest()[-1] == "failed: the writer process ended by signal 9"
+
+
+async def test_nothing_is_acknowledged_after_the_writer_died(lmdb: LmdbStation) -> None:
+    await save_rows(lmdb, [(b"a", b"1")])
+    os.kill(lmdb.disk.writer_pid, signal.SIGSTOP)
+    lmdb.disk.submit(2, put_batch(b"b"))
+    os.kill(lmdb.disk.writer_pid, signal.SIGKILL)
+    await until(lambda: bool(lmdb.failures))
+    lmdb.disk.submit(3, put_batch(b"c"))
+    await lmdb.disk.close()
+    assert lmdb.saved == [1]
+    assert lmdb.failures == ["the writer process ended by signal 9"]
+    await lmdb.open()
