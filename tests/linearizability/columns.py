@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.linearizability.history import Operation
-from tests.linearizability.models import Extent, Model
+from tests.linearizability.history import CompareAndSet, Get, Operation, Swapped
 
 NEVER = 1 << 62
 """The rank at which an operation without answer returns."""
@@ -19,22 +18,28 @@ class Columns:
     Invariants: `0 <= answered <= len(operations)`; `invoked` rises within either part.
     """
 
-    def __init__(self, operations: Sequence[Operation], model: Model) -> None:
+    def __init__(self, operations: Sequence[Operation]) -> None:
         ordered = sorted(operations, key=lambda op: op.invoked)
         answered = [op for op in ordered if op.answer is not None]
-        lost = [op for op in ordered if op.answer is None and _changes(model, op)]
+        lost = [op for op in ordered if op.answer is None and not _observes(op)]
         self.answered = len(answered)
         self.operations = answered + lost
-        self.footprints = [model.footprint(op.call, op.answer) for op in self.operations]
-        self.observes = [print_.makes == Extent.NONE for print_ in self.footprints]
+        self.observes = [_observes(operation) for operation in self.operations]
         self.invoked, self.returned = _ranks(self.operations)
         first_of: dict[object, int] = {}
         self.same = [first_of.setdefault(op.call, i) for i, op in enumerate(self.operations)]
         """Operations with the same call share this number."""
 
 
-def _changes(model: Model, operation: Operation) -> bool:
-    return model.footprint(operation.call, operation.answer).makes != Extent.NONE
+def _observes(operation: Operation) -> bool:
+    """Whether the operation, answered so, changes nothing in any state."""
+    match operation.call, operation.answer:
+        case Get(), _:
+            return True
+        case CompareAndSet(), Swapped(False, _):
+            return True
+        case _:
+            return False
 
 
 def _ranks(operations: Sequence[Operation]) -> tuple[list[int], list[int]]:

@@ -4,11 +4,8 @@ A register with compare-and-set and one key of a map are the same object: the ma
 and compare-and-set are a register's, with None for "absent".
 """
 
-from collections.abc import Hashable
-from enum import Enum
+from collections.abc import Hashable, Sequence
 from typing import Protocol
-
-from msgspec import Struct
 
 from tests.linearizability.history import (
     Answer,
@@ -19,30 +16,14 @@ from tests.linearizability.history import (
     Done,
     Get,
     Got,
+    Operation,
     Put,
     Swapped,
     Value,
 )
+from tests.linearizability.outlook import Outlook, RegisterOutlook, TextOutlook
 
 State = Hashable | None
-
-
-class Extent(Enum):
-    """How far an operation reaches where it is not exactly one state."""
-
-    ANY = "any state"
-    NONE = "no state"
-
-
-class Footprint(Struct, frozen=True):
-    """What can be said of an operation without knowing the state it meets.
-
-    `needs`: the one state in which it can be answered so, or ANY. `makes`: the one state that it
-    leaves behind if it changes anything, ANY if that depends, NONE if it never changes anything.
-    """
-
-    needs: State | Extent
-    makes: State | Extent
 
 
 class Model(Protocol):
@@ -57,8 +38,8 @@ class Model(Protocol):
         """The state after `call` and what it is answered. ValueError: not a call of this object."""
         ...
 
-    def footprint(self, call: Call, answer: Answer | None) -> Footprint:
-        """What `call`, answered so (None: unknown), needs and makes. Only to search faster."""
+    def outlook(self, operations: Sequence[Operation]) -> Outlook:
+        """What can be foreseen of a search over `operations`; it only makes the search faster."""
         ...
 
 
@@ -88,28 +69,9 @@ class RegisterModel:
             case Append():
                 raise ValueError("a register cannot be appended to")
 
-    def footprint(self, call: Call, answer: Answer | None) -> Footprint:
-        """Every answered read or swap needs one value, every write makes one."""
-        match answer:
-            case Got(value):
-                return Footprint(value, Extent.NONE)
-            case Swapped(ok, previous):
-                return Footprint(previous, _written(call) if ok else Extent.NONE)
-            case Done() | None:
-                return Footprint(Extent.ANY, _written(call))
-
-
-def _written(call: Call) -> State | Extent:
-    """The value that a write leaves in a register, if it writes."""
-    match call:
-        case Put(value) | CompareAndSet(_, value):
-            return value
-        case Delete():
-            return None
-        case Get():
-            return Extent.NONE
-        case Append():
-            return Extent.ANY
+    def outlook(self, operations: Sequence[Operation]) -> Outlook:
+        """Which values are still needed, and who could still write them."""
+        return RegisterOutlook(operations)
 
 
 class TextModel:
@@ -132,7 +94,6 @@ class TextModel:
             case Delete() | CompareAndSet():
                 raise ValueError("a text is only read, put and appended to")
 
-    def footprint(self, call: Call, answer: Answer | None) -> Footprint:
-        """A read needs its text; what an append makes depends on what it meets."""
-        needs = answer.value if isinstance(answer, Got) else Extent.ANY
-        return Footprint(needs, _written(call))
+    def outlook(self, operations: Sequence[Operation]) -> Outlook:
+        """Which texts are still to be read, and what they could still grow from."""
+        return TextOutlook(operations)

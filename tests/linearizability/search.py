@@ -5,23 +5,24 @@ be placed precedes, try one, go on from there, take it back if that leads nowher
 to be placed are a linked list in order of invocation, out of which one is lifted and put back in
 constant time. A configuration (set of placed operations, state) is explored once.
 
-Four shortcuts keep real histories near linear; none can miss an order:
+Five shortcuts keep real histories near linear; none can miss an order:
 
 - An operation that changes nothing and fits the present state is placed at once, without choice:
   moved to the front of any order that exists, it disturbs nobody.
 - Of several ready operations with the same call only the one that returned first is tried (one
   without answer last): they could trade places.
-- If someone still needs the present state and nobody is left who could make it again, the state is
-  not left (`Footprint`).
+- A write that is noticed at most by ready reads, and leaves a state on which nothing can build, is
+  placed together with them right before another one that overwrites. Only if something of the kind
+  has to be placed at once is it a choice of its own.
+- A branch from which some answer can certainly not be explained is not entered (`Outlook`).
 - The operation that returned first is tried first, then whatever makes it fit. This is only order.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.linearizability.columns import NEVER, Chain, Columns
 from tests.linearizability.history import Operation
-from tests.linearizability.models import Extent, Model, State
+from tests.linearizability.models import Model, State
 
 
 class OutOfSteps(Exception):
@@ -29,7 +30,7 @@ class OutOfSteps(Exception):
 
 
 class Budget:
-    """How many steps may still be made. One step tries one operation at one place: some 10 µs."""
+    """How many steps may still be made. One step tries one operation at one place."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -48,42 +49,9 @@ def find_order(
 
     It holds every answered operation, and those unanswered ones that it needs. OutOfSteps: unknown.
     """
-    columns = Columns(operations, model)
+    columns = Columns(operations)
     order = _Search(columns, model, budget).run()
     return None if order is None else tuple(columns.operations[number] for number in order)
-
-
-class _Demand:
-    """Who still needs which state, and who could still make it.
-
-    Invariant: counts cover exactly the operations that are not placed.
-    """
-
-    def __init__(self, columns: Columns) -> None:
-        self._footprints = columns.footprints
-        self._needed: Counter[State | Extent] = Counter()
-        self._makers: Counter[State | Extent] = Counter()
-        for number in range(len(columns.operations)):
-            self.count(number, 1)
-
-    def count(self, number: int, change: int) -> None:
-        """Operation `number` was placed (-1) or is to be placed (+1)."""
-        footprint = self._footprints[number]
-        self._needed[footprint.needs] += change
-        self._makers[footprint.makes] += change
-
-    def lost_without(self, state: State) -> bool:
-        """Whether `state`, once left, is needed by someone and never comes back."""
-        return (
-            self._needed[state] > 0 and self._makers[state] == 0 and self._makers[Extent.ANY] == 0
-        )
-
-    def unsatisfiable(self, state: State) -> bool:
-        """Whether some operation needs a state that is neither `state` nor ever made."""
-        return any(
-            needed != state and not isinstance(needed, Extent) and self.lost_without(needed)
-            for needed in self._needed
-        )
 
 
 class _Search:
@@ -100,7 +68,7 @@ class _Search:
         self._budget = budget
         self._state = model.initial
         self._chain = Chain(columns.answered)
-        self._demand = _Demand(columns)
+        self._outlook = model.outlook(columns.operations)
         self._mask = 0
         self._spent = 0
         self._placed: list[tuple[int, State]] = []
@@ -109,7 +77,7 @@ class _Search:
 
     def run(self) -> list[int] | None:
         """The numbers of the operations in an order that explains them, or None."""
-        if self._demand.unsatisfiable(self._state):
+        if self._outlook.hopeless(self._state):
             return None
         self._place_observers()
         branches = [self._choices()]
@@ -128,10 +96,11 @@ class _Search:
     def _advance(self, number: int) -> bool:
         """Place `number` and what follows of itself; take all back if it cannot lead anywhere."""
         self._budget.spend()
-        left = self._state
         self._choice_marks.append(len(self._placed))
+        if self._outlook.overwrites(number):
+            self._place_self_contained(number)
         self._place(number)
-        if self._state == left or not self._demand.lost_without(left):
+        if not self._outlook.hopeless(self._state):
             self._place_observers()
             first = self._chain.first
             configuration = (first, self._mask >> first, self._spent, self._state)
@@ -150,7 +119,7 @@ class _Search:
     def _place(self, number: int) -> None:
         self._placed.append((number, self._state))
         self._state = self._result(number, self._state)[0]
-        self._demand.count(number, -1)
+        self._outlook.place(number)
         if number < self._chain.end:
             self._chain.lift(number)
             self._mask |= 1 << number
@@ -159,7 +128,7 @@ class _Search:
 
     def _take_back(self) -> None:
         number, self._state = self._placed.pop()
-        self._demand.count(number, 1)
+        self._outlook.take_back(number)
         if number < self._chain.end:
             self._chain.put_back(number)
             self._mask ^= 1 << number
@@ -182,8 +151,17 @@ class _Search:
                     self._place(number)
                     found = True
 
-    def _ready(self) -> tuple[list[int], int, int]:
-        """Answered operations that may be placed next, the one of them that returned first, when.
+    def _place_self_contained(self, successor: int) -> None:
+        """Place every ready operation that nobody misses once `successor` has overwritten it."""
+        while True:
+            found = self._outlook.self_contained(self._ready()[0])
+            if not set(found) - {successor}:
+                return
+            self._place(next(number for number in found if number != successor))
+            self._place_observers()
+
+    def _ready(self) -> tuple[list[int], int]:
+        """The operations that may be placed next, and the answered one that returned first.
 
         An operation is ready if it was invoked before any operation still to be placed returned.
         """
@@ -195,25 +173,8 @@ class _Search:
             if returned[number] < deadline:
                 urgent, deadline = number, returned[number]
             number = self._chain.after[number]
-        return ready, urgent, deadline
-
-    def _choices(self) -> Iterator[int]:
-        """The operations worth trying next, the most promising first."""
-        ready, urgent, deadline = self._ready()
-        best: dict[int, tuple[int, int, int]] = {}
-        for number in [*ready, *self._ready_unanswered(deadline)]:
-            after, fits = self._result(number, self._state)
-            lost = number >= self._chain.end
-            if not fits or (lost and after == self._state):
-                continue
-            if number == urgent:
-                promise = 0
-            else:
-                promise = 1 if self._result(urgent, after)[1] else 2
-            rank = (promise, self._columns.returned[number], number)
-            same = self._columns.same[number]
-            best[same] = min(rank, best.get(same, rank), key=lambda r: (r[1], r[2]))
-        return iter([number for _, _, number in sorted(best.values())])
+        ready.extend(self._ready_unanswered(deadline))
+        return ready, urgent
 
     def _ready_unanswered(self, deadline: int) -> Iterator[int]:
         """Unanswered operations that are not placed and were invoked before `deadline`."""
@@ -222,3 +183,24 @@ class _Search:
                 return
             if not self._spent >> (number - self._chain.end) & 1:
                 yield number
+
+    def _choices(self) -> Iterator[int]:
+        """The operations worth trying next, the most promising first."""
+        ready, urgent = self._ready()
+        waiting = set(self._outlook.self_contained(ready))
+        best: dict[int, tuple[int, int, int]] = {}
+        for number in ready:
+            after, fits = self._result(number, self._state)
+            helps = self._result(urgent, after)[1]
+            forced = number == urgent or (self._columns.observes[urgent] and helps)
+            if not fits or self._idle(number, after) or (number in waiting and not forced):
+                continue
+            promise = 0 if number == urgent else 1 if helps else 2
+            rank = (self._columns.returned[number], number, promise)
+            same = self._columns.same[number]
+            best[same] = min(rank, best.get(same, rank))
+        return iter([number for _, number, _ in sorted(best.values(), key=lambda rank: rank[::-1])])
+
+    def _idle(self, number: int, after: State) -> bool:
+        """Whether an unanswered operation would bring nothing here."""
+        return number >= self._chain.end and after == self._state
