@@ -47,7 +47,7 @@ def test_errors_come_through(db: BlockingClient) -> None:
     with pytest.raises(InvalidArgumentError):
         db.put(b"", b"")
     with pytest.raises(UnavailableError):
-        db.placement("stores")
+        db.stores()
 
 
 def test_threads_share_one_client(db: BlockingClient) -> None:

@@ -22,6 +22,7 @@ from flaredb.client.gathering import Call
 from flaredb.client.gets import Gets, get_size
 from flaredb.client.inspect import Inspector
 from flaredb.client.link import Link
+from flaredb.client.placement import PlacementReader
 from flaredb.client.routes import RouteTable
 from flaredb.client.scans import Page, PageCall, Row, Scans
 from flaredb.client.write_calls import (
@@ -276,14 +277,27 @@ class Client:
         """What operators and tests ask stores directly."""
         open_parts = self._parts
         return Inspector(
-            open_parts.bus,
-            self._subjects,
             open_parts.link,
             open_parts.routes,
             open_parts.directory,
             self._jitter,
             self._timeout,
         )
+
+    @property
+    def placement(self) -> PlacementReader:
+        """What PD tells about regions, stores and itself."""
+        return PlacementReader(self._parts.bus, self._subjects, self._timeout)
+
+    @property
+    def bus(self) -> Bus:
+        """The connection that this client works on."""
+        return self._parts.bus
+
+    @property
+    def subjects(self) -> Subjects:
+        """The names on the bus of this client's cluster."""
+        return self._subjects
 
     @property
     def _parts(self) -> _Parts:

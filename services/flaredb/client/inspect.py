@@ -1,4 +1,4 @@
-"""What operators and tests ask directly: one store, the replicas of one region, PD's lists.
+"""What operators and tests ask directly: one store, or all replicas of one region.
 
 Nothing here is retried behind the caller's back, except where it says so.
 """
@@ -6,14 +6,13 @@ Nothing here is retried behind the caller's back, except where it says so.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from flaredb.bus.bus import Bus
 from flaredb.client.directory import Directory
-from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb.client.errors import UnavailableError
 from flaredb.client.link import REQUEST_OVERHEAD, Link
 from flaredb.client.routes import RouteTable
 from flaredb.runtime.clock import Jitter
@@ -33,7 +32,6 @@ from flaredb_schemas.requests import (
     StoreStatusAnswer,
     StoreStatusRequest,
 )
-from flaredb_schemas.subjects import Subjects
 
 ATTEMPT_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.05
@@ -70,16 +68,12 @@ class Inspector:
 
     def __init__(
         self,
-        bus: Bus,
-        subjects: Subjects,
         link: Link,
         routes: RouteTable,
         directory: Directory,
         jitter: Jitter,
         timeout: float,
     ) -> None:
-        self._bus = bus
-        self._subjects = subjects
         self._link = link
         self._routes = routes
         self._directory = directory
@@ -134,16 +128,6 @@ class Inspector:
         stores = begun.route.region.stores
         hashes = [self._hash(region, store, nonce, deadline) for store in stores]
         return RegionCheck(region, begun.index, tuple(await asyncio.gather(*hashes)))
-
-    async def placement(self, what: str) -> Any:
-        """What PD says about `regions`, `stores` or `status`, as JSON values."""
-        payload = await self._bus.request(self._subjects.pd_get(what), b"", self._timeout)
-        if payload is None:
-            raise UnavailableError("PD does not answer", hint="start it, or see its log")
-        try:
-            return msgspec.json.decode(payload)
-        except msgspec.DecodeError as fault:
-            raise FlareDBError(f"PD's answer about {what} is no JSON: {fault}") from fault
 
     async def _begin_check(self, region: RegionId, nonce: int, deadline: float) -> CheckAnswer:
         await self.routes()

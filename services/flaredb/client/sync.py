@@ -18,6 +18,7 @@ from flaredb.client.errors import ClosedError
 from flaredb.client.inspect import RegionCheck
 from flaredb.client.scans import Row
 from flaredb_schemas.ids import RegionId
+from flaredb_schemas.pd_answers import RegionRow, StoreRow
 
 T = TypeVar("T")
 
@@ -116,9 +117,13 @@ class BlockingClient:
         """Have all replicas of a region hash their state at one applied index."""
         return self._run(self._client.inspector.check, region)
 
-    def placement(self, what: str) -> Any:
-        """What PD says about `regions`, `stores` or `status`, as JSON values."""
-        return self._run(self._client.inspector.placement, what)
+    def regions(self) -> list[RegionRow]:
+        """All regions in key order, as PD knows them."""
+        return self._run(self._client.placement.regions)
+
+    def stores(self) -> list[StoreRow]:
+        """All stores that have joined, as PD knows them."""
+        return self._run(self._client.placement.stores)
 
     def _run(
         self, call: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any

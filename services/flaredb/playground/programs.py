@@ -1,0 +1,112 @@
+"""What a playground runs: nats-server, PD, stores and analytics, each told by its environment."""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import sysconfig
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final
+
+from flaredb.playground.process import Child, ProcessFailed
+
+LOCALHOST: Final = "127.0.0.1"
+PROBE_SECONDS: Final = 1.0
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def is_free(address: str) -> bool:
+    """Whether somebody could listen at `host:port` now."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError:
+            return False
+    return True
+
+
+def find_nats_server(chosen: str = "") -> str:
+    """The nats-server to run: the chosen one, else from PATH, else from the wheel."""
+    if chosen:
+        if os.access(chosen, os.X_OK):
+            return chosen
+        raise ProcessFailed(f"{chosen} is no program that can be run")
+    found = shutil.which("nats-server") or shutil.which(
+        "nats-server", path=sysconfig.get_path("scripts")
+    )
+    if not found:
+        raise ProcessFailed(
+            "there is no nats-server: pip install 'flaredb[playground]', or give --nats URL"
+        )
+    return found
+
+
+def nats_child(folder: Path, logs: Path, port: int, binary: str) -> Child:
+    """A nats-server with JetStream that has on disk what it acknowledges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "nats.conf"
+    config.write_text(
+        f'server_name: "flaredb-playground-{port}"\n'
+        f'listen: "{LOCALHOST}:{port}"\n'
+        "jetstream {\n"
+        f"    store_dir: {json.dumps(str(folder.resolve()))}\n"
+        "    # The default syncs every two minutes: a power cut would lose acknowledged events.\n"
+        "    sync_interval: always\n"
+        "}\n"
+    )
+    ready = partial(_nats_fault, port)
+    command = [binary, "--config", str(config)]
+    return Child("nats", command, os.environ, logs / "nats.log", ready)
+
+
+def python_child(
+    name: str, module: str, settings: Mapping[str, str], ops: str, logs: Path
+) -> Child:
+    """A process of this project; `settings` are names of settings and their values."""
+    given = {f"FLAREDB_{setting.upper()}": value for setting, value in settings.items()}
+    environment = {
+        **os.environ,
+        **given,
+        "FLAREDB_OPS": ops,
+        "PYTHONUNBUFFERED": "1",
+    }
+    ready = partial(_ops_fault, ops)
+    command = [sys.executable, "-m", module]
+    return Child(name, command, environment, logs / f"{name}.log", ready)
+
+
+def _nats_fault(port: int) -> str:
+    """Why no client can connect to nats-server yet; "" when one can."""
+    with suppress(OSError), socket.create_connection((LOCALHOST, port), PROBE_SECONDS) as line:
+        line.settimeout(PROBE_SECONDS)
+        if line.recv(4_096).startswith(b"INFO "):
+            return ""
+    return f"nothing answers on port {port}"
+
+
+def _ops_fault(address: str) -> str:
+    """Why the process at this operations address does not serve yet; "" when it does."""
+    connection = HTTPConnection(address, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        said = answer.read(2_000).decode(errors="replace").strip()
+        return "" if answer.status == 200 else said or f"it answers {answer.status}"
+    except (OSError, HTTPException) as fault:
+        return f"its operations port does not answer ({fault})"
+    finally:
+        connection.close()

@@ -1,0 +1,99 @@
+"""The folder of a playground: who runs there, so that other commands find it, and only once."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+RECORD: Final = "playground.json"
+LOCK: Final = "playground.lock"
+
+
+class FolderInUse(Exception):
+    """Another playground runs in this folder; the text says which process."""
+
+
+class ProcessRecord(Struct, frozen=True):
+    """One process of a playground. `ops` is `host:port` of health and metrics, empty for none."""
+
+    name: str
+    pid: int | None
+    log: str
+    ops: str = ""
+
+
+class PlaygroundRecord(Struct, frozen=True):
+    """A running playground: how to reach it, and its processes."""
+
+    pid: int
+    nats_url: str
+    http_url: str
+    prefix: str
+    processes: tuple[ProcessRecord, ...] = ()
+
+
+class PlaygroundFolder:
+    """A folder that at most one playground uses at a time.
+
+    Invariant: between `claim` and `release` this process holds the folder's lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Take the folder, making it where needed; raises `FolderInUse`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            running = read_record(self.path)
+            who = f" (process {running.pid})" if running else ""
+            raise FolderInUse(
+                f"a playground runs in {self.path} already{who}: use that one, or another --dir"
+            ) from None
+        self._lock = lock
+
+    def write(self, record: PlaygroundRecord) -> None:
+        """Tell others what runs here."""
+        assert self._lock is not None, "only who has claimed the folder writes to it"
+        fresh = self.path / f"{RECORD}.new"
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        fresh.replace(self.path / RECORD)
+
+    def release(self) -> None:
+        """Nothing runs here any more."""
+        if self._lock is not None:
+            (self.path / RECORD).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+def read_record(path: Path) -> PlaygroundRecord | None:
+    """What runs in this folder; None if nothing does, or if its supervisor is dead."""
+    try:
+        record = msgspec.json.decode((path / RECORD).read_bytes(), type=PlaygroundRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return record if _is_locked(path / LOCK) else None
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether some process, this one included, holds the lock."""
+    try:
+        probe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(probe)
+    return False

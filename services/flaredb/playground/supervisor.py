@@ -1,0 +1,200 @@
+"""Starts the processes of a cluster on this machine, harms them on request, and stops them all.
+
+Nothing is restarted by itself: whoever kills a store starts it again.
+"""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from flaredb.playground import programs
+from flaredb.playground.process import STOP_SECONDS, Child
+from flaredb.playground.programs import LOCALHOST
+from flaredb.playground.record import PlaygroundFolder, PlaygroundRecord, ProcessRecord
+from flaredb_schemas.subjects import DEFAULT_PREFIX
+
+START_SECONDS: Final = 60.0
+
+
+class LocalCluster:
+    """nats-server, PD, stores and analytics as child processes of this one.
+
+    `folder` holds their data and logs (a temporary one, removed at the end, by default). With
+    `nats_url` no nats-server is started. `http` is where analytics serves (None: a free port).
+    `settings` are given to every process, by their names. Stores are counted from 1.
+
+    Invariant: whatever runs is in `children`, and ends when this object is closed.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        stores: int = 3,
+        analytics: bool = True,
+        nats_url: str = "",
+        nats_server: str = "",
+        prefix: str = DEFAULT_PREFIX,
+        http: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="flaredb-")
+        self.path: Final = folder or Path(self._temporary.name if self._temporary else "")
+        self.stores: Final = stores
+        self.prefix: Final = prefix
+        self._folder: Final = PlaygroundFolder(self.path)
+        self._with_analytics: Final = analytics
+        self._own_nats: Final = not nats_url
+        self._nats_server: Final = nats_server
+        self._nats_port = programs.free_port()
+        self.url: Final = nats_url or f"nats://{LOCALHOST}:{self._nats_port}"
+        self._http: Final = (http or f"{LOCALHOST}:{programs.free_port()}") if analytics else ""
+        self._settings: Final = dict(settings or {})
+        self.children: dict[str, Child] = {}
+        self._ops: dict[str, str] = {}
+        # One thread for all starts: children die with the thread that started them.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="flaredb-starter")
+
+    @property
+    def http_url(self) -> str:
+        """Where analytics answers, "" if it is not part of this cluster."""
+        return f"http://{self._http}" if self._http else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, on_progress: Callable[[str], None] = lambda name: None) -> None:
+        """Start everything and wait until it serves; `on_progress` is told each name that does.
+
+        Raises `FolderInUse` or `ProcessFailed`; nothing runs then.
+        """
+        self._folder.claim()
+        try:
+            self.children = self._plan()
+            if self._own_nats:
+                self._launch("nats")
+                self.children["nats"].wait_ready(time.monotonic() + START_SECONDS)
+                on_progress("nats")
+            rest = [name for name in self.children if name != "nats"]
+            for name in rest:
+                self._launch(name)
+            deadline = time.monotonic() + START_SECONDS
+            for name in rest:
+                self.children[name].wait_ready(deadline)
+                on_progress(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop everything: stores first, which hand over and save, then PD and analytics, NATS."""
+        try:
+            self._stop([name for name in self.children if name.startswith("store-")])
+            self._stop([name for name in self.children if name != "nats"])
+            self._stop(list(self.children))
+        finally:
+            self._starter.shutdown()
+            self._folder.release()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def kill_store(self, number: int) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        self.kill(f"store-{number}")
+
+    def start_store(self, number: int, *, wait: bool = True) -> None:
+        """Start a store again that was killed or stopped, on its old data."""
+        self.restart(f"store-{number}", wait=wait)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL any process (`nats`, `pd`, `store-1`, `analytics`), and wait for its end."""
+        self.children[name].kill()
+        self._tell()
+
+    def stop(self, name: str) -> None:
+        """SIGTERM any process, and wait for its clean end."""
+        self._stop([name])
+        self._tell()
+
+    def restart(self, name: str, *, wait: bool = True) -> None:
+        """Start a process again that was killed or stopped; with `wait`, until it serves."""
+        self._launch(name)
+        if wait:
+            self.children[name].wait_ready(time.monotonic() + START_SECONDS)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: the process keeps everything and does nothing."""
+        self.children[name].signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self.children[name].signal(signal.SIGCONT)
+
+    def dead(self) -> list[str]:
+        """The processes that have ended."""
+        return [name for name, child in self.children.items() if child.pid is None]
+
+    def store_folder(self, number: int) -> Path:
+        """Where the data of a store lies."""
+        return self.path / f"store-{number}"
+
+    def _plan(self) -> dict[str, Child]:
+        logs = self.path / "logs"
+        planned: list[Child] = []
+        if self._own_nats:
+            binary = programs.find_nats_server(self._nats_server)
+            planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
+        planned.append(self._python("pd", "flaredb_pd", {"wanted_stores": str(self.stores)}))
+        for number in range(1, self.stores + 1):
+            data = {"data": str(self.store_folder(number).resolve())}
+            planned.append(self._python(f"store-{number}", "flaredb.store", data))
+        if self._with_analytics:
+            data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
+            planned.append(self._python("analytics", "flaredb_analytics", data))
+        return {child.name: child for child in planned}
+
+    def _python(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
+        ops = self._ops[name] = f"{LOCALHOST}:{programs.free_port()}"
+        given = {
+            "nats_url": self.url,
+            "prefix": self.prefix,
+            "log_format": "text",
+            **self._settings,
+            **settings,
+        }
+        return programs.python_child(name, module, given, ops, self.path / "logs")
+
+    def _launch(self, name: str) -> None:
+        self._starter.submit(self.children[name].start).result()
+        self._tell()
+
+    def _stop(self, names: list[str]) -> None:
+        for name in names:
+            self.children[name].signal(signal.SIGTERM)
+            self.children[name].signal(signal.SIGCONT)
+        deadline = time.monotonic() + STOP_SECONDS
+        for name in names:
+            self.children[name].wait(max(0.1, deadline - time.monotonic()))
+
+    def _tell(self) -> None:
+        processes = tuple(
+            ProcessRecord(name, child.pid, str(child.log), self._ops.get(name, ""))
+            for name, child in self.children.items()
+        )
+        record = PlaygroundRecord(os.getpid(), self.url, self.http_url, self.prefix, processes)
+        self._folder.write(record)
