@@ -47,7 +47,7 @@ def find_order(
 ) -> tuple[Operation, ...] | None:
     """An order of one key's operations that explains every answer, or None if there is none.
 
-    It holds every answered operation, and those unanswered ones that it needs. OutOfSteps: unknown.
+    It holds every answered operation and some unanswered ones. OutOfSteps: it is not known.
     """
     columns = Columns(operations)
     order = _Search(columns, model, budget).run()
