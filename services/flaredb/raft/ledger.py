@@ -1,11 +1,13 @@
 """What has been handed out, and what of it is saved: Readys go out, numbers come back."""
 
+from collections.abc import Sequence
+
 from flaredb.raft import election, reading, replication
 from flaredb.raft.core import Core
 from flaredb.raft.ready import LeadershipChange, Ready
 from flaredb.raft.roles import CANDIDATE, LEADER
 from flaredb_schemas.ids import Index, Term
-from flaredb_schemas.raft import HardState, SnapshotMeta
+from flaredb_schemas.raft import Entry, HardState, SnapshotMeta
 
 
 class Ledger:
@@ -71,7 +73,7 @@ class Ledger:
             entries,
             snapshot,
             keeps_suffix,
-            log.to_apply() if log.has_to_apply() else (),
+            _to_apply(core) if log.has_to_apply() else (),
             tuple(core.read_states),
             self._change(core),
         )
@@ -125,6 +127,15 @@ class Ledger:
             self._owed_vote = None
             if core.role is CANDIDATE and core.term == term:
                 election.count_own_vote(core)
+
+
+def _to_apply(core: Core) -> Sequence[Entry]:
+    entries = core.log.to_apply()
+    if core.uncommitted_bytes:
+        # Entries of earlier leaders were never counted, hence the floor.
+        size = sum([len(entry.data) for entry in entries])
+        core.uncommitted_bytes = max(0, core.uncommitted_bytes - size)
+    return entries
 
 
 def _forget(core: Core, ready: Ready) -> None:

@@ -170,9 +170,11 @@ class Log:
         self.snapshot = meta
 
     def pass_over(self, index: Index) -> None:
-        """The host's state is that at `index`, which this log has: nothing before is applied."""
+        """The host's state is that at `index`, which this log has: nothing up to there is needed."""
         self.commit = max(self.commit, index)
         self.applied = self.applying = index
+        self.saved = max(self.saved, index)
+        self.handed = max(self.handed, index)
         self._forget_applying(index)
         self._trim()
 

@@ -53,7 +53,7 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     snapshot: SnapshotMeta | None
     """To save, before `entries`: the log now starts behind it."""
     keeps_suffix: bool
-    """With a snapshot: the saved entries behind it stay; else the whole old log goes."""
+    """With a snapshot: whatever is saved behind it stays; else the whole old log goes."""
     apply: Sequence[Entry]
     read_states: tuple[ReadState, ...]
     change: LeadershipChange | None

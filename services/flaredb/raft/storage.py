@@ -124,7 +124,7 @@ class MemoryStorage:
 
     def install(self, snapshot: SnapshotMeta, keeps_suffix: bool = False) -> None:
         """The log starts behind `snapshot`; what follows it is kept only if so asked."""
-        if keeps_suffix:
+        if keeps_suffix and snapshot.index <= self.last_index():
             self.compact(snapshot.index)
         else:
             self._entries = []

@@ -1,0 +1,1 @@
+"""Tests of the Raft core: stories, the paper, properties, and what a host is promised."""
