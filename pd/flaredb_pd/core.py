@@ -67,9 +67,9 @@ class PdCore:
 
     @property
     def serving(self) -> bool:
-        """Whether this PD does its part: it leads and is ready, or hears one that leads."""
+        """Whether this PD does its part: it leads and answers stores, or hears one that leads."""
         if self._reign:
-            return not self._reign.doing
+            return self._reign.judges
         return self._last_tick - self._heard_leader < self._config.silence
 
     def on_message(self, message: Message, now: Instant) -> list[Effect]:

@@ -88,10 +88,10 @@ class Heard:
             return "down"
         return "up" if known and silent < config.disconnected_after else "disconnected"
 
-    def shows_replicas(self, store: StoreId) -> bool:
-        """Whether the store has created its initial replicas."""
+    def lacks_replicas(self, store: StoreId) -> bool:
+        """Whether the store has said in this reign that its initial replicas are not there yet."""
         known = self.stores.get(store)
-        return known is not None and (known.report.bootstrapped or known.report.regions > 0)
+        return known is not None and not (known.report.bootstrapped or known.report.regions)
 
     def told_all(self, store: StoreId) -> bool:
         """Whether the store has sent a full heartbeat in this reign."""

@@ -1,6 +1,6 @@
 """Health, readiness and metrics over HTTP, for whoever runs the process.
 
-`/livez`: the loop turns. `/readyz`: this PD leads and is ready, or hears another that leads.
+`/livez`: the loop turns. `/readyz`: this PD leads and answers stores, or hears one that leads.
 `/metrics`: what the leading PD knows, for Prometheus.
 """
 
@@ -47,6 +47,7 @@ def ops_server(core: PdCore, address: str) -> OpsServer:
         port=int(port),
         lifespan="off",
         log_config=None,
+        log_level="warning",
         access_log=False,
     )
     return OpsServer(config)

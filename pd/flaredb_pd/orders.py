@@ -4,6 +4,8 @@ An order names the epoch of the reign and the record on which it rests; it is ma
 state holds, so that record is in the journal already.
 """
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from flaredb_pd.heard import Heard
@@ -22,23 +24,19 @@ class Addressed(Struct, frozen=True):
 def due_orders(state: State, heard: Heard) -> list[Addressed]:
     """What must be said now to make the stores agree with the journal."""
     assert state.exists and not state.rebuilding, "no orders before the cluster is known"
-    return [
-        *(creation(state, store) for store in _without_replicas(state, heard)),
-        *(report(state, store) for store in sorted(state.stores) if not heard.told_all(store)),
-    ]
+    return [*creations(state, heard, state.stores), *_reports(state, heard)]
 
 
-def _without_replicas(state: State, heard: Heard) -> list[StoreId]:
-    wanted = {store for region in state.regions for store in region.stores}
-    return sorted(store for store in wanted if not heard.shows_replicas(store))
-
-
-def creation(state: State, store: StoreId) -> Addressed:
-    """The order to create the initial replicas."""
+def creations(state: State, heard: Heard, stores: Iterable[StoreId]) -> list[Addressed]:
+    """To those of `stores` that lack their initial replicas: create them."""
+    without = sorted(store for store in stores if heard.lacks_replicas(store))
+    members = {store for region in state.regions for store in region.stores} if without else set()
     body = CreateRegions(state.cluster, state.regions)
-    return Addressed(store, Order(state.epoch, state.bootstrap_sequence, body))
+    order = Order(state.epoch, state.bootstrap_sequence, body)
+    return [Addressed(store, order) for store in without if store in members]
 
 
-def report(state: State, store: StoreId) -> Addressed:
-    """The order to tell everything: a new reign knows nothing of this store."""
-    return Addressed(store, Order(state.epoch, state.reign_sequence, Report()))
+def _reports(state: State, heard: Heard) -> list[Addressed]:
+    """To every store that has not told all in this reign, which knows nothing of it: tell it."""
+    order = Order(state.epoch, state.reign_sequence, Report())
+    return [Addressed(store, order) for store in sorted(state.stores) if not heard.told_all(store)]

@@ -77,14 +77,15 @@ def find_evidence(state: State, claim: Claim) -> str:
     """Why `claim` shows that the journal lost records, or nothing."""
     if not claim.cluster or (state.exists and claim.cluster != state.cluster):
         return ""
+    who = f"store {claim.store}" if claim.store else "this PD"
     if not state.exists:
-        return f"store {claim.store} belongs to cluster {claim.cluster}, the journal to none"
+        return f"{who} belongs to cluster {claim.cluster}, the journal to none"
     if claim.pd_epoch > state.epoch:
-        return f"store {claim.store} has seen epoch {claim.pd_epoch}, the journal {state.epoch}"
+        return f"{who} has seen epoch {claim.pd_epoch}, the journal {state.epoch}"
     if claim.sequence > max(state.sequence, state.lost_sequence):
-        return f"store {claim.store} has seen record {claim.sequence}, the last is {state.sequence}"
+        return f"{who} has seen record {claim.sequence}, the last is {state.sequence}"
     if claim.highest_id > state.highest_id:
-        return f"store {claim.store} knows id {claim.highest_id}, granted are {state.highest_id}"
+        return f"{who} knows id {claim.highest_id}, granted are {state.highest_id}"
     return ""
 
 

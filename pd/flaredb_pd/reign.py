@@ -29,7 +29,7 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.joins import RETRY_MS, Admission, Candidate, judge
 from flaredb_pd.journal import Journal, Skipped
-from flaredb_pd.orders import Addressed, creation, due_orders
+from flaredb_pd.orders import Addressed, creations, due_orders
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
 from flaredb_pd.state import State
 from flaredb_schemas.envelope import Codec
@@ -117,6 +117,11 @@ class Reign:
             return f"no cluster yet: waiting for {self._config.stores} stores"
         return ""
 
+    @property
+    def judges(self) -> bool:
+        """Whether stores are accepted or refused now, rather than told to wait."""
+        return self._mustered and not self._rebuild_wanted
+
     def take_effects(self) -> list[Effect]:
         """What is to be done now."""
         effects, self._effects = self._effects, []
@@ -147,9 +152,8 @@ class Reign:
         return beat.store.boot >= known.boot
 
     def _create_at_once(self, store: StoreId) -> None:
-        members = {member for region in self.state.regions for member in region.stores}
-        if self._may_order and store in members and not self.heard.shows_replicas(store):
-            self._give([creation(self.state, store)])
+        if self._may_order and self.heard.lacks_replicas(store):
+            self._give(creations(self.state, self.heard, [store]))
 
     def _note_leaders(self, now: Instant) -> None:
         first_time = not self._leaders_noted and self.state.leaders_ms is None
@@ -172,7 +176,7 @@ class Reign:
         known = self.state.stores.get(join.store)
         if join.cluster and (known is None or known.uuid == join.uuid):
             self._note_claim(claim_of(join), now)
-        if not self._mustered or self._rebuild_wanted:
+        if not self.judges:
             self._answer_join(reply, JoinLater(f"PD is {self.doing}", RETRY_MS))
         else:
             self._judge(join, reply, now)
@@ -189,6 +193,9 @@ class Reign:
             self._answer_join(reply, judgement)
 
     def _note_candidate(self, join: Join, now: Instant) -> JoinLater:
+        if self.state.incomplete:
+            stream = self._subjects.journal_stream
+            return JoinLater(f"the beginning of {stream} is gone: waiting for those who knew it")
         patience = 2 * self._config.heartbeat_period
         for cluster, heard in self._strangers.items():
             if now.seconds - heard < patience:
@@ -260,7 +267,7 @@ class Reign:
         passed = now.seconds - self.heard.since.seconds
         covered = self.heard.regions.covers_all
         if (covered or passed >= 2 * self._config.heartbeat_period) and not self._journal.busy:
-            known, ms = len(self.heard.regions), int(passed * 1000)
+            known, ms = len(self.heard.regions), round(passed * 1000)
             self._enqueue(FinishRebuild(known, covered, ms), now)
 
     def _check_journal(self, now: Instant) -> None:
@@ -318,8 +325,7 @@ class Reign:
 
     @property
     def _may_order(self) -> bool:
-        settled = self._mustered and not self._rebuild_wanted
-        return settled and self.state.exists and not self.state.rebuilding
+        return self.judges and self.state.exists and not self.state.rebuilding
 
     def _give(self, orders: Iterable[Addressed]) -> None:
         assert self._may_order, "an order before the muster or amid a rebuild"

@@ -1,0 +1,100 @@
+"""One line of text for what PD writes, sends and is told: sorted, without ids of this very run."""
+
+from typing import assert_never
+
+from flaredb_pd.effects import Note
+from flaredb_schemas.journal import (
+    Bootstrapped,
+    Gap,
+    InitialRegion,
+    JournalFact,
+    LeadersElected,
+    RebuildFinished,
+    RebuildStarted,
+    StoreJoined,
+    TookOver,
+)
+from flaredb_schemas.keys import show_key
+from flaredb_schemas.placement import (
+    CreateRegions,
+    Joined,
+    JoinLater,
+    JoinRefused,
+    Order,
+    Report,
+    TransferLeader,
+)
+from flaredb_schemas.regions import Route
+
+
+def describe_fact(fact: JournalFact) -> str:
+    """A journal record."""
+    head = f"{fact.id} {type(fact).__struct_config__.tag}"
+    match fact:
+        case TookOver():
+            return f"{head} pd={fact.pd} after={fact.after}"
+        case StoreJoined():
+            recovered = " recovered" if fact.recovered else ""
+            start = f"store={fact.store} uuid={fact.uuid[:4]} boot={fact.boot}"
+            return f"{head} {start} highest_id={fact.highest_id}{recovered}"
+        case Bootstrapped():
+            lines = [f"{head} cluster={fact.cluster[:4]} highest_id={fact.highest_id}"]
+            return "\n".join([*lines, *(f"  {_initial(region)}" for region in fact.regions)])
+        case LeadersElected():
+            return f"{head} regions={fact.regions} ms={fact.ms}"
+        case RebuildStarted():
+            lost = f"lost={fact.lost_epoch}/{fact.lost_sequence}/{fact.lost_id}"
+            text = f"{head} cluster={fact.cluster[:4]} {lost} highest_id={fact.highest_id}"
+            return f"{text}\n  because {fact.reason}"
+        case RebuildFinished():
+            return f"{head} regions={fact.regions} covered={fact.covered} ms={fact.ms}"
+        case Gap():
+            return f"{head} {fact.first}-{fact.last}: {fact.reason}"
+        case _:
+            assert_never(fact)
+
+
+def _initial(region: InitialRegion) -> str:
+    peers = " ".join(f"{peer.id}@{peer.store}" for peer in region.peers)
+    return f"region {region.id} [{region.start_text}..{region.end_text}) {peers}"
+
+
+def describe_answer(answer: Joined | JoinRefused | JoinLater) -> str:
+    """What a store that asked to join is told."""
+    match answer:
+        case Joined():
+            place = f"epoch={answer.pd_epoch} sequence={answer.sequence}"
+            return f"joined store={answer.store} {place} highest_id={answer.highest_id}"
+        case JoinRefused():
+            return f"refused: {answer.reason}\n  hint: {answer.hint}"
+        case JoinLater():
+            return f"later: {answer.reason}"
+        case _:
+            assert_never(answer)
+
+
+def describe_order(store: str, order: Order) -> str:
+    """An order and whom it goes to."""
+    match order.body:
+        case CreateRegions():
+            what = f"create {len(order.body.regions)} regions"
+        case TransferLeader():
+            what = f"transfer region {order.body.region} to {order.body.to}"
+        case Report():
+            what = "report"
+        case _:
+            assert_never(order.body)
+    return f"order to {store}: {what} (epoch={order.pd_epoch} sequence={order.sequence})"
+
+
+def describe_route(route: Route) -> str:
+    """Where a region is."""
+    region = route.region
+    keys = f"[{show_key(region.keys.start)}..{show_key(region.keys.end)})"
+    leader = f"leader={route.leader}@{route.store} term={route.term}"
+    return f"region {region.id} {keys} {region.epoch.version}/{region.epoch.conf_ver} {leader}"
+
+
+def describe_note(note: Note) -> str:
+    """A line for the log."""
+    return f"{note.level}: {note.text}"

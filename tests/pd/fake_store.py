@@ -1,0 +1,163 @@
+"""A store as PD sees it: joins, answers announcements, obeys orders, reports; holds no data.
+
+It keeps what a real one would have on disk, so that `restart` is a restart and not a new store.
+"""
+
+import asyncio
+import secrets
+from typing import Final
+
+import msgspec
+
+from flaredb.bus.bus import Bus, Message, Subscription
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.ids import NO_STORE, ClusterId, JournalSequence, PdEpoch
+from flaredb_schemas.placement import (
+    Alive,
+    CreateRegions,
+    Join,
+    JoinAnswer,
+    Joined,
+    JoinRefused,
+    Order,
+    Report,
+    Witness,
+    Witnessed,
+)
+from flaredb_schemas.regions import Region
+from flaredb_schemas.subjects import Subjects
+from tests.pd.builders import heartbeat, join, region_report, witness
+
+SUBJECTS: Final = Subjects()
+_join: Codec[Join] = Codec(Join)
+_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
+_alive: Codec[Alive] = Codec(Alive)
+_order: Codec[Order] = Codec(Order)
+_witness: Codec[Witness] = Codec(Witness)
+_witnessed: Codec[Witnessed] = Codec(Witnessed)
+
+
+class FakeStore:
+    """One store.
+
+    Invariants: what it has seen of PD never falls; it obeys no order of a lower epoch than it has
+    seen; it creates regions at most once.
+    """
+
+    def __init__(self, bus: Bus, letter: str) -> None:
+        self.letter = letter
+        self.id = NO_STORE
+        self.cluster = ClusterId("")
+        self.boot = 0
+        self.epoch = PdEpoch(0)
+        self.sequence = JournalSequence(0)
+        self.highest_id = 0
+        self.regions: tuple[Region, ...] = ()
+        self.created = 0
+        self.obeyed: list[Order] = []
+        self.joined = asyncio.Event()
+        self.refused = ""
+        self.bus = bus
+        self._beats = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._subscriptions: list[Subscription] = []
+
+    async def start(self) -> None:
+        """Begin to ask PD; `joined` is set once it has accepted."""
+        self.boot += 1
+        self.joined.clear()
+        self._tasks.append(asyncio.create_task(self._ask_until_accepted()))
+
+    async def stop(self) -> None:
+        """As if killed; the disk stays."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for subscription in self._subscriptions:
+            await subscription.stop()
+        self._tasks.clear()
+        self._subscriptions.clear()
+
+    async def _ask_until_accepted(self) -> None:
+        asked = join(
+            self.letter,
+            store=self.id,
+            boot=self.boot,
+            cluster=self.cluster,
+            nonce=secrets.token_hex(8),
+            seen=(self.epoch, self.sequence, self.highest_id),
+            bootstrapped=bool(self.regions),
+        )
+        subject = SUBJECTS.pd_request(self.id, "join")
+        while True:
+            payload = await self.bus.request(subject, _join.encode(asked), timeout=1.0)
+            answer = _answer.decode(payload) if payload else None
+            if isinstance(answer, Joined):
+                return await self._accepted(answer)
+            if isinstance(answer, JoinRefused):
+                self.refused = answer.reason
+                return None
+            await asyncio.sleep(0.1)
+
+    async def _accepted(self, answer: Joined) -> None:
+        self.id, self.cluster = answer.store, answer.cluster
+        self._see(answer.pd_epoch, answer.sequence, answer.highest_id)
+        self._subscriptions = [
+            await self.bus.subscribe(SUBJECTS.pd_alive, self._on_alive),
+            await self.bus.subscribe(SUBJECTS.pd_order(self.id), self._on_order),
+        ]
+        self.report()
+        self.joined.set()
+
+    def _see(self, epoch: PdEpoch, sequence: JournalSequence, highest_id: int) -> None:
+        self.epoch = max(self.epoch, epoch)
+        self.sequence = max(self.sequence, sequence)
+        self.highest_id = max(self.highest_id, highest_id, self.id)
+
+    def _on_alive(self, message: Message) -> None:
+        alive = _alive.decode(message.payload)
+        assert not isinstance(alive, Malformed)
+        ahead = self.sequence > max(alive.sequence, alive.settled)
+        if alive.pd_epoch != self.epoch or ahead:
+            seen = (self.epoch, self.sequence, self.highest_id)
+            said = witness(self.id, self.letter, boot=self.boot, cluster=self.cluster, seen=seen)
+            self._tasks.append(asyncio.create_task(self._witness(said)))
+        if alive.pd_epoch >= self.epoch and not ahead:
+            self._see(alive.pd_epoch, alive.sequence, 0)
+
+    async def _witness(self, said: Witness) -> None:
+        subject = SUBJECTS.pd_request(self.id, "witness")
+        payload = _witness.encode(said)
+        while not await self.bus.request(subject, payload, timeout=0.5):
+            continue
+        self.report()
+
+    def _on_order(self, message: Message) -> None:
+        order = _order.decode(message.payload)
+        assert not isinstance(order, Malformed)
+        if order.pd_epoch < self.epoch:
+            return
+        self._see(order.pd_epoch, order.sequence, 0)
+        self.obeyed.append(order)
+        if isinstance(order.body, CreateRegions) and not self.regions:
+            assert order.body.cluster == self.cluster, "an order of another cluster"
+            self.regions = order.body.regions
+            self.created += 1
+            self.report()
+        elif isinstance(order.body, Report):
+            self.report()
+
+    def report(self) -> None:
+        """Send a full heartbeat; each region is led by its first peer's store."""
+        self._beats += 1
+        led = [region for region in self.regions if region.peers[0].store == self.id]
+        here = sum(region.peer_on(self.id) is not None for region in self.regions)
+        beat = heartbeat(
+            self.id,
+            self._beats,
+            [region_report(region, region.peers[0]) for region in led],
+            boot=self.boot,
+            cluster=self.cluster,
+            replicas=here,
+        )
+        self.bus.send(SUBJECTS.heartbeat(self.id), msgspec.json.encode(beat))

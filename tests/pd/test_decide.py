@@ -1,0 +1,226 @@
+"""Given facts, when a command, then facts: PD's decisions one at a time."""
+
+import msgspec
+import pytest
+
+from flaredb_pd.decide import (
+    Admit,
+    Bootstrap,
+    Command,
+    FinishRebuild,
+    NoteGap,
+    NoteLeaders,
+    Rebuild,
+    Recover,
+    TakeOver,
+    decide,
+)
+from flaredb_pd.fresh_ids import LOSS_MARGIN
+from flaredb_pd.recovery import claim_of, find_loss
+from flaredb_pd.state import State, evolve, follows, numbered
+from flaredb_schemas.ids import JournalSequence, PdEpoch
+from flaredb_schemas.journal import (
+    Bootstrapped,
+    Gap,
+    JournalFact,
+    LeadersElected,
+    RebuildFinished,
+    RebuildStarted,
+    StoreJoined,
+    TookOver,
+    bootstrapped_region,
+    decode_fact,
+    encode_fact,
+)
+from flaredb_schemas.placement import Join
+from tests.pd.builders import MINE, OTHER, join, pd_config, uuid_of, witness
+
+CONFIG = pd_config()
+THREE = (join("a"), join("b"), join("c"))
+
+
+def when(state: State, command: Command) -> tuple[State, list[JournalFact]]:
+    """The state after `command`, and its records."""
+    written: list[JournalFact] = []
+    for fact in decide(state, command, CONFIG):
+        record = numbered(state, fact, wall=5_000)
+        # What is folded is what was read back, as in a replay.
+        read = decode_fact(encode_fact(record))
+        assert read == record
+        state = evolve(state, record, JournalSequence(state.sequence + 1))
+        written.append(record)
+    return state, written
+
+
+def given(*commands: Command) -> State:
+    state = State()
+    for command in commands:
+        state, _ = when(state, command)
+    return state
+
+
+TAKE_OVER = TakeOver(PdEpoch(0))
+RUNNING = (TAKE_OVER, Bootstrap(THREE))
+
+
+def test_a_reign_opens_above_all_that_was_read_and_heard() -> None:
+    state, [fact] = when(given(TAKE_OVER), TakeOver(heard_epoch=PdEpoch(7)))
+    assert isinstance(fact, TookOver)
+    assert (fact.id, fact.epoch, fact.n, fact.after) == ("pd.8.1", 8, 1, 1)
+    assert (state.epoch, state.reign_sequence) == (8, 2)
+
+
+def test_too_few_stores_bootstrap_nothing() -> None:
+    assert when(given(TAKE_OVER), Bootstrap(THREE[:2]))[1] == []
+
+
+def test_a_bootstrap_names_stores_regions_and_peers_from_one_row_of_ids() -> None:
+    state, facts = when(given(TAKE_OVER), Bootstrap(THREE))
+    assert [type(fact) for fact in facts] == [StoreJoined] * 3 + [Bootstrapped]
+    ids = [*state.stores, *(region.id for region in state.regions)]
+    ids += [peer.id for region in state.regions for peer in region.peers]
+    assert ids == list(range(1, 12)) and state.highest_id == 11
+    assert [region.peers[0].store for region in state.regions] == [1, 2]
+    assert {(region.epoch.conf_ver, region.epoch.version) for region in state.regions} == {(1, 1)}
+    born = facts[-1]
+    assert isinstance(born, Bootstrapped)
+    assert tuple(bootstrapped_region(region) for region in born.regions) == state.regions
+
+
+def test_there_is_no_second_bootstrap() -> None:
+    others = (join("d"), join("e"), join("f"))
+    assert when(given(*RUNNING), Bootstrap(others))[1] == []
+
+
+def test_first_replicas_spread_over_more_stores_than_regions() -> None:
+    five = tuple(join(letter) for letter in "abcde")
+    state = given(TAKE_OVER, Bootstrap(five))
+    assert [region.stores for region in state.regions] == [(1, 2, 3), (2, 3, 4)]
+
+
+def test_a_store_is_admitted_once_per_start() -> None:
+    state, [fact] = when(given(*RUNNING), Admit(join("d")))
+    assert isinstance(fact, StoreJoined) and fact.store == fact.highest_id == 12
+    assert when(state, Admit(join("d")))[1] == []
+    _, [again] = when(state, Admit(join("d", store=12, boot=2, cluster=MINE)))
+    assert isinstance(again, StoreJoined) and (again.store, again.highest_id) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        join("b", store=1, boot=2, cluster=MINE),
+        join("a", store=1, boot=1, cluster=MINE, nonce="another"),
+        join("a", store=1, boot=2, cluster=OTHER),
+        join("a", store=2, boot=2, cluster=MINE),
+        join("d", store=4, boot=2, cluster=MINE),
+    ],
+    ids=["another folder", "a copy", "another cluster", "another id", "never granted"],
+)
+def test_what_is_refused_is_not_journaled(refused: Join) -> None:
+    assert when(given(*RUNNING), Admit(refused))[1] == []
+
+
+def test_before_the_bootstrap_nobody_is_admitted() -> None:
+    assert when(given(TAKE_OVER), Admit(join("a")))[1] == []
+
+
+def test_a_rebuild_begins_above_everything_and_takes_members_back() -> None:
+    empty = given(TAKE_OVER)
+    claims = [
+        claim_of(witness(1, "a", boot=3, seen=(6, 90, 40))),
+        claim_of(witness(2, "b", boot=4, seen=(7, 88, 41))),
+        claim_of(join("c", store=3, boot=9, cluster=MINE, seen=(5, 91, 30))),
+    ]
+    loss = find_loss(empty, claims)
+    assert loss is not None
+    state, facts = when(empty, Rebuild(loss))
+    started = facts[0]
+    assert isinstance(started, RebuildStarted) and started.id == "pd.8.1"
+    assert (started.lost_epoch, started.lost_sequence, started.lost_id) == (7, 91, 41)
+    assert state.highest_id == 41 + LOSS_MARGIN
+    # Store 3 only asked to join: it is not running, so it is judged when it asks again.
+    assert {store: known.boot for store, known in state.stores.items()} == {1: 3, 2: 4}
+    _, [joined] = when(state, Admit(join("c", store=3, boot=9, cluster=MINE)))
+    assert isinstance(joined, StoreJoined) and joined.recovered
+    _, [fresh] = when(state, Admit(join("d")))
+    assert isinstance(fresh, StoreJoined) and fresh.store == 42 + LOSS_MARGIN
+
+
+def test_a_rebuild_that_is_repeated_has_nothing_left_to_find() -> None:
+    empty = given(TAKE_OVER)
+    claims = [claim_of(witness(1, "a", seen=(6, 90, 40)))]
+    loss = find_loss(empty, claims)
+    assert loss is not None
+    assert find_loss(when(empty, Rebuild(loss))[0], claims) is None
+
+
+def test_the_cluster_of_most_stores_is_rebuilt() -> None:
+    claims = [
+        claim_of(witness(1, "a", cluster=OTHER, seen=(9, 9, 9))),
+        claim_of(witness(2, "b", seen=(2, 5, 11))),
+        claim_of(witness(3, "c", seen=(2, 5, 11))),
+    ]
+    loss = find_loss(given(TAKE_OVER), claims)
+    assert loss is not None
+    assert (loss.cluster, loss.epoch, loss.highest_id) == (MINE, 2, 11)
+    assert [claim.store for claim in loss.members] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost"),
+    [((1, 5, 11), False), ((2, 5, 11), True), ((1, 6, 11), True), ((1, 5, 12), True)],
+    ids=["nothing", "epoch", "sequence", "id"],
+)
+def test_each_of_epoch_sequence_and_id_shows_a_loss(seen: tuple[int, int, int], lost: bool) -> None:
+    loss = find_loss(given(*RUNNING), [claim_of(witness(1, "a", seen=seen))])
+    assert (loss is not None) is lost
+
+
+def test_another_clusters_claims_prove_nothing() -> None:
+    claim = claim_of(witness(1, "a", cluster=OTHER, seen=(9, 99, 999)))
+    assert find_loss(given(*RUNNING), [claim]) is None
+
+
+def test_only_what_a_rebuild_heard_of_is_recovered() -> None:
+    stranger = claim_of(witness(9, "9"))
+    assert when(given(*RUNNING), Recover(stranger))[1] == []
+    loss = find_loss(given(TAKE_OVER), [claim_of(witness(1, "a", seen=(6, 90, 40)))])
+    assert loss is not None
+    rebuilt = given(TAKE_OVER, Rebuild(loss))
+    _, [fact] = when(rebuilt, Recover(stranger))
+    assert isinstance(fact, StoreJoined) and fact.recovered and fact.uuid == uuid_of("9")
+    assert when(rebuilt, Recover(claim_of(witness(41, "9"))))[1] == []
+    assert when(rebuilt, Recover(claim_of(witness(9, "a"))))[1] == []
+
+
+def test_a_rebuild_ends_once() -> None:
+    assert when(given(*RUNNING), FinishRebuild(2, True, 5))[1] == []
+    loss = find_loss(given(TAKE_OVER), [claim_of(witness(1, "a", seen=(6, 90, 40)))])
+    assert loss is not None
+    state, [fact] = when(given(TAKE_OVER, Rebuild(loss)), FinishRebuild(2, True, 5))
+    assert isinstance(fact, RebuildFinished) and not state.rebuilding
+
+
+def test_first_leaders_are_noted_once() -> None:
+    assert when(given(TAKE_OVER), NoteLeaders(2, 6_000))[1] == []
+    state, [fact] = when(given(*RUNNING), NoteLeaders(2, 6_250))
+    assert isinstance(fact, LeadersElected) and fact.ms == state.leaders_ms == 1_250
+    assert when(state, NoteLeaders(2, 9_999))[1] == []
+
+
+def test_a_gap_is_recorded_as_a_gap() -> None:
+    command = NoteGap(JournalSequence(2), JournalSequence(3), "foreign")
+    before = given(*RUNNING)
+    after, [fact] = when(before, command)
+    assert isinstance(fact, Gap)
+    moved = {"sequence": after.sequence, "n": after.n}
+    assert after == msgspec.structs.replace(before, **moved)
+
+
+def test_what_does_not_follow_is_not_folded() -> None:
+    state = given(*RUNNING)
+    late = TookOver(epoch=PdEpoch(1), n=1, pd="x", incarnation="", after=JournalSequence(0))
+    assert not follows(state, late)
+    with pytest.raises(AssertionError):
+        evolve(state, late, JournalSequence(state.sequence + 1))

@@ -1,0 +1,300 @@
+"""PD's asyncio edge with stores that speak the messages: in memory and on a real nats-server."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from flaredb.bus.bus import Bus, Message
+from flaredb.runtime import logs
+from flaredb.runtime.clock import SystemClock, seeded_jitter
+from flaredb_pd.config import Config
+from flaredb_pd.fresh_ids import LOSS_MARGIN
+from flaredb_pd.service import PdService
+from flaredb_pd.streams import all_streams
+from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.journal import Bootstrapped, RebuildStarted, decode_fact
+from flaredb_schemas.placement import Heartbeat, RoutesAnswer, RoutesQuery
+from tests.bus.worlds import MemoryWorld, NatsWorld, World, eventually
+from tests.pd.builders import SPLIT_AT_M
+from tests.pd.fake_store import SUBJECTS, FakeStore
+
+
+def quick_config(name: str) -> Config:
+    """As in production, but impatient."""
+    return Config(
+        name=name,
+        incarnation=secrets.token_hex(16),
+        cluster=ClusterId(secrets.token_hex(16)),
+        ranges=SPLIT_AT_M,
+        alive_period=0.1,
+        silence=0.5,
+        silence_jitter=0.1,
+        witness_window=0.4,
+        order_period=0.1,
+        journal_check_period=0.3,
+    )
+
+
+class RunningPd:
+    """One PD with a connection of its own."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self.bus = bus
+        self.service = PdService(
+            bus,
+            SUBJECTS,
+            quick_config(name),
+            SystemClock(),
+            seeded_jitter(),
+            logs.logger("flaredb_pd", pd=name),
+        )
+        self.task = asyncio.create_task(self.service.run())
+
+    async def kill(self) -> None:
+        """End it without a word."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.bus.close()
+
+
+class Town:
+    """PDs and stores on one bus."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.pds: list[RunningPd] = []
+        self.stores: list[FakeStore] = []
+
+    async def pd(self, name: str) -> RunningPd:
+        running = RunningPd(await self.world.connect(name), name)
+        self.pds.append(running)
+        return running
+
+    async def store(self, letter: str) -> FakeStore:
+        store = FakeStore(await self.world.connect(f"store-{letter}"), letter)
+        self.stores.append(store)
+        await store.start()
+        return store
+
+    async def three_stores(self) -> list[FakeStore]:
+        """A bootstrapped cluster."""
+        stores = [await self.store(letter) for letter in "abc"]
+        await eventually(lambda: all(store.joined.is_set() for store in stores))
+        await self.ready()
+        return stores
+
+    async def get(self, what: str) -> Any:
+        """A JSON answer of whichever PD leads; None if none answers."""
+        bus = self.stores[0].bus
+        payload = await bus.request(SUBJECTS.pd_get(what), b"", timeout=0.3)
+        return json.loads(payload) if payload else None
+
+    async def ready(self, seconds: float = 10.0) -> Any:
+        """The status, once the leading PD is ready and knows a leader of each region."""
+        async with asyncio.timeout(seconds):
+            while True:
+                status = await self.get("status")
+                if status and status["ready"] and status["leaders"] == 2:
+                    return status
+                await asyncio.sleep(0.02)
+
+    async def journal(self) -> list[Any]:
+        bus = self.stores[0].bus
+        records = await bus.history.read(SUBJECTS.journal_stream, after=0)
+        return [decode_fact(record.payload) for record in records]
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.stop()
+        for running in self.pds:
+            await running.kill()
+        await self.world.close()
+
+
+@asynccontextmanager
+async def town(kind: str, folder: Path) -> AsyncIterator[Town]:
+    world: World = MemoryWorld() if kind == "memory" else NatsWorld(folder)
+    await world.open()
+    # The first connection stays whatever becomes of PDs.
+    await world.connect("operator")
+    opened = Town(world)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+both = pytest.mark.parametrize("kind", ["memory", "nats"])
+
+
+@both
+def test_a_cluster_is_born(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            stores = await here.three_stores()
+            assert [store.created for store in stores] == [1, 1, 1]
+            status = await here.ready()
+            assert (status["stores"], status["regions"], status["sequence"] >= 6) == (3, 2, True)
+            rows = (await here.get("stores"))["stores"]
+            assert [row["state"] for row in rows] == ["up"] * 3
+            regions = (await here.get("regions"))["regions"]
+            assert [(row["start"], row["end"]) for row in regions] == [("", "m"), ("m", "")]
+            assert status["leaders_elected_s"] < 5
+
+    asyncio.run(story())
+
+
+@both
+def test_routes_are_told_in_frames(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            stores = await here.three_stores()
+            question = Codec[RoutesQuery](RoutesQuery).encode(RoutesQuery(b"q"))
+            subject = SUBJECTS.pd_get("routes")
+            payload = await stores[0].bus.request(subject, question, timeout=2)
+            answer = Codec[RoutesAnswer](RoutesAnswer).decode(payload or b"")
+            assert not isinstance(answer, Malformed)
+            [route] = answer.routes
+            assert answer.ready and route.region.keys.start == b"m" and route.store != 0
+
+    asyncio.run(story())
+
+
+@both
+def test_another_pd_takes_over(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            first, second = await here.pd("a"), await here.pd("b")
+            stores = await here.three_stores()
+            leader, follower = (first, second) if first.service.core.leading else (second, first)
+            before = await here.ready()
+            await leader.kill()
+            await eventually(lambda: follower.service.core.leading, 5)
+            after = await here.ready()
+            assert after["pd_epoch"] > before["pd_epoch"]
+            assert after["cluster"] == before["cluster"]
+            late = await here.store("d")
+            await eventually(late.joined.is_set)
+            assert late.id == before["highest_id"] + 1
+            assert [store.created for store in stores] == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+@both
+def test_a_store_restarts_and_its_copy_is_refused(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            store = (await here.three_stores())[0]
+            copy = FakeStore(await here.world.connect("copy"), store.letter)
+            here.stores.append(copy)
+            copy.id, copy.cluster, copy.boot = store.id, store.cluster, store.boot
+            await store.stop()
+            await store.start()
+            await eventually(store.joined.is_set)
+            await copy.start()
+            await eventually(lambda: bool(copy.refused))
+            assert "copy or an old state" in copy.refused and not copy.joined.is_set()
+
+    asyncio.run(story())
+
+
+@both
+@pytest.mark.parametrize("pd_survives", [True, False], ids=["pd lives on", "pd is new"])
+def test_a_lost_journal_is_rebuilt(kind: str, pd_survives: bool, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            running = await here.pd("a")
+            stores = await here.three_stores()
+            before = await here.ready()
+            if not pd_survives:
+                await running.kill()
+                here.pds.remove(running)
+            await here.world.lose_stream(SUBJECTS.journal_stream)
+            if not pd_survives:
+                running = await here.pd("b")
+            await eventually(lambda: running.service.core.state.lost_id > 0)
+            after = await here.ready()
+            assert after["cluster"] == before["cluster"]
+            assert after["pd_epoch"] > before["pd_epoch"]
+            late = await here.store("d")
+            await eventually(late.joined.is_set)
+            assert late.id > before["highest_id"] + LOSS_MARGIN - 1
+            assert [store.created for store in stores] == [1, 1, 1]
+            facts = await here.journal()
+            assert not any(isinstance(fact, Bootstrapped) for fact in facts)
+            assert sum(isinstance(fact, RebuildStarted) for fact in facts) >= 1
+            rows = (await here.get("stores"))["stores"]
+            assert [row["id"] for row in rows] == [1, 2, 3, late.id]
+
+    asyncio.run(story())
+
+
+@both
+def test_the_bus_is_cut_and_mended(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            await here.three_stores()
+            before = await here.ready()
+            await here.world.cut()
+            await here.world.mend()
+            after = await here.ready()
+            assert after["cluster"] == before["cluster"]
+            late = await here.store("d")
+            await eventually(late.joined.is_set)
+            assert late.id == before["highest_id"] + 1
+
+    asyncio.run(story())
+
+
+def test_what_breaks_inside_stops_the_process(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town("memory", tmp_path) as here:
+            running = await here.pd("a")
+            await eventually(lambda: running.service.core.leading)
+
+            def broken(message: Message, now: object) -> list[object]:
+                raise AssertionError("an invariant is broken")
+
+            running.service.core.on_message = broken  # type: ignore[method-assign, assignment]
+            running.bus.send(SUBJECTS.pd_get("status"), b"")
+            with pytest.raises(AssertionError, match="an invariant is broken"):
+                await asyncio.wait_for(running.task, 5)
+
+    asyncio.run(story())
+
+
+def test_streams_are_made_once_and_drift_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with town("nats", tmp_path) as here:
+            operator = await here.world.connect("somebody")
+            wanted = all_streams(SUBJECTS)[0]
+            other = msgspec.structs.replace(wanted, max_age=3_600.0)
+            await operator.history.ensure(other)
+            running = await here.pd("a")
+            await eventually(lambda: running.service.core.leading)
+            for config in all_streams(SUBJECTS):
+                assert await operator.history.state(config.name) is not None
+            assert await operator.history.ensure(other) == ()
+            beat = Heartbeat.__struct_config__.tag
+            operator.send(SUBJECTS.heartbeats.replace(">", "store.1"), str(beat).encode())
+            records = await operator.history.read(SUBJECTS.heartbeat_stream, after=0, timeout=5)
+            assert len(records) == 1
+
+    with caplog.at_level("WARNING"):
+        asyncio.run(story())
+    assert "stream drifts" in caplog.text

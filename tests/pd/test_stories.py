@@ -1,0 +1,179 @@
+"""A cluster as text in; records, orders and answers out. The files say what each is about.
+
+Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `raw`, `routes`, `regions`,
+`stores`, `status`, `journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `stream`, `foreign`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.placement import Join, RegionReport, Witness
+from flaredb_schemas.regions import Epoch, Region
+from tests.pd.builders import (
+    MINE,
+    OTHER,
+    heartbeat,
+    join,
+    pd_config,
+    peers,
+    region_id,
+    region_report,
+    witness,
+)
+from tests.pd.world import SUBJECTS, PdWorld
+from tests.stories import Case, check_story
+
+STORIES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
+
+_join: Codec[Join] = Codec(Join)
+_witness: Codec[Witness] = Codec(Witness)
+_clusters = {"": "", "mine": MINE, "other": OTHER}
+
+
+class Teller:
+    """Runs the commands of one story."""
+
+    def __init__(self) -> None:
+        self.world = PdWorld()
+        self.beats = 0
+
+    def run(self, case: Case) -> str:
+        """One command; what it made happen."""
+        command: Callable[[Case], str | None] = getattr(self, f"do_{case.command}")
+        with self.world.recorded() as lines:
+            said = command(case)
+        return "\n".join([*lines, *([said] if said else [])]) or "nothing"
+
+    def do_pd(self, case: Case) -> str | None:
+        ranges = tuple(_range(line) for line in case.input.splitlines())
+        options = {"ranges": ranges} if ranges else {}
+        try:
+            config = pd_config(
+                case.words[0],
+                stores=int(case.option("stores", "3")),
+                replicas=int(case.option("replicas", "3")),
+                **options,
+            )
+        except ValueError as fault:
+            return f"refuses to start: {fault}"
+        self.world.start(config)
+        return None
+
+    def do_pass(self, case: Case) -> None:
+        self.world.pass_time(float(case.words[0]))
+
+    def do_join(self, case: Case) -> None:
+        uuid, store = case.words[0], int(case.option("store", "0"))
+        asked = join(
+            uuid,
+            store=store,
+            boot=int(case.option("boot", "1")),
+            cluster=_clusters[case.option("cluster")],
+            nonce=case.option("nonce"),
+            seen=_seen(case),
+            bootstrapped="bootstrapped" in case.words,
+        )
+        subject = SUBJECTS.pd_request(StoreId(int(case.option("as", str(store)))), "join")
+        self.world.tell(subject, _join.encode(asked), f"join.{uuid}")
+
+    def do_witness(self, case: Case) -> None:
+        store = int(case.words[0])
+        said = witness(
+            store,
+            case.words[1],
+            boot=int(case.option("boot", "1")),
+            cluster=_clusters[case.option("cluster", "mine")],
+            seen=_seen(case),
+        )
+        subject = SUBJECTS.pd_request(StoreId(store), "witness")
+        self.world.tell(subject, _witness.encode(said), f"witness.{store}")
+
+    def do_heartbeat(self, case: Case) -> None:
+        store = int(case.words[0])
+        self.beats += 1
+        beat = heartbeat(
+            store,
+            int(case.option("number", str(self.beats))),
+            [],
+            boot=int(case.option("boot", "1")),
+            cluster=_clusters[case.option("cluster", "mine")],
+            replicas=int(case.option("replicas", "2")),
+            full="partial" not in case.words,
+        )
+        reports = tuple(_report(line, store) for line in case.input.splitlines())
+        beat = msgspec.structs.replace(beat, regions=reports)
+        self.world.tell(SUBJECTS.heartbeat(StoreId(store)), msgspec.json.encode(beat))
+
+    def do_raw(self, case: Case) -> None:
+        self.world.tell(f"flaredb.{case.words[0]}", case.input.encode(), "raw")
+
+    def do_routes(self, case: Case) -> None:
+        start, limit = case.option("start").encode(), int(case.option("limit", "128"))
+        self.world.ask_routes(start, limit)
+
+    def do_journal(self, case: Case) -> str:
+        return "\n".join(self.world.journal()) or "empty"
+
+    def do_cut(self, case: Case) -> None:
+        self.world.cut.add(case.words[0])
+
+    def do_mend(self, case: Case) -> None:
+        self.world.cut.discard(case.words[0])
+
+    def do_pause(self, case: Case) -> None:
+        self.world.paused.add(case.words[0])
+
+    def do_resume(self, case: Case) -> None:
+        self.world.paused.discard(case.words[0])
+
+    def do_kill(self, case: Case) -> None:
+        del self.world.pds[case.words[0]]
+
+    def do_stream(self, case: Case) -> None:
+        world, (how, *rest) = self.world, case.words
+        if how == "lost":
+            world.lose_journal()
+        elif how == "rewound":
+            world.stream.rewind(int(rest[0]))
+        elif how == "expired":
+            world.stream.expire_before(int(rest[0]))
+        elif how in ("dark", "lit"):
+            world.dark = how == "dark"
+        else:
+            assert how in ("yes", "lost-answers", "none"), how
+            world.answers = {"lost-answers": "lost"}.get(how, how)
+
+    def do_foreign(self, case: Case) -> None:
+        subject = f"flaredb.evt.pd.{case.words[0]}"
+        self.world.stream.append(subject, case.input.encode(), {}, None, self.world.now.wall)
+
+
+def _seen(case: Case) -> tuple[int, int, int]:
+    epoch, sequence, highest = case.options.get("seen", ("0", "0", "0"))
+    return int(epoch), int(sequence), int(highest)
+
+
+def _range(line: str) -> KeyRange:
+    start, _, end = line.partition("..")
+    return KeyRange(start.encode(), end.encode())
+
+
+def _report(line: str, store: int) -> RegionReport:
+    """`id start..end version/conf_ver term peer@store,peer@store`; this store's peer leads."""
+    number, keys, epoch, term, members = line.split()
+    version, conf_ver = map(int, epoch.split("/"))
+    pairs = [(int(peer), int(at)) for peer, _, at in (m.partition("@") for m in members.split(","))]
+    region = Region(region_id(int(number)), _range(keys), Epoch(conf_ver, version), peers(*pairs))
+    leader = region.peer_on(StoreId(store)) or region.peers[0]
+    return region_report(region, leader, int(term))
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+def test_story(path: Path, rewrite: bool) -> None:
+    check_story(path, Teller().run, rewrite)
