@@ -18,10 +18,11 @@ from flaredb.bus.bus import BusError
 from flaredb.bus.nats_bus import Login, NatsBus
 from flaredb.runtime import logs
 from flaredb.runtime.clock import SystemClock, seeded_jitter
+from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import PdSettings
 from flaredb.runtime.settings_sources import SettingsError, describe, load
 from flaredb_pd.config import Config
-from flaredb_pd.ops import ops_server
+from flaredb_pd.figures import figures
 from flaredb_pd.service import PdService
 from flaredb_schemas.ids import ClusterId
 from flaredb_schemas.keys import KeyRange
@@ -90,14 +91,15 @@ async def serve(settings: PdSettings, config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
-    ops = ops_server(service.core, settings.ops) if settings.ops else None
-    serving = asyncio.create_task(ops.serve()) if ops else None
+    routes = ops_routes(
+        ready=lambda: service.core.unready,
+        figures=lambda: figures(service.core),
+        labels={"pd": config.name},
+    )
     try:
-        await service.run()
+        async with serve_ops(settings.ops, routes):
+            await service.run()
     finally:
-        if ops and serving:
-            ops.should_exit = True
-            await serving
         await bus.close()
     log.info("stopped")
 

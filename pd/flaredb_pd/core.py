@@ -66,11 +66,12 @@ class PdCore:
         return Desk(self._config, self._reign).status() if self._reign else None
 
     @property
-    def serving(self) -> bool:
-        """Whether this PD does its part: it leads and answers stores, or hears one that leads."""
+    def unready(self) -> str:
+        """Why this PD does not do its part yet; empty when it does: it leads, or hears who does."""
         if self._reign:
-            return self._reign.judges
-        return self._last_tick - self._heard_leader < self._config.silence
+            return "" if self._reign.judges else self._reign.doing
+        silent = self._last_tick - self._heard_leader
+        return "" if silent < self._config.silence else "no PD leads"
 
     def on_message(self, message: Message, now: Instant) -> list[Effect]:
         """A message came on a subject that PD listens to."""

@@ -1,0 +1,26 @@
+"""What a PD counts, for whoever scrapes it; names as Prometheus has them, without the prefix."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from flaredb_pd.core import PdCore
+
+_OF_THE_STATUS: Final = {
+    "pd_epoch": "pd_epoch",
+    "pd_journal_sequence": "sequence",
+    "pd_ready": "ready",
+    "pd_stores": "stores",
+    "pd_regions": "regions",
+    "pd_regions_led": "leaders",
+    "pd_stale_reports": "stale_reports",
+    "pd_highest_id": "highest_id",
+}
+
+
+def figures(core: PdCore) -> Mapping[str, float]:
+    """Only the leading PD knows the cluster; any PD says whether it leads."""
+    status = core.status
+    if status is None:
+        return {"pd_leads": 0.0}
+    known = {name: float(getattr(status, field)) for name, field in _OF_THE_STATUS.items()}
+    return {"pd_leads": 1.0, **known}

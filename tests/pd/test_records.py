@@ -1,0 +1,114 @@
+"""The journal's records as they stand in the stream: what was once written is read for ever."""
+
+from pathlib import Path
+
+import msgspec
+
+from flaredb_pd.bootstrap import place_regions
+from flaredb_schemas.ids import BootCounter, JournalSequence, PdEpoch, StoreId
+from flaredb_schemas.journal import (
+    JOURNAL_TYPES,
+    Bootstrapped,
+    Gap,
+    JournalFact,
+    LeadersElected,
+    RebuildFinished,
+    RebuildStarted,
+    StoreJoined,
+    TookOver,
+    Unreadable,
+    about_fact,
+    decode_fact,
+    encode_fact,
+    fact_headers,
+    initial_region,
+    kind_of_fact,
+)
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.subjects import Subjects
+from tests.pd.builders import MINE, uuid_of
+
+GOLDEN = Path(__file__).parent / "testdata" / "journal-v1.jsonl"
+
+
+def every_kind() -> list[JournalFact]:
+    """One record of each type, every field with a value that shows."""
+    ranges = (KeyRange(b"", b"a\xff."), KeyRange(b"a\xff.", b""))
+    regions = place_regions(ranges, [StoreId(1), StoreId(2)], replicas=1, highest_id=2)
+    facts: list[JournalFact] = [
+        TookOver(pd="a", incarnation="f" * 32, after=JournalSequence(9)),
+        StoreJoined(
+            store=StoreId(7),
+            uuid=uuid_of("a"),
+            boot=BootCounter(4),
+            nonce="n",
+            labels={"zone": "z"},
+            capacity=5,
+            version="0.1.0",
+            highest_id=8,
+            recovered=True,
+        ),
+        Bootstrapped(
+            cluster=MINE,
+            replicas=1,
+            regions=tuple(initial_region(region) for region in regions),
+            highest_id=6,
+        ),
+        LeadersElected(regions=2, ms=1_500),
+        RebuildStarted(
+            reason="store 1 has seen record 9, the last is 3",
+            cluster=MINE,
+            lost_epoch=PdEpoch(2),
+            lost_sequence=JournalSequence(9),
+            lost_id=8,
+            highest_id=1_000_008,
+        ),
+        RebuildFinished(regions=2, covered=True, ms=40),
+        Gap(
+            first=JournalSequence(4),
+            last=JournalSequence(5),
+            reason="foreign",
+        ),
+    ]
+    head = {"id": "pd.3.2", "at": 1_790_000_000_000, "epoch": 3, "n": 2}
+    return [msgspec.structs.replace(fact, **head) for fact in facts]
+
+
+def test_every_type_has_a_record_here() -> None:
+    assert [type(fact) for fact in every_kind()] == list(JOURNAL_TYPES)
+
+
+def test_records_are_written_as_ever(rewrite: bool) -> None:
+    lines = [encode_fact(fact).decode() for fact in every_kind()]
+    if rewrite:
+        GOLDEN.write_text("\n".join(lines) + "\n")
+    assert GOLDEN.read_text().splitlines() == lines
+
+
+def test_records_are_read_as_ever() -> None:
+    read = [decode_fact(line.encode()) for line in GOLDEN.read_text().splitlines()]
+    assert read == every_kind()
+
+
+def test_what_is_unknown_is_told_with_its_epoch() -> None:
+    later = decode_fact(b'{"type":"pd.of_the_future","id":"pd.12.3","epoch":12,"n":3}')
+    assert isinstance(later, Unreadable) and later.epoch == 12
+    for garbage in (b"", b"\xff", b"[]", b'{"epoch":"x"}', b"[" * 100_000):
+        unread = decode_fact(garbage)
+        assert isinstance(unread, Unreadable) and unread.epoch == 0
+    unnumbered = decode_fact(b'{"type":"pd.gap","first":1,"last":1,"reason":""}')
+    assert isinstance(unnumbered, Unreadable)
+
+
+def test_subject_and_headers_name_the_record() -> None:
+    joined = every_kind()[1]
+    subject = Subjects().event(kind_of_fact(joined), about_fact(joined), "a")
+    assert subject == "flaredb.evt.pd.store_joined.7.a"
+    assert fact_headers(joined, MINE, "a") == {
+        "ce-specversion": "1.0",
+        "ce-id": "pd.3.2",
+        "ce-source": f"/flaredb/{MINE}/pd/a",
+        "ce-type": "io.flaredb.pd.store_joined.v1",
+        "ce-subject": "store/7",
+        "ce-datacontenttype": "application/json",
+    }
