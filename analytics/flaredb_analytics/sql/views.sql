@@ -1,0 +1,110 @@
+-- Named questions. Each view says in its comment what one row means.
+
+-- One election: at `time` the peer `leader` on `store` led `region` in `term`.
+CREATE OR REPLACE VIEW leader_changes AS
+SELECT
+    cluster, time, region,
+    CAST(payload ->> '$.term' AS BIGINT) AS term,
+    CAST(payload ->> '$.index' AS BIGINT) AS index,
+    CAST(payload ->> '$.leader' AS BIGINT) AS leader,
+    store,
+    CAST(payload ->> '$.previous' AS BIGINT) AS previous,
+    id, seq
+FROM events
+WHERE type = 'region.leader_changed';
+
+-- One region as last reported, in the five minutes before the newest heartbeat of its cluster; the
+-- leader is the one of the newest term, be it told by a heartbeat or by an election since.
+CREATE OR REPLACE VIEW regions_now AS
+WITH newest AS (
+    SELECT cluster, max(time) AS time FROM heartbeats GROUP BY cluster
+), reported AS (
+    SELECT told.*
+    FROM region_heartbeats AS told
+    JOIN newest ON newest.cluster = told.cluster
+    WHERE told.time >= newest.time - INTERVAL 5 MINUTE
+    QUALIFY 1 = row_number() OVER (
+        PARTITION BY told.cluster, told.region
+        ORDER BY told.version DESC, told.conf_ver DESC, told.term DESC, told.time DESC
+    )
+), elected AS (
+    SELECT * FROM leader_changes
+    QUALIFY 1 = row_number() OVER (PARTITION BY cluster, region ORDER BY term DESC, seq DESC)
+)
+SELECT
+    reported.cluster, reported.region, start_key, end_key, version, conf_ver,
+    CASE WHEN elected.term > reported.term THEN elected.leader ELSE reported.leader END AS leader,
+    CASE WHEN elected.term > reported.term THEN elected.store ELSE reported.store END AS store,
+    greatest(reported.term, coalesce(elected.term, 0)) AS term,
+    peers, bytes, keys, pending, down, asleep, start_b64, end_b64,
+    reported.time AS reported
+FROM reported
+LEFT JOIN elected ON elected.cluster = reported.cluster AND elected.region = reported.region
+ORDER BY reported.cluster, start_key, reported.region;
+
+-- One store as last reported, with the sums over the regions that it leads.
+CREATE OR REPLACE VIEW store_load AS
+WITH latest AS (
+    SELECT * FROM heartbeats
+    QUALIFY 1 = row_number() OVER (PARTITION BY cluster, store ORDER BY time DESC, seq DESC)
+), led AS (
+    SELECT
+        cluster, store, count(*) AS leaders,
+        CAST(sum(bytes) AS BIGINT) AS bytes, CAST(sum(keys) AS BIGINT) AS keys
+    FROM regions_now
+    GROUP BY cluster, store
+)
+SELECT
+    latest.cluster, latest.store, latest.time AS reported, latest.boot, latest.regions,
+    coalesce(led.leaders, 0) AS leaders,
+    coalesce(led.bytes, 0) AS led_bytes, coalesce(led.keys, 0) AS led_keys,
+    latest.capacity, latest.used, latest.free,
+    round(latest.used / nullif(latest.capacity, 0), 4) AS used_share,
+    latest.cpu, latest.frames_refused, latest.labels
+FROM latest
+LEFT JOIN led ON led.cluster = latest.cluster AND led.store = latest.store
+ORDER BY latest.cluster, latest.store;
+
+-- One silence of a store for more than two heartbeat periods; `until` is empty while it lasts.
+CREATE OR REPLACE VIEW heartbeat_gaps AS
+WITH beats AS (
+    SELECT
+        cluster, store, boot, time AS since,
+        lead(time) OVER (PARTITION BY cluster, store ORDER BY time, seq) AS until,
+        max(time) OVER (PARTITION BY cluster) AS newest
+    FROM heartbeats
+)
+SELECT
+    cluster, store, boot, since, until,
+    epoch(coalesce(until, newest) - since) AS seconds
+FROM beats
+WHERE coalesce(until, newest) - since > INTERVAL 60 SECOND
+ORDER BY since;
+
+-- One promise of the specification for one start of a cluster: what was measured, and whether it
+-- was met. `met` is empty while that cannot be known.
+CREATE OR REPLACE VIEW slo_report AS
+WITH starts AS (
+    SELECT cluster, time, json_array_length(payload, '$.regions') AS regions
+    FROM events WHERE type = 'pd.bootstrapped'
+), elections AS (
+    SELECT cluster, min(CAST(payload ->> '$.ms' AS BIGINT)) / 1000.0 AS seconds
+    FROM events WHERE type = 'pd.leaders_elected' GROUP BY cluster
+), newest AS (
+    SELECT max(time) AS time FROM (
+        SELECT time FROM events UNION ALL SELECT time FROM heartbeats
+    )
+)
+SELECT
+    'SC-001' AS id,
+    'every leader is elected within 60 s of the start' AS promise,
+    starts.cluster, starts.time AS start, starts.regions,
+    elections.seconds AS measured, 60.0 AS bound,
+    CASE
+        WHEN elections.seconds IS NOT NULL THEN elections.seconds <= 60
+        WHEN newest.time > starts.time + INTERVAL 60 SECOND THEN false
+    END AS met
+FROM starts
+CROSS JOIN newest
+LEFT JOIN elections ON elections.cluster = starts.cluster
+ORDER BY starts.time;
