@@ -1,61 +1,81 @@
-/* Makes a writer's disk fail: loaded before libc, armed by the first byte of the file DISK_FAULT.
+/* Makes a writer's disk fail: loaded before libc, armed by the text in the file DISK_FAULT.
  *
- *   s  every fdatasync and fsync: input/output error
- *   w  every write of data pages: no space left on device
- *   m  every write through an O_DSYNC descriptor (LMDB's meta page): input/output error
+ *   s    every fdatasync and fsync: input/output error
+ *   w    every write of data pages: no space left on device
+ *   m    every write through an O_DSYNC descriptor (LMDB's meta page): input/output error
+ *   k7   the process is killed before its seventh write or sync from then on
+ *   t7   the process is killed in its seventh write or sync, half of the write done
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-static char armed(void) {
+static int calls_left = 0;
+
+static char armed(int *number) {
     const char *path = getenv("DISK_FAULT");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    char fault = 0;
-    if (fd >= 0) {
-        if (read(fd, &fault, 1) != 1) fault = 0;
-        close(fd);
-    }
-    return fault;
+    char text[16] = {0};
+    if (fd < 0) return 0;
+    if (read(fd, text, sizeof text - 1) < 1) text[0] = 0;
+    close(fd);
+    *number = atoi(text + 1);
+    return text[0];
 }
 
-static int refused(int fd) {
-    char fault = armed();
-    int meta = fcntl(fd, F_GETFL) & O_DSYNC;
-    if (fault == 'w' && !meta) errno = ENOSPC;
-    else if (fault == 'm' && meta) errno = EIO;
-    else return 0;
-    return 1;
+/* 0: go on, 1: refuse with errno, 2: do half and die. Kills the process itself where told to. */
+static int verdict(int fd, int is_sync) {
+    int number = 0;
+    char fault = armed(&number);
+    int meta = !is_sync && (fcntl(fd, F_GETFL) & O_DSYNC);
+    if (fault == 'k' || fault == 't') {
+        if (calls_left == 0) calls_left = number;
+        if (--calls_left > 0) return 0;
+        if (fault == 't' && !is_sync) return 2;
+        kill(getpid(), SIGKILL);
+    }
+    errno = fault == 'w' ? ENOSPC : EIO;
+    return (fault == 's' && is_sync) || (fault == 'm' && meta) ||
+           (fault == 'w' && !is_sync && !meta);
 }
 
 int fdatasync(int fd) {
-    if (armed() == 's') { errno = EIO; return -1; }
+    if (verdict(fd, 1)) return -1;
     return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
 }
 
 int fsync(int fd) {
-    if (armed() == 's') { errno = EIO; return -1; }
+    if (verdict(fd, 1)) return -1;
     return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
-    if (refused(fd)) return -1;
-    return ((ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite"))(
-        fd, data, size, offset);
+    ssize_t (*real)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    int what = verdict(fd, 0);
+    if (what == 1) return -1;
+    if (what == 2) {
+        real(fd, data, size / 2, offset);
+        kill(getpid(), SIGKILL);
+    }
+    return real(fd, data, size, offset);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset) {
-    if (refused(fd)) return -1;
-    return ((ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite64"))(
-        fd, data, size, offset);
+    return pwrite(fd, data, size, offset);
 }
 
 ssize_t writev(int fd, const struct iovec *data, int count) {
-    if (refused(fd)) return -1;
-    return ((ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev"))(
-        fd, data, count);
+    ssize_t (*real)(int, const struct iovec *, int) = dlsym(RTLD_NEXT, "writev");
+    int what = verdict(fd, 0);
+    if (what == 1) return -1;
+    if (what == 2) {
+        real(fd, data, (count + 1) / 2);
+        kill(getpid(), SIGKILL);
+    }
+    return real(fd, data, count);
 }

@@ -101,20 +101,28 @@ class LmdbStation:
         self.saved: list[int] = []
         self.failures: list[str] = []
         self.results: Final[list[tuple[int, JobResult]]] = []
+        self._reported: Final = asyncio.Event()
 
     async def open(self, **options: object) -> None:
         """Open the disk, with `LmdbDisk.open`'s options."""
         self.disk = await LmdbDisk.open(
             self.folder,
             quota=QUOTA,
-            on_saved=self.saved.append,
+            on_saved=self._saved,
             on_failed=self.failures.append,
             on_job=lambda number, result: self.results.append((number, result)),
             **options,  # type: ignore[arg-type]
         )
 
+    def _saved(self, number: int) -> None:
+        self.saved.append(number)
+        self._reported.set()
+
     async def settle(self) -> None:
-        await until(lambda: self.disk.under_way == 0)
+        async with asyncio.timeout(PATIENCE):
+            while self.disk.under_way:
+                self._reported.clear()
+                await self._reported.wait()
 
     async def run(self, job: Job) -> JobResult:
         self.disk.start(job)

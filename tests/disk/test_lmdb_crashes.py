@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk.stations import LmdbStation, lmdb_station, put_batch, save_rows, until
-from tests.disk.writing_process import KEPT, MARKS, log_key
+from tests.disk.writing_process import check_whole
 
 pytestmark = pytest.mark.anyio
 
@@ -69,19 +69,6 @@ def is_running(pid: int) -> bool:
     return False
 
 
-def check_whole(station: LmdbStation, acknowledged: int) -> int:
-    """The last batch that the folder holds, which is whole and not before `acknowledged`."""
-    view = station.disk.view
-    marks = {int(view.get(mark) or 0) for mark in MARKS}
-    assert len(marks) == 1, "a batch is saved whole or not at all"
-    last = marks.pop()
-    assert last >= acknowledged
-    kept = range(max(1, last - KEPT), last + 1)
-    found = list(view.scan(b"l", b"m"))
-    assert found == [(log_key(number), bytes(number % 5_000)) for number in kept]
-    return last
-
-
 @pytest.mark.parametrize("victim", ["store", "writer"])
 async def test_killed_at_any_moment(tmp_path: Path, victim: str) -> None:
     dice, last = random.Random(victim), 0
@@ -91,7 +78,7 @@ async def test_killed_at_any_moment(tmp_path: Path, victim: str) -> None:
             os.kill(process.pid if victim == "store" else process.writer_pid, signal.SIGKILL)
             numbers = [int(line) for line in process.rest() if line.isdigit()]
         async with lmdb_station(tmp_path / "data") as station:
-            last = check_whole(station, max([last, *numbers]))
+            last = check_whole(station.disk, max([last, *numbers]))
     assert last > 6
 
 

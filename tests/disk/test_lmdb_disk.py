@@ -79,6 +79,13 @@ async def test_an_orderly_stop_acknowledges_what_is_under_way(lmdb: LmdbStation)
     assert [key for key, _ in all_rows(lmdb)] == [b"a", b"b"]
 
 
+async def test_a_request_to_stop_is_for_the_store_alone(lmdb: LmdbStation) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(lmdb.disk.writer_pid, number)
+    await save_rows(lmdb, [(b"still", b"here")])
+    assert lmdb.failures == []
+
+
 async def test_a_store_waits_for_a_dying_predecessor(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.disk.stations import all_rows, lmdb_station, next_number, save_rows, until
+from tests.disk.stations import LmdbStation, all_rows, lmdb_station, next_number, save_rows, until
 from tests.disk.stations import put_batch as put
+from tests.disk.writing_process import batch_of, check_whole
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +89,26 @@ async def test_a_failed_commit_is_the_end(
         assert all_rows(station) == [(b"kept", b"")]
         await save_rows(station, [(b"after", b"")])
         assert station.saved == [1, 2]
+
+
+@needs_shim
+@pytest.mark.parametrize("kind", ["k", "t"])
+async def test_killed_at_every_write_and_sync(fault: Path, tmp_path: Path, kind: str) -> None:
+    """Each round ends one step later; a commit of this size has four or five steps."""
+    station, last = LmdbStation(tmp_path / "data"), 0
+    for step in range(1, 16):
+        await station.open()
+        last = check_whole(station.disk, last)
+        with armed(fault, f"{kind}{step}"):
+            number = last
+            while not station.failures:
+                number += 1
+                station.disk.submit(number, batch_of(number))
+                await until(lambda: station.disk.under_way < 2 or bool(station.failures))
+        assert station.failures.pop() == "the writer process ended by signal 9"
+        await station.disk.close()
+        last = max([last, *station.saved])
+    assert last > 15
 
 
 async def test_a_full_disk_loses_nothing_acknowledged(tiny_disk: Path) -> None:

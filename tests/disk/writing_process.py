@@ -1,5 +1,7 @@
 """A store's stand-in that only writes, until it is killed: `python -m tests.disk.writing_process`.
 
+Tests that write themselves use its batches too, and check what is left of them.
+
 Batch `n` replaces the rows `a`, `b` and `c` by `n` and adds row `n` to a log of which the last
 thousand stay. Standard output gets lines: the writer's process id, then every acknowledged number.
 """
@@ -31,6 +33,19 @@ def batch_of(number: int) -> Batch:
     batch.put(log_key(number), bytes(number % 5_000))
     batch.delete_range(b"l", log_key(max(0, number - KEPT)))
     return batch
+
+
+def check_whole(disk: LmdbDisk, acknowledged: int) -> int:
+    """The last batch that the folder holds, which is whole and not before `acknowledged`."""
+    view = disk.view
+    marks = {int(view.get(mark) or 0) for mark in MARKS}
+    assert len(marks) == 1, "a batch is saved whole or not at all"
+    last = marks.pop()
+    assert last >= acknowledged
+    kept = range(max(1, last - KEPT), last + 1)
+    found = list(view.scan(b"l", b"m"))
+    assert found == [(log_key(number), bytes(number % 5_000)) for number in kept]
+    return last
 
 
 async def write_for_ever(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """A child process's side of its link to the store: frames on standard input, and a shared fate.
 
 A child of the disk must never outlive its store: it ends at the end of its input, and the kernel
-kills it when the store dies (Linux only; elsewhere the end of input alone has to do).
+kills it when the store dies (Linux only; elsewhere the end of input alone has to do). It must not
+end before its store either: a polite request to stop, which a supervisor may send to every process
+of a service, is the store's to answer.
 """
 
 import ctypes
@@ -24,6 +26,8 @@ class ParentLink:
     """The socket that the store handed to this process as its standard input."""
 
     def __init__(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with_parent()
         # Through a second descriptor, so that the store sees the link end when the process does,
         # and not while the interpreter is still tidying up.
