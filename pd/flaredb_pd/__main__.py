@@ -22,7 +22,7 @@ from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import PdSettings
 from flaredb.runtime.settings_sources import SettingsError, describe, load
 from flaredb_pd.config import Config
-from flaredb_pd.figures import figures
+from flaredb_pd.ops import figures
 from flaredb_pd.service import PdService
 from flaredb_schemas.ids import ClusterId
 from flaredb_schemas.keys import KeyRange

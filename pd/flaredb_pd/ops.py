@@ -1,4 +1,4 @@
-"""What a PD counts, for whoever scrapes it; names as Prometheus has them, without the prefix."""
+"""What a PD counts, for the operations port; names as Prometheus has them, without the prefix."""
 
 from collections.abc import Mapping
 from typing import Final
