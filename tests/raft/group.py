@@ -64,6 +64,7 @@ class Host:
             self.storage.hard_state = ready.hard_state
         if ready.snapshot is not None:
             self.storage.install(ready.snapshot, ready.keeps_suffix)
+            self.skip_through(ready.snapshot.index)
             self._config = msgspec.structs.replace(self._config, applied=ready.snapshot.index)
         if ready.entries:
             self.storage.append(ready.entries)
@@ -82,6 +83,11 @@ class Host:
         newest = SnapshotMeta(entry.index, entry.term, self.node.configuration)
         self.storage.offer_snapshot(newest)
         return entry
+
+    def skip_through(self, index: Index) -> None:
+        """A snapshot's state holds what these entries would have done."""
+        while self.applying and self.applying[0].index <= index:
+            self.applying.popleft()
 
     def crash(self) -> None:
         """Stop and start again with what is saved."""

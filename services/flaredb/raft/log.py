@@ -44,8 +44,9 @@ class Log:
         last, start = storage.last_index(), Index(storage.first_index() - 1)
         self.tail = Tail(last, _known(storage.term(last)))
         self.saved = self.handed = last
-        self.commit = max(commit, start)
         self.applied = self.applying = max(applied, start)
+        # What was applied was committed, even if the commit index was saved less often.
+        self.commit = max(commit, self.applied)
         self.snapshot: SnapshotMeta | None = None
         """Received and not saved yet; nothing is handed out to apply meanwhile."""
         self._apply_unsaved = apply_unsaved
@@ -170,7 +171,7 @@ class Log:
         self.snapshot = meta
 
     def pass_over(self, index: Index) -> None:
-        """The host's state is that at `index`, which this log has: nothing up to there is needed."""
+        """The host's state is that at `index`, which is in this log: nothing before it is due."""
         self.commit = max(self.commit, index)
         self.applied = self.applying = index
         self.saved = max(self.saved, index)

@@ -243,6 +243,11 @@ class RaftNode:
         return self._core.configuration
 
     @property
+    def members(self) -> frozenset[PeerId]:
+        """Everyone in the configuration, in whatever part."""
+        return self._core.members
+
+    @property
     def transfer_target(self) -> PeerId:
         return self._core.transfer_target
 

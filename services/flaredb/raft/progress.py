@@ -28,7 +28,7 @@ SNAPSHOT: Final = ProgressState.SNAPSHOT
 class Progress:
     """One follower, as its leader sees it.
 
-    Invariants: `match < next`; in snapshot state `next == pending_snapshot + 1`; only in replicate
+    Invariants: `match < next`; in snapshot state `next > pending_snapshot`; only in replicate
     state is anything in flight.
     """
 
@@ -65,7 +65,7 @@ class Progress:
         """The invariants of the class."""
         assert self.match < self.next, f"match {self.match} is not before next {self.next}"
         if self.state is SNAPSHOT:
-            assert self.next == self.pending_snapshot + 1, "snapshot state, next elsewhere"
+            assert self.next > self.pending_snapshot, "next is within the snapshot"
         assert self.state is REPLICATE or not self.inflights, "flying while probing"
 
     def holds_back(self) -> bool:
@@ -120,7 +120,7 @@ class Progress:
             if rejected <= self.match:
                 return False
             self.next = Index(self.match + 1)
-        elif self.next - 1 != rejected:
+        elif self.state is SNAPSHOT or self.next - 1 != rejected:
             # A probe is one append at a time, so a rejection of anything else is a late one.
             return False
         else:
