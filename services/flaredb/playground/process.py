@@ -45,6 +45,7 @@ class Child:
         self._environment: Final = dict(environment)
         self._ready: Final = ready
         self._process: subprocess.Popen[bytes] | None = None
+        self._said_before = 0
 
     @property
     def pid(self) -> int | None:
@@ -61,6 +62,7 @@ class Child:
         assert self.pid is None, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
@@ -108,9 +110,9 @@ class Child:
             self._process.wait()
 
     def tail(self) -> str:
-        """The end of what it said."""
+        """The end of what it said since it was started."""
         try:
-            said = self.log.read_bytes()
+            said = self.log.read_bytes()[self._said_before :]
         except OSError:
             return ""
         return said[-LOG_TAIL_BYTES:].decode(errors="replace")

@@ -1,0 +1,93 @@
+"""What all commands that reach a cluster have in common: four options, errors, exit codes."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from flaredb.cli.output import ExitCode, Format, NotFoundError, report
+from flaredb.cli.session import Reach, Session, run_session
+from flaredb.client.errors import FlareDBError
+
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="Folder of a running playground [.flaredb].")
+]
+NatsUrl = Annotated[str | None, typer.Option("--nats", help="NATS servers, joined by commas.")]
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0.001, help="Seconds that one call may take [5].")
+]
+
+Command = Callable[..., Coroutine[Any, Any, None]]
+C = TypeVar("C", bound=Callable[..., Any])
+
+_COMMON = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+    for name, default, kind in (
+        ("dir_", None, Folder),
+        ("nats", None, NatsUrl),
+        ("output", Format.TABLE, Output),
+        ("timeout", None, Timeout),
+    )
+]
+
+
+def examples(*lines: str) -> str:
+    """The examples at the foot of a command's help."""
+    return "Examples:\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def cluster_command(
+    app: typer.Typer, name: str, *lines: str, hidden: bool = False
+) -> Callable[[Command], Command]:
+    """Make a function of a `Session` a command; `lines` are its examples.
+
+    The command gets the options by which a cluster is reached and a result is printed; whatever the
+    client raises becomes a message and an exit code.
+    """
+
+    def register(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(
+            *,
+            dir_: Path | None,
+            nats: str | None,
+            output: Format,
+            timeout: float | None,
+            **own: Any,
+        ) -> None:
+            guarded(output, lambda: _run(function, Reach(dir_, nats, timeout), output, own))
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        positional = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own]
+        command.__signature__ = inspect.Signature([*positional, *_COMMON])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*positional, *_COMMON]}
+        app.command(name, epilog=examples(*lines), hidden=hidden)(command)
+        return function
+
+    return register
+
+
+def guarded(form: Format, action: Callable[[], None]) -> None:
+    """Do it; an error ends the command with a message and its exit code."""
+    try:
+        action()
+    except FlareDBError as error:
+        raise typer.Exit(report(error, form)) from error
+    except BrokenPipeError:
+        # Whoever read has had enough. Standard output must not be flushed again at exit.
+        sys.stderr.close()
+        raise typer.Exit(ExitCode.OK) from None
+
+
+def not_found(text: str, hint: str = "") -> NotFoundError:
+    """The error of something that is not there."""
+    return NotFoundError(text, hint=hint)
+
+
+def _run(function: Command, reach: Reach, form: Format, own: dict[str, Any]) -> None:
+    run_session(function, Session(reach, form), own)

@@ -1,0 +1,146 @@
+"""status, region list|show|check, store list|show: the cluster as PD and the stores know it."""
+
+import base64
+from typing import Annotated, Any
+
+import typer
+from msgspec import structs
+
+from flaredb.cli.commands import cluster_command, not_found
+from flaredb.cli.output import Format
+from flaredb.cli.session import Session
+from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.pd_answers import RegionRow, StoreRow
+
+REGION_COLUMNS = (
+    "id", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
+)  # fmt: skip
+STORE_COLUMNS = ("id", "state", "regions", "leaders", "used", "free", "cpu", "boot", "labels")
+
+RegionNumber = Annotated[int, typer.Argument(metavar="ID", help="The region's number.")]
+StoreNumber = Annotated[int, typer.Argument(metavar="ID", help="The store's number.")]
+
+
+def add_placement_commands(app: typer.Typer) -> None:
+    """Put `status` and the groups `region` and `store` into `app`."""
+    cluster_command(app, "status", "flaredb status", "flaredb status -o json")(status)
+    regions = typer.Typer(help="Regions: ranges of keys and their replicas.", no_args_is_help=True)
+    cluster_command(regions, "list", "flaredb region list -o json")(region_list)
+    cluster_command(regions, "show", "flaredb region show 4")(region_show)
+    cluster_command(regions, "check", "flaredb region check 4")(region_check)
+    app.add_typer(regions, name="region")
+    stores = typer.Typer(help="Stores: processes that hold replicas.", no_args_is_help=True)
+    cluster_command(stores, "list", "flaredb store list")(store_list)
+    cluster_command(stores, "show", "flaredb store show 1 -o json")(store_show)
+    app.add_typer(stores, name="store")
+
+
+async def status(session: Session) -> None:
+    """Whether the cluster runs and serves. Exit code 5 if nothing runs."""
+    pd = await (await session.db()).placement.status()
+    playground = session.reach.playground
+    record = {
+        "ready": pd.ready,
+        "doing": pd.doing,
+        "nats": session.reach.url,
+        "http": playground.http_url if playground else "",
+        "cluster": pd.cluster,
+        "pd": pd.pd,
+        "pd_epoch": pd.pd_epoch,
+        "stores": pd.stores,
+        "regions": pd.regions,
+        "leaders": pd.leaders,
+        "leaders_elected_s": pd.leaders_elected_s,
+    }
+    session.printer.record(record)
+
+
+async def region_list(session: Session) -> None:
+    """All regions in key order."""
+    rows = await (await session.db()).placement.regions()
+    records = [region_record(row) for row in rows]
+    if session.printer.form is Format.TABLE:
+        for record in records:
+            record["peers"] = " ".join(str(peer["store"]) for peer in record["peers"])
+        renamed = [name if name != "peers" else "stores" for name in REGION_COLUMNS]
+        cells = [[record[name] for name in REGION_COLUMNS] for record in records]
+        session.printer.table(renamed, cells)
+    else:
+        session.printer.records(records)
+
+
+async def region_show(session: Session, number: RegionNumber) -> None:
+    """One region."""
+    session.printer.record(region_record(await _region(session, number)))
+
+
+async def region_check(session: Session, number: RegionNumber) -> None:
+    """Compare a hash of all replicas at one applied index. Exit code 1 if they differ."""
+    db = await session.db()
+    await _region(session, number)
+    check = await db.inspector.check(RegionId(number))
+    replicas = [structs.asdict(replica) for replica in check.replicas]
+    if session.printer.form is Format.TABLE:
+        session.printer.records(replicas)
+    else:
+        told = {"region": number, "ok": check.ok, "index": check.index, "replicas": replicas}
+        session.printer.record(told)
+    silent = [replica.store for replica in check.replicas if replica.hash is None]
+    if silent:
+        raise UnavailableError(
+            f"no answer from store {', '.join(map(str, silent))}",
+            hint="see `flaredb store list`; or wait longer with --timeout",
+        )
+    if not check.ok:
+        raise FlareDBError(f"the replicas of region {number} differ", region_id=number)
+
+
+async def store_list(session: Session) -> None:
+    """All stores that have joined."""
+    rows = await (await session.db()).placement.stores()
+    session.printer.records([store_record(row) for row in rows], STORE_COLUMNS)
+
+
+async def store_show(session: Session, number: StoreNumber) -> None:
+    """One store."""
+    rows = await (await session.db()).placement.stores()
+    found = [row for row in rows if row.id == number]
+    if not found:
+        raise not_found(f"there is no store {number}", "see `flaredb store list`")
+    session.printer.record(store_record(found[0]))
+
+
+def region_record(row: RegionRow) -> dict[str, Any]:
+    """A region as JSON tells it: keys as escaped text, and as base64 under `_b64`."""
+    return {
+        "id": row.id,
+        "start": row.start,
+        "end": row.end,
+        "start_b64": base64.b64encode(row.start_b64).decode(),
+        "end_b64": base64.b64encode(row.end_b64).decode(),
+        "leader": row.leader,
+        "leader_store": row.leader_store,
+        "peers": [structs.asdict(peer) for peer in row.peers],
+        "version": row.version,
+        "conf_ver": row.conf_ver,
+        "term": row.term,
+        "keys": row.keys,
+        "bytes": row.bytes,
+        "asleep": row.asleep,
+        "down_peers": list(row.down_peers),
+        "pending_peers": list(row.pending_peers),
+    }
+
+
+def store_record(row: StoreRow) -> dict[str, Any]:
+    """A store as JSON tells it."""
+    return structs.asdict(row)
+
+
+async def _region(session: Session, number: int) -> RegionRow:
+    rows = await (await session.db()).placement.regions()
+    found = [row for row in rows if row.id == number]
+    if not found:
+        raise not_found(f"there is no region {number}", "see `flaredb region list`")
+    return found[0]

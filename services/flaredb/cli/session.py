@@ -1,0 +1,102 @@
+"""How a command finds its cluster and talks to it.
+
+A cluster is reached by `--nats URL` (or the setting `nats_url`), else by the folder of a running
+playground, `--dir` (default `.flaredb`).
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from flaredb.api import AsyncClient
+from flaredb.bus.login import login_of
+from flaredb.cli.output import Format, Printer
+from flaredb.client.client import Client
+from flaredb.client.errors import InvalidArgumentError, UnavailableError
+from flaredb.playground.record import PlaygroundRecord, read_record
+from flaredb.runtime.settings import ClientSettings
+from flaredb.runtime.settings_sources import SettingsError, load
+
+T = TypeVar("T")
+
+
+class Reach:
+    """Where a command's cluster is, by flags, environment, settings file and folder."""
+
+    def __init__(self, folder: Path | None, nats: str | None, timeout: float | None) -> None:
+        flags = {"dir": str(folder) if folder else None, "nats_url": nats}
+        flags["timeout_seconds"] = timeout if timeout is None else str(timeout)
+        try:
+            self.settings, origins = load(ClientSettings, flags, os.environ)
+        except SettingsError as fault:
+            raise InvalidArgumentError(str(fault)) from fault
+        self._url_is_given: Final = origins["nats_url"] != "default"
+        self.playground: Final = self._find_playground(folder)
+
+    @property
+    def url(self) -> str:
+        """The NATS servers; raises `UnavailableError` where none is known."""
+        if self.playground is not None:
+            return self.playground.nats_url
+        if self._url_is_given:
+            return self.settings.nats_url
+        raise UnavailableError(
+            f"no playground runs in {self.settings.dir}, and no --nats URL is given",
+            hint="start one: `flaredb playground`; or name one that runs: --nats URL, --dir DIR",
+        )
+
+    @property
+    def prefix(self) -> str:
+        """The first word of the cluster's subjects."""
+        return self.playground.prefix if self.playground else self.settings.prefix
+
+    def client(self) -> Client:
+        """A client of the cluster, not open yet."""
+        return AsyncClient(
+            self.url,
+            prefix=self.prefix,
+            timeout=self.settings.timeout_seconds,
+            login=login_of(self.settings),
+        )
+
+    def _find_playground(self, folder: Path | None) -> PlaygroundRecord | None:
+        """The playground, unless NATS is named and the folder is not."""
+        if self._url_is_given and folder is None:
+            return None
+        return read_record(Path(self.settings.dir))
+
+
+class Session:
+    """One command's cluster, reached when it is first needed, and its printer."""
+
+    def __init__(self, reach: Reach, form: Format) -> None:
+        self.reach: Final = reach
+        self.printer: Final = Printer(form)
+        self._client: Client | None = None
+
+    async def db(self) -> Client:
+        """The open client."""
+        if self._client is None:
+            self._client = await self.reach.client().open()
+        return self._client
+
+    async def close(self) -> None:
+        """Leave the cluster."""
+        if self._client is not None:
+            await self._client.close()
+
+
+def run_session(
+    command: Callable[..., Coroutine[Any, Any, T]], session: Session, arguments: dict[str, Any]
+) -> T:
+    """Run one command on an event loop of its own."""
+
+    async def whole() -> T:
+        try:
+            return await command(session, **arguments)
+        finally:
+            await session.close()
+
+    return asyncio.run(whole())

@@ -1,0 +1,84 @@
+"""Keys and values as people write and read them.
+
+What is printed is escaped: printable ASCII as it is, a backslash doubled, all else as `\\xNN`. What
+is typed is taken as UTF-8, unless `--escaped`, `--hex` or `--base64` says otherwise.
+"""
+
+import base64
+import binascii
+import enum
+import re
+from typing import Final
+
+from flaredb.client.errors import InvalidArgumentError
+
+_ESCAPE: Final = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[\\'\"ntr]|.|$)", re.DOTALL)
+_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+
+
+class Notation(enum.StrEnum):
+    """How keys and values are typed."""
+
+    UTF8 = "utf8"
+    ESCAPED = "escaped"
+    HEX = "hex"
+    BASE64 = "base64"
+
+
+def parse(text: str, notation: Notation = Notation.UTF8) -> bytes:
+    """The bytes that somebody typed; raises `InvalidArgumentError`."""
+    try:
+        match notation:
+            case Notation.UTF8:
+                return text.encode("utf-8", "surrogateescape")
+            case Notation.ESCAPED:
+                return unescape(text)
+            case Notation.HEX:
+                return bytes.fromhex(text)
+            case Notation.BASE64:
+                return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as fault:
+        raise InvalidArgumentError(f"{text!r} is not {notation}: {fault}") from fault
+
+
+def escape(data: bytes) -> str:
+    """Bytes as text, of which `unescape` makes the same bytes again."""
+    return "".join(map(_escaped, data))
+
+
+def unescape(text: str) -> bytes:
+    """The bytes of escaped text; what is not ASCII counts as UTF-8. Raises `ValueError`."""
+    return _ESCAPE.sub(_unescaped, text.encode("utf-8", "surrogateescape"))
+
+
+def readable(data: bytes) -> str:
+    """A value for a terminal: as text if it is printable UTF-8, else escaped."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return escape(data)
+    return text if all(char.isprintable() or char in "\n\t" for char in text) else escape(data)
+
+
+def with_base64(name: str, data: bytes | None) -> dict[str, str | None]:
+    """A key or value in JSON: escaped text for reading, base64 for programs."""
+    if data is None:
+        return {name: None, f"{name}_b64": None}
+    return {name: escape(data), f"{name}_b64": base64.b64encode(data).decode()}
+
+
+def _escaped(byte: int) -> str:
+    if byte == 0x5C:
+        return "\\\\"
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+
+
+def _unescaped(match: "re.Match[bytes]") -> bytes:
+    code = match[1]
+    if code[:1] == b"x" and len(code) == 3:
+        return bytes([int(code[1:], 16)])
+    if code in (b"\\", b"'", b'"'):
+        return code
+    if code in _LETTERS:
+        return _LETTERS[code]
+    raise ValueError(f"unknown escape \\{code.decode(errors='replace')}")

@@ -1,0 +1,217 @@
+"""import and export: all rows as JSON lines, keys and values as escaped text and as base64.
+
+    {"key": "user:1", "key_b64": "dXNlcjox", "value": "Ada", "value_b64": "QWRh"}
+
+What has a `_b64` is read from there; a file made by hand may leave it out and write text.
+"""
+
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, TextIO
+
+import typer
+
+from flaredb.cli.commands import cluster_command
+from flaredb.cli.output import Format, as_json, note
+from flaredb.cli.progress import Advance, progress
+from flaredb.cli.session import Session
+from flaredb.cli.texts import parse, unescape, with_base64
+from flaredb.client.checks import check_key, check_value
+from flaredb.client.client import Client
+from flaredb.client.errors import FlareDBError, InvalidArgumentError
+
+IN_FLIGHT = 256
+"""How many rows are written at the same time."""
+
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""The longest line that can be a row: both keys and values, in both forms."""
+
+Row = tuple[int, bytes, bytes]
+"""Number of the line, key, value."""
+
+NoBar = Annotated[bool, typer.Option("--no-progress", help="Do not show how far it is.")]
+
+
+def add_transfer_commands(app: typer.Typer) -> None:
+    """Put `import` and `export` into `app`."""
+    cluster_command(
+        app, "import", "flaredb import rows.jsonl", "flaredb import rows.jsonl --from-line 5001"
+    )(import_rows)
+    cluster_command(
+        app, "export", "flaredb export rows.jsonl", "flaredb export - --prefix user: | gzip >u.gz"
+    )(export_rows)
+
+
+async def import_rows(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="JSON lines; - reads standard input.")],
+    from_line: Annotated[
+        int, typer.Option("--from-line", min=1, help="Leave out the lines before this one.")
+    ] = 1,
+    no_progress: NoBar = False,
+) -> None:
+    """Write every row of a file. A row that is there already is replaced.
+
+    Where it stops, every line before the one that it names is written: fix it and go on from there
+    with --from-line.
+    """
+    total = None if str(file) == "-" else _count_lines(file)
+    db = await session.db()
+    with _opened(file) as source, progress("imported lines", total, not no_progress) as advance:
+        importer = Importer(db, advance)
+        await importer.run(_rows(source, from_line))
+    told = {"rows": importer.written}
+    if session.printer.form is Format.TABLE:
+        note(f"{importer.written} rows imported")
+    else:
+        session.printer.record(told)
+
+
+class Importer:
+    """Writes rows, many at a time. Invariant: `written` counts rows that are acknowledged."""
+
+    def __init__(self, db: Client, advance: Advance) -> None:
+        self._db = db
+        self._advance = advance
+        self.written = 0
+        self._failed: dict[int, FlareDBError] = {}
+
+    async def run(self, rows: Iterator[Row]) -> None:
+        """Write all rows; raises what the first line that was not written met, with its number."""
+        room = asyncio.Semaphore(IN_FLIGHT)
+        tasks: set[asyncio.Task[None]] = set()
+        fault: FlareDBError | None = None
+        try:
+            for row in rows:
+                await room.acquire()
+                if self._failed:
+                    room.release()
+                    break
+                task = asyncio.create_task(self._write(row, room))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except FlareDBError as error:
+            fault = error
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._failed:
+            line = min(self._failed)
+            raise _at_line(line, self._failed[line]) from self._failed[line]
+        if fault is not None:
+            raise fault
+
+    async def _write(self, row: Row, room: asyncio.Semaphore) -> None:
+        line, key, value = row
+        try:
+            await self._db.put(key, value)
+            self.written += 1
+            self._advance(1)
+        except FlareDBError as error:
+            self._failed[line] = error
+        finally:
+            room.release()
+
+
+async def export_rows(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="The file to write; - is standard output.")],
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Keys that start so.")] = None,
+    no_progress: NoBar = False,
+) -> None:
+    """Write every row to a file, in key order. The file appears when it is complete."""
+    db = await session.db()
+    chosen = None if prefix is None else parse(prefix)
+    total = None if chosen is not None else await _known_keys(db)
+    rows = db.scan(prefix=chosen)
+    written = 0
+    with progress("exported rows", total, not no_progress) as advance:
+        if str(file) == "-":
+            written = await _write_rows(rows, sys.stdout, advance)
+        else:
+            unfinished = file.with_name(f"{file.name}.unfinished")
+            with unfinished.open("w", encoding="ascii") as target:
+                written = await _write_rows(rows, target, advance)
+            unfinished.replace(file)
+    if session.printer.form is Format.TABLE or str(file) == "-":
+        note(f"{written} rows exported")
+    else:
+        session.printer.record({"rows": written})
+
+
+async def _write_rows(
+    rows: AsyncIterator[tuple[bytes, bytes]], target: TextIO, advance: Advance
+) -> int:
+    written = 0
+    async for key, value in rows:
+        target.write(as_json({**with_base64("key", key), **with_base64("value", value)}) + "\n")
+        written += 1
+        advance(1)
+    return written
+
+
+async def _known_keys(db: Client) -> int:
+    return sum(region.keys for region in await db.placement.regions())
+
+
+def _rows(source: BinaryIO, from_line: int) -> Iterator[Row]:
+    number = 0
+    while line := source.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidArgumentError(f"line {number}: longer than any row can be")
+        if number >= from_line and line.strip():
+            yield number, *_parse_row(number, line)
+
+
+def _parse_row(number: int, line: bytes) -> tuple[bytes, bytes]:
+    try:
+        row = json.loads(line)
+        key, value = _field(row, "key"), _field(row, "value")
+        check_key(key)
+        check_value(value)
+    except (ValueError, KeyError, TypeError) as fault:
+        what = f"no {fault}" if isinstance(fault, KeyError) else str(fault)
+        raise InvalidArgumentError(
+            f"line {number}: {what}",
+            hint=f"repair it, then go on with --from-line {number}",
+        ) from fault
+    return key, value
+
+
+def _field(row: Any, name: str) -> bytes:
+    if not isinstance(row, dict):
+        raise TypeError("a line holds one JSON object")
+    encoded = row.get(f"{name}_b64")
+    if encoded is not None:
+        return base64.b64decode(encoded, validate=True)
+    return unescape(row[name])
+
+
+def _at_line(number: int, error: FlareDBError) -> FlareDBError:
+    return type(error)(
+        f"line {number}: {error}",
+        hint=f"{error.hint}; then go on with --from-line {number}".lstrip("; "),
+        region_id=error.region_id,
+    )
+
+
+def _count_lines(file: Path) -> int:
+    try:
+        with file.open("rb") as source:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: source.read(1 << 20), b""))
+    except OSError as fault:
+        raise InvalidArgumentError(f"cannot read {file}: {fault.strerror}") from fault
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as source:
+            yield source
