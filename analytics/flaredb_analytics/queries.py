@@ -92,56 +92,54 @@ class Queries:
         self._threads.shutdown()
 
     async def _within_limits(self, query: str) -> Answer | Refusal:
+        """Run `query` in a thread, and interrupt it from its deadline on until it ends."""
         loop = asyncio.get_running_loop()
-        cursor = self._warehouse.cursor()
-        began = loop.create_future()
-        asking = loop.run_in_executor(self._threads, self._run, cursor, query, loop, began)
+        began: asyncio.Future[Reader] = loop.create_future()
+        asking = loop.run_in_executor(self._threads, self._run, query, loop, began)
+        waiting: list[asyncio.Future[Any]] = [began, asking]
         try:
-            await asyncio.wait([began, asking], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait([asking], timeout=self._seconds)
+        finally:
             while not asking.done():
-                interrupt(cursor)
+                if began.done():
+                    interrupt(began.result())
                 await asyncio.wait([asking], timeout=REPEAT_SECONDS)
-            return await asking
-        except asyncio.CancelledError:
-            interrupt(cursor)
-            raise
+        return await asking
 
     def _run(
-        self,
-        cursor: Reader,
-        query: str,
-        loop: asyncio.AbstractEventLoop,
-        began: asyncio.Future[None],
+        self, query: str, loop: asyncio.AbstractEventLoop, began: asyncio.Future[Reader]
     ) -> Answer | Refusal:
         """In a thread: run `query`, and make whatever goes wrong a refusal."""
-        loop.call_soon_threadsafe(_begin, began)
         try:
-            kinds = kinds_of(cursor, query)
-            if len(kinds) != 1 or kinds[0] not in READING:
-                found = ", ".join(kinds) or "none"
-                return Refusal(
-                    "refused",
-                    f"exactly one SELECT, FROM, EXPLAIN, SUMMARIZE, DESCRIBE or SHOW may be asked; "
-                    f"found: {found}",
-                )
-            return self._read(cursor, query, self._clock.monotonic())
+            with self._warehouse.reader() as reader:
+                loop.call_soon_threadsafe(began.set_result, reader)
+                return self._checked(reader, query)
         except Interrupted:
             return Refusal("time", f"it was stopped after {self._seconds:g} s")
         except OutOfMemory as error:
             return Refusal("memory", str(error))
         except (SqlError, WarehouseBroken) as error:
             return Refusal("failed", str(error))
-        finally:
-            cursor.close()
 
-    def _read(self, cursor: Reader, query: str, began: float) -> Answer:
-        result = begin_reading(cursor, query)
+    def _checked(self, reader: Reader, query: str) -> Answer | Refusal:
+        kinds = kinds_of(reader, query)
+        if len(kinds) == 1 and kinds[0] in READING:
+            return self._read(reader, query, self._clock.monotonic())
+        found = ", ".join(kinds) or "none"
+        return Refusal(
+            "refused",
+            "exactly one SELECT, FROM, EXPLAIN, SUMMARIZE, DESCRIBE or SHOW may be asked; "
+            f"found: {found}",
+        )
+
+    def _read(self, reader: Reader, query: str, began: float) -> Answer:
+        result = begin_reading(reader, query)
         columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
         rows: list[msgspec.Raw] = []
         size = 0
         cut: Cut = ""
-        while not cut and (fetched := fetching(cursor, FETCH_ROWS)):
+        while not cut and (fetched := fetching(reader, FETCH_ROWS)):
             for row in fetched:
                 encoded = msgspec.json.encode([plain(value) for value in row])
                 size += len(encoded)
@@ -185,8 +183,3 @@ def plain(value: Any) -> Any:
             return value.isoformat() + ("" if value.tzinfo else "Z")
         case _:
             return str(value)
-
-
-def _begin(began: asyncio.Future[None]) -> None:
-    if not began.done():
-        began.set_result(None)

@@ -27,6 +27,8 @@ VERSION: Final = 1
 FILE_NAME: Final = "placement.duckdb"
 SPILL_BYTES: Final = 4 * 1024**3
 KEEP_HEARTBEATS_DAYS: Final = 7
+READERS_SECONDS: Final = 30.0
+"""How long a rebuild waits for interrupted readers."""
 
 
 Reader = DuckDBPyConnection
@@ -76,7 +78,7 @@ def translated() -> Iterator[None]:
 
 
 class Warehouse:
-    """The open file. `write` and `prune` are called by one thread; readers have their own cursors.
+    """The open file. One thread writes and prunes; each reader has a connection of its own.
 
     Invariants: rows, gaps and the cursor of their stream change in one transaction; an event is
     there once; `next_number` is above every number in `events`.
@@ -89,15 +91,25 @@ class Warehouse:
         """Why the file that was found is not used; empty when it is."""
         self._memory_limit: Final = memory_limit
         self._threads: Final = threads
-        self._swap: Final = threading.Lock()
+        self._readers_change: Final = threading.Condition()
+        self._readers: set[Reader] = set()
         (folder / "history").mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._open()
 
-    def cursor(self) -> Reader:
-        """A connection of its own to the file, for one reader; the caller closes it."""
-        with self._swap, translated():
-            return self._connection.cursor()
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """A connection of its own to the file, for one question; for threads, since it may wait."""
+        with self._readers_change, translated():
+            reader = self._connection.cursor()
+            self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            with self._readers_change:
+                reader.close()
+                self._readers.discard(reader)
+                self._readers_change.notify_all()
 
     def cursors(self) -> dict[str, Cursor]:
         """How far each stream has been read."""
@@ -138,18 +150,21 @@ class Warehouse:
                 connection.execute(f"DELETE FROM {table} WHERE time < epoch_ms(?)", [before])
 
     def rebuild(self, reason: str) -> None:
-        """Put the file aside and begin an empty one."""
-        with self._swap:
-            try:
+        """Put the file aside and begin an empty one. Raises `WarehouseBusy` if readers stay."""
+        with self._readers_change:
+            # DuckDB hands out the same instance as long as anything holds on to it.
+            for reader in self._readers:
+                interrupt(reader)
+            if not self._readers_change.wait_for(lambda: not self._readers, READERS_SECONDS):
+                raise WarehouseBusy(f"{self.path} is broken, and still being read")
+            with suppress(duckdb.Error):
                 self._connection.close()
-            except duckdb.Error:
-                reason += " (and it did not close)"
             self._put_aside(reason)
             self._open()
 
     def close(self) -> None:
         """Write everything into the one file and let it go."""
-        with self._swap, translated():
+        with self._readers_change, translated():
             self._connection.close()
 
     def _open(self) -> None:
@@ -254,32 +269,32 @@ class Warehouse:
         return rows
 
 
-def kinds_of(cursor: Reader, query: str) -> list[str]:
+def kinds_of(reader: Reader, query: str) -> list[str]:
     """The kind of each statement in `query`, as `SELECT`, `EXPLAIN`; raises `SqlError`."""
     with translated():
-        return [statement.type.name for statement in cursor.extract_statements(query)]
+        return [statement.type.name for statement in reader.extract_statements(query)]
 
 
-def interrupt(cursor: Reader) -> None:
-    """Have what runs on `cursor` fail with `Interrupted`; nothing if it has ended."""
+def interrupt(reader: Reader) -> None:
+    """Have what runs on `reader` fail with `Interrupted`; nothing if it has ended."""
     with suppress(duckdb.Error):
-        cursor.interrupt()
+        reader.interrupt()
 
 
-def begin_reading(cursor: Reader, query: str) -> Reader:
-    """Run `query` in a transaction that cannot write, and ends when the cursor is closed.
+def begin_reading(reader: Reader, query: str) -> Reader:
+    """Run `query` in a transaction that cannot write, and ends when the reader is closed.
 
     The result comes by `fetching`. Raises `SqlError`.
     """
     with translated():
-        cursor.execute("BEGIN TRANSACTION READ ONLY")
-        return cursor.execute(query)
+        reader.execute("BEGIN TRANSACTION READ ONLY")
+        return reader.execute(query)
 
 
-def fetching(cursor: Reader, count: int) -> list[tuple[Any, ...]]:
-    """The next `count` rows of the cursor's result; raises `SqlError`."""
+def fetching(reader: Reader, count: int) -> list[tuple[Any, ...]]:
+    """The next `count` rows of the reader's result; raises `SqlError`."""
     with translated():
-        rows: list[tuple[Any, ...]] = cursor.fetchmany(count)
+        rows: list[tuple[Any, ...]] = reader.fetchmany(count)
         return rows
 
 

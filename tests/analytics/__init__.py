@@ -1,0 +1,1 @@
+"""Analytics: rows in, answers out; what may not be asked; files, streams and servers that break."""

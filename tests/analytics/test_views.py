@@ -1,0 +1,111 @@
+"""Rows in, answers out of the named views."""
+
+import msgspec
+
+from flaredb_analytics.warehouse import Warehouse
+from flaredb_schemas.placement import Heartbeat
+from tests.analytics.facts import (
+    EVENTS,
+    HEARTBEATS,
+    JOURNAL,
+    ask,
+    elected,
+    fact,
+    heartbeat,
+    of_event,
+    record,
+    region_report,
+    store_records,
+)
+
+
+def beats(warehouse: Warehouse, *sent: Heartbeat) -> None:
+    records = [record(n, msgspec.json.encode(beat)) for n, beat in enumerate(sent, 1)]
+    store_records(warehouse, HEARTBEATS, *records)
+
+
+def test_regions_now_is_the_newest_report_of_each_region(warehouse: Warehouse) -> None:
+    beats(
+        warehouse,
+        heartbeat(1, 1, region_report(1, bytes=5), region_report(2, start_text="m"), seconds=0),
+        heartbeat(1, 2, region_report(1, bytes=9), seconds=30),
+        heartbeat(2, 1, region_report(2, 7, 2, start_text="m", version=2), seconds=31),
+    )
+
+    assert ask(
+        warehouse, "SELECT region, start_key, version, leader, store, term, bytes FROM regions_now"
+    ) == [(1, "", 1, 10, 1, 6, 9), (2, "m", 2, 20, 2, 7, 100)]
+
+
+def test_regions_now_follows_an_election_since_the_report(warehouse: Warehouse) -> None:
+    beats(warehouse, heartbeat(1, 1, region_report(1, term=6)))
+    store_records(warehouse, EVENTS, of_event(1, elected(1, term=8, store=3, seconds=1)))
+
+    assert ask(warehouse, "SELECT leader, store, term FROM regions_now") == [(30, 3, 8)]
+
+
+def test_regions_now_forgets_a_region_that_is_reported_no_more(warehouse: Warehouse) -> None:
+    beats(
+        warehouse,
+        heartbeat(1, 1, region_report(1), region_report(2), seconds=0),
+        heartbeat(1, 2, region_report(1), seconds=400),
+    )
+
+    assert ask(warehouse, "SELECT region FROM regions_now") == [(1,)]
+
+
+def test_leader_changes_lists_elections(warehouse: Warehouse) -> None:
+    store_records(
+        warehouse,
+        EVENTS,
+        of_event(1, elected(1, term=6, store=1)),
+        of_event(2, elected(1, term=7, store=2, previous=10)),
+        record(3, b'{"type": "store.started", "id": "1.1.1", "store": 1}'),
+    )
+
+    assert ask(
+        warehouse, 'SELECT region, term, "index", leader, store, previous FROM leader_changes'
+    ) == [(1, 6, 6, 10, 1, 0), (1, 7, 7, 20, 2, 10)]
+
+
+def test_store_load_sums_what_each_store_leads(warehouse: Warehouse) -> None:
+    beats(
+        warehouse,
+        heartbeat(1, 1, region_report(1, bytes=5, keys=1), region_report(2, bytes=6, keys=2)),
+        heartbeat(2, 1, seconds=1),
+    )
+
+    assert ask(
+        warehouse, "SELECT store, leaders, led_bytes, led_keys, used_share, cpu FROM store_load"
+    ) == [(1, 2, 11, 3, 0.25, 0.5), (2, 0, 0, 0, 0.25, 0.5)]
+
+
+def test_heartbeat_gaps_are_silences_past_and_present(warehouse: Warehouse) -> None:
+    beats(
+        warehouse,
+        *(heartbeat(1, n, seconds=30 * n) for n in range(1, 11)),
+        heartbeat(2, 1, seconds=30),
+        heartbeat(2, 2, seconds=150),
+        heartbeat(2, 3, seconds=180),
+    )
+
+    assert ask(warehouse, "SELECT store, seconds, until IS NULL FROM heartbeat_gaps") == [
+        (2, 120.0, False),
+        (2, 120.0, True),
+    ]
+
+
+def test_slo_report_says_how_long_the_first_elections_took(warehouse: Warehouse) -> None:
+    cluster = {"ce-source": "/flaredb/c0ffee/pd-1"}
+    started = fact("pd.bootstrapped", 1, cluster="c0ffee", regions=[{"id": 1}, {"id": 2}])
+    store_records(warehouse, JOURNAL, record(1, started, **cluster))
+
+    query = "SELECT id, cluster, regions, measured, met FROM slo_report"
+    assert ask(warehouse, query) == [("SC-001", "c0ffee", 2, None, None)]
+
+    beats(warehouse, heartbeat(1, 1, seconds=61))
+    assert ask(warehouse, query) == [("SC-001", "c0ffee", 2, None, False)]
+
+    done = fact("pd.leaders_elected", 2, regions=2, ms=1_850)
+    store_records(warehouse, JOURNAL, record(2, done, **cluster))
+    assert ask(warehouse, query) == [("SC-001", "c0ffee", 2, 1.85, True)]
