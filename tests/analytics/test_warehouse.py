@@ -9,7 +9,7 @@ import pytest
 
 from flaredb_analytics.positions import Cursor, Gap
 from flaredb_analytics.rows import EventRow, to_row
-from flaredb_analytics.warehouse import FILE_NAME, SqlError, Warehouse, WarehouseBusy
+from flaredb_analytics.warehouse import FILE_NAME, SqlError, Warehouse
 from tests.analytics.facts import (
     CLUSTER,
     EVENTS,
