@@ -75,17 +75,17 @@ def table(report: Report) -> str:
     lines = [
         f"{machine.cores} cores, {machine.file_system}, one sync {machine.sync_ms:.2f} ms, "
         f"{plan.rounds} rounds of {plan.seconds:g} s: median (min to max)",
-        f"{'':10}{'':12}{'per second':>26}{'p50 ms':>22}{'p99 ms':>24}",
+        f"{'':10}{'':12}{'per second':>24}{'p50 ms':>26}{'p99 ms':>28}",
     ]
     for measurement in plan.measurements:
         for name, figures in report.figures.items():
             figure = figures[measurement.name]
             lines.append(
-                f"{measurement.name:10}{name:12}{_text(figure.per_second, 0):>26}"
-                f"{_text(figure.p50_ms, 2):>22}{_text(figure.p99_ms, 2):>24}"
+                f"{measurement.name:10}{name:12}{_text(figure.per_second, 0):>24}"
+                f"{_text(figure.p50_ms, 2):>26}{_text(figure.p99_ms, 2):>28}"
             )
     for name, checks in report.checks.items():
-        lines += [f"{check:22}{_text(rate, 0):>26}  ({name})" for check, rate in checks.items()]
+        lines += [f"{check:22}{_text(rate, 0):>24}  ({name})" for check, rate in checks.items()]
     for peer, ratios in report.ratios.items():
         for measurement_name, ratio in ratios.items():
             low, high = report.ratio_ranges[peer][measurement_name]

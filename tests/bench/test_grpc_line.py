@@ -125,6 +125,25 @@ def test_a_going_server_ends_the_run() -> None:
         asyncio.run(asyncio.wait_for(call(Going(), calls_then_stop(10), 1), 30))
 
 
+def test_a_reset_after_the_answer_is_no_failure() -> None:
+    class Resetting(Server):
+        def answer(self, stream: int) -> bytes:
+            return super().answer(stream) + http2.encode(FrameType.RST_STREAM, 0, stream, bytes(4))
+
+    server = Resetting()
+    asyncio.run(asyncio.wait_for(call(server, calls_then_stop(10), 1), 30))
+    assert server.calls >= 10
+
+
+def test_a_reset_before_the_answer_ends_the_run() -> None:
+    class Resetting(Server):
+        def answer(self, stream: int) -> bytes:
+            return http2.encode(FrameType.RST_STREAM, 0, stream, bytes(4))
+
+    with pytest.raises(CallFailed, match="RST_STREAM"):
+        asyncio.run(asyncio.wait_for(call(Resetting(), calls_then_stop(10), 1), 30))
+
+
 def test_frames_are_found_however_the_stream_is_cut() -> None:
     sent = [Frame(0, 1, 3, b"abc"), Frame(4, 0, 0, b""), Frame(1, 5, 2**31 - 1, bytes(500))]
     stream = b"".join(
