@@ -40,6 +40,7 @@ class Counters(Struct):
     snapshots_sent: int = 0
     snapshots_installed: int = 0
     logs_cut: int = 0
+    sleeps: int = 0
     turns: int = 0
 
 

@@ -16,10 +16,19 @@ SLICE_BYTES: Final = 1024 * 1024
 """What one slice writes, about."""
 
 
+def snapshot_ranges(region: Region) -> tuple[tuple[bytes, bytes], ...]:
+    """The rows that make up a snapshot of `region`: ranges in key order, as a file holds them."""
+    return (
+        data_rows(region.keys),
+        region_rows(OUTBOX, region.id),
+        region_rows(SESSION, region.id),
+    )
+
+
 class Installation:
     """How far the rows of one file are in place.
 
-    Invariants: rows come in the order of the ranges and of their keys; nothing outside the ranges
+    Invariants: rows come in key order, and so do the ranges; nothing outside the ranges
     is written or removed. `kept` are the rows of sessions and events, which the replica also holds
     in memory.
     """
@@ -28,11 +37,7 @@ class Installation:
 
     def __init__(self, region: Region, name: str) -> None:
         self._name = name
-        self._ranges = (
-            data_rows(region.keys),
-            region_rows(SESSION, region.id),
-            region_rows(OUTBOX, region.id),
-        )
+        self._ranges = snapshot_ranges(region)
         self._range = 0
         self._at = self._ranges[0][0]
         self._offset: int | None = 0

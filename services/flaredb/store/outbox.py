@@ -23,17 +23,24 @@ class Waiting(Struct, frozen=True, gc=False):
 class Outbox:
     """The events of one region, oldest first.
 
-    Invariants: positions rise; `publishing` counts the events at the front that are under way.
+    Invariants: positions rise; `publishing` counts the events at the front that are under way; no
+    event waits that is known to be published.
     """
 
-    __slots__ = ("_events", "publishing")
+    __slots__ = ("_events", "_published", "publishing")
 
     def __init__(self) -> None:
+        self._published = Index(0)
         self._events: deque[Waiting] = deque()
         self.publishing = 0
 
-    def add(self, index: Index, number: int, event: Event) -> bytes:
-        """Keep an event of the entry at `index`; returns its record."""
+    def add(self, index: Index, number: int, event: Event) -> bytes | None:
+        """Keep an event of the entry at `index`; returns its record, or None if it is not needed.
+
+        A replica that applies late may hear that an event is published before it applies it.
+        """
+        if index <= self._published:
+            return None
         assert not self._events or (self._events[-1].index, self._events[-1].number) < (
             index,
             number,
@@ -49,11 +56,17 @@ class Outbox:
         """The oldest event, if none is under way."""
         return self._events[0] if self._events and not self.publishing else None
 
+    def of(self, index: Index) -> list[Waiting]:
+        """The events of the entry at `index` that still wait."""
+        return [waiting for waiting in self._events if waiting.index == index]
+
     def published(self, index: Index, number: int | None = None) -> list[Waiting]:
         """Events up to this position are in the stream: drop them, and say which they were.
 
         Without `number` all events of the entry are meant.
         """
+        if number is None:
+            self._published = max(self._published, index)
         gone: list[Waiting] = []
         while self._events and (
             self._events[0].index < index

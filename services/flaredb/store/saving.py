@@ -154,8 +154,9 @@ class Saver:
         for number, event in enumerate(effects.events):
             index = replica.machine.state.index
             record = replica.outbox.add(index, number, event)
-            row = outbox_key(replica.id, index, number)
-            self._events.append((row, seal(row, record)))
+            if record is not None:
+                row = outbox_key(replica.id, index, number)
+                self._events.append((row, seal(row, record)))
         self._dirty[replica.id] = replica
         if self._trailing_since is None:
             self._trailing_since = now

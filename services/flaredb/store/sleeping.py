@@ -164,9 +164,11 @@ class Sleeping:
     def _agree(self, replica: Replica) -> None:
         others = {peer.id for peer in replica.region.peers if peer.id != replica.peer}
         if others <= replica.quiet_answers:
+            self._context.counters.sleeps += 1
             replica.drowsy_since = None
             self._drowsy.pop(replica.id, None)
 
     def _fall_asleep(self, replica: Replica) -> None:
         replica.asleep = True
+        self._context.counters.sleeps += 1
         self._context.wheel.forget(replica.id)

@@ -14,16 +14,10 @@ from typing import Final
 from msgspec import Struct
 
 from flaredb.disk.disk import Copied, CopyRows, JobFailed, JobResult
-from flaredb.disk.layout import (
-    OUTBOX,
-    SESSION,
-    applied_key,
-    data_rows,
-    region_key,
-    region_rows,
-)
+from flaredb.disk.layout import applied_key, region_key
 from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
+from flaredb.store.installing import snapshot_ranges
 from flaredb.store.jobs import Jobs
 from flaredb.store.records import ReplicaRecord, decode, encode, open_sealed
 from flaredb.store.replica import Replica, configuration_of
@@ -164,11 +158,7 @@ class SnapshotsOut:
             self._jobs.next_number(),
             attempt.file,
             (applied_key(region.id), region_key(region.id)),
-            (
-                data_rows(region.keys),
-                region_rows(SESSION, region.id),
-                region_rows(OUTBOX, region.id),
-            ),
+            snapshot_ranges(region),
             attempt.seconds,
         )
         self._jobs.start(job, lambda result: self._copied(attempt, result))

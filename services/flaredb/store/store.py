@@ -224,10 +224,14 @@ class Store:
         context.now = context.clock.monotonic()
         context.counters.turns += 1
         self._take_inputs()
+        ticked: list[Replica] = []
         if self._ticks:
             self._ticks = 0
-            self._tick()
+            ticked = self._tick()
         self._advance_touched()
+        for replica in ticked:
+            # Asked only now: a leader that has just been ticked has a heartbeat to send first.
+            self._sleeping.consider(replica)
         self._history.flush()
         self._reporter.flush()
         context.saver.submit(context.now)
@@ -318,26 +322,26 @@ class Store:
                 self._guard(replica, self._advancer.advance, None)
                 self._history.note(replica)
 
-    def _tick(self) -> None:
+    def _tick(self) -> list[Replica]:
+        """A tick passes; returns whose timers were due."""
         if not self._connected:
-            return
+            return []
         context = self._context
         self._beat()
         for change in self._liveness.check(context.now):
             self._sleeping.store_changed(change)
-        for region in list(context.wheel.advance()):
-            replica = context.registry.get(region)
-            if replica is not None:
-                self._guard(replica, Replica.tick, context.wheel.now)
-                context.touch(region)
-                if replica.leads:
-                    self._sleeping.consider(replica)
+        due = [context.registry.get(region) for region in context.wheel.advance()]
+        ticked = [replica for replica in due if replica is not None]
+        for replica in ticked:
+            self._guard(replica, Replica.tick, context.wheel.now)
+            context.touch(replica.id)
         self._sleeping.tick()
         self._snapshots.tick()
         self._orders.tick()
         self._watch_saving()
         usage = context.disk.usage()
         self._service.is_full = usage.used >= usage.quota
+        return ticked
 
     def _beat(self) -> None:
         """Tell every store that shares a region with this one that this one lives."""

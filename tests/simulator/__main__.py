@@ -1,0 +1,86 @@
+"""`python -m tests.simulator SEED` replays one seed; `--seeds A..B` runs a range.
+
+Ends with `N passed, M failed`. A failure prints the one command that replays it.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from tests.simulator.bugs import BUGS, planted
+from tests.simulator.run import Result, Run, run_seed
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, help="replay this seed, with its trace")
+    parser.add_argument("--seeds", help="a range of seeds, A..B, both included")
+    parser.add_argument("--bug", choices=sorted(BUGS), help="switch one deliberate bug on")
+    parser.add_argument("--seconds", type=float, help="begin no further seed after so long")
+    parser.add_argument("--lines", type=int, default=60, help="lines of trace after a failure")
+    given = parser.parse_args()
+    if (given.seed is None) == (given.seeds is None):
+        parser.error("give one seed, or --seeds A..B")
+    with planted(given.bug):
+        if given.seed is not None:
+            return _replay(given.seed, given.lines)
+        first, _, last = given.seeds.partition("..")
+        return _range(int(first), int(last or first), given.seconds, given.bug)
+
+
+def _replay(seed: int, lines: int) -> int:
+    began = time.monotonic()
+    result, run = run_seed(seed)
+    _show(result, run, lines)
+    print(f"seed {seed}: {time.monotonic() - began:.1f} s, trace {result.digest}")
+    print(_totals(result.totals))
+    print(f"{not result.failure:d} passed, {bool(result.failure):d} failed")
+    return 1 if result.failure else 0
+
+
+def _range(first: int, last: int, seconds: float | None, bug: str | None) -> int:
+    began = time.monotonic()
+    totals: Counter[str] = Counter()
+    passed, failed = 0, []
+    for seed in range(first, last + 1):
+        if seconds is not None and time.monotonic() - began > seconds:
+            break
+        result, run = run_seed(seed)
+        totals.update(result.totals)
+        if result.failure:
+            failed.append(seed)
+            _show(result, run, 0)
+            if bug is not None:
+                break
+        else:
+            passed += 1
+        _progress(f"seed {seed}: {passed} passed, {len(failed)} failed")
+    _progress("", end="\n")
+    print(f"seeds {first}..{first + passed + len(failed) - 1}: {_totals(totals)}")
+    print(f"{passed} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def _show(result: Result, run: Run, lines: int) -> None:
+    if not result.failure:
+        return
+    for line in list(run.world.trace.lines)[-lines:] if lines else ():
+        print(line)
+    print(f"\nseed {result.seed} failed at {run.world.clockwork.now:.3f} s: {result.failure}")
+    print(f"replay: uv run python -m tests.simulator {result.seed}")
+
+
+def _totals(totals: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(totals.items()))
+
+
+def _progress(text: str, end: str = "") -> None:
+    if sys.stderr.isatty() or end:
+        sys.stderr.write(f"\r{text:<60}{end}")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,312 @@
+"""Stores of the simulated world: the production turn on a disk in memory, killed, started anew."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from flaredb.bus.bus import Appended, AppendResult
+from flaredb.disk.disk import JobResult
+from flaredb.disk.memory_disk import Contents, MemoryDisk
+from flaredb.store.joining import Accepted, Joining, Wait
+from flaredb.store.store import Store
+from flaredb_schemas.ids import StoreId, StoreUuid
+from flaredb_schemas.placement import JoinRefused
+from flaredb_schemas.subjects import Subjects
+from tests.simulator.clockwork import Clock, Clockwork
+from tests.simulator.network import Network, store_words
+from tests.simulator.options import Options
+from tests.simulator.streams import Streams
+from tests.simulator.trace import Trace
+
+
+class World:
+    """What all processes of one run share."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.dice = random.Random(f"run {options.seed}")
+        self.clockwork = Clockwork()
+        self.subjects = Subjects("flaredb")
+        self.network = Network(self.clockwork, options.network, self.dice)
+        self.streams = Streams(self.clockwork, self.subjects, self.dice)
+        self.trace = Trace()
+        self.healed = False
+        self.on_turn: Callable[[Store], None] = lambda store: None
+        self.counted: Counter[str] = Counter()
+
+
+class SimStore:
+    """One store's process, over all its starts.
+
+    Invariant: what was scheduled for an earlier start does nothing (`_start` tells them apart).
+    """
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.name = f"store{number}"
+        self.contents = Contents.empty()
+        self.clock = Clock(
+            world.clockwork,
+            world.options.clock_rates[number - 1],
+            world.dice.randint(-2_000, 2_000),
+        )
+        self.store: Store | None = None
+        self.disk: MemoryDisk | None = None
+        self.failed = ""
+        self._joining: Joining | None = None
+        self._start = 0
+        self._paused_until = 0.0
+        self._turn_asked = False
+        self._due: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self.disk is not None
+
+    def start(self) -> None:
+        """Start the process: save its boot, ask PD, then serve."""
+        world = self.world
+        self._start += 1
+        self._turn_asked, self._due = False, None
+        self.disk = MemoryDisk(
+            self._mine(self._on_saved), self._on_failed, self._on_job, self.contents
+        )
+        uuid = StoreUuid(f"{world.dice.getrandbits(128):032x}")
+        self._joining = Joining(self.disk.view, uuid, f"{world.dice.getrandbits(64):016x}")
+        world.trace.note(world.clockwork.now, "start", self.name)
+        world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}",))
+        self._submit_alone(1, self._joining.begin())
+
+    def crash(self) -> None:
+        """The process is killed; of the batches under way some may have become durable."""
+        assert self.disk is not None
+        world = self.world
+        self.count()
+        kept = world.dice.randint(0, self.disk.under_way)
+        self.contents = self.disk.crash(kept, world.dice.randrange)
+        self.store = self.disk = self._joining = None
+        self._start += 1
+        world.network.leave(self.name)
+        world.network.away.discard(self.name)
+        world.trace.note(world.clockwork.now, "crash", f"{self.name} kept {kept}")
+
+    def count(self) -> None:
+        """Add what this start of the store has counted to the world's figures."""
+        if self.store is not None:
+            self.world.counted.update(msgspec.structs.asdict(self.store.counters))
+
+    def pause(self, seconds: float) -> None:
+        """The process stands still, and then goes on as if nothing had been."""
+        self._paused_until = self.world.clockwork.now + seconds
+        self.world.trace.note(self.world.clockwork.now, "pause", f"{self.name} {seconds:.2f}")
+
+    def set_connected(self, connected: bool) -> None:
+        """The process loses the bus, and knows it; or has it back."""
+        away = self.world.network.away
+        (away.discard if connected else away.add)(self.name)
+        if self.store is not None:
+            self.store.on_connection(connected)
+            self.ask_turn()
+
+    # The store's outside.
+
+    def send_raft(self, subject: str, payload: bytes) -> bool:
+        return self.world.network.send(self.name, subject, payload)
+
+    def send_snapshot(self, subject: str, payload: bytes) -> bool:
+        return self.world.network.send(self.name, subject, payload)
+
+    def answer(self, subject: str, payload: bytes) -> bool:
+        return self.world.network.send(self.name, subject, payload)
+
+    def tell_pd(self, subject: str, payload: bytes) -> bool:
+        return self.world.network.send(self.name, subject, payload, f"_INBOX.{self.name}.pd")
+
+    def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        start = self._start
+
+        def ended(result: AppendResult) -> None:
+            if start == self._start and self.store is not None:
+                self.store.on_published(token, isinstance(result, Appended))
+                self.ask_turn()
+
+        self.world.streams.append(subject, payload, headers, None, ended)
+
+    def fail(self, reason: str) -> None:
+        self.failed = reason
+
+    # What happens to the process.
+
+    def _mine(self, handle: Callable[[int], None]) -> Callable[[int], None]:
+        start = self._start
+
+        def only_in_this_start(number: int) -> None:
+            if start == self._start:
+                handle(number)
+
+        return only_in_this_start
+
+    def _later(self, seconds: float, what: Callable[[], None]) -> None:
+        start = self._start
+        self.world.clockwork.after(seconds, lambda: what() if start == self._start else None)
+
+    def _on_saved(self, number: int) -> None:
+        if self.store is not None:
+            self.store.on_saved(number)
+            self.ask_turn()
+        elif number == 1:
+            self._ask_pd()
+        else:
+            self._serve()
+
+    def _on_failed(self, reason: str) -> None:
+        raise AssertionError(f"the simulated disk does not fail: {reason}")
+
+    def _on_job(self, number: int, result: JobResult) -> None:
+        if self.store is not None:
+            self.store.on_job(number, result)
+            self.ask_turn()
+
+    def _submit_alone(self, number: int, batch: object) -> None:
+        assert self.disk is not None
+        self.disk.submit(number, batch)  # type: ignore[arg-type]
+        self._watch_disk()
+
+    def _watch_disk(self) -> None:
+        """Have what the disk has under way end after a while, in order."""
+        disk = self.disk
+        assert disk is not None
+        speed, dice = self.world.options.disk, self.world.dice
+        if disk.under_way:
+            stalls = not self.world.healed and dice.random() < speed.stalls
+            seconds = speed.stall if stalls else speed.save * (0.5 + dice.random())
+            self._later(seconds, lambda: self._finish(disk))
+        if disk.jobs_under_way:
+            seconds = speed.job * (0.2 + dice.random())
+            self._later(seconds, lambda: self._finish_job(disk))
+
+    def _finish(self, disk: MemoryDisk) -> None:
+        if disk.under_way:
+            disk.finish_next()
+
+    def _finish_job(self, disk: MemoryDisk) -> None:
+        if disk.jobs_under_way:
+            if not self.world.healed and self.world.dice.random() < 0.05:
+                disk.expire_job()
+            else:
+                disk.finish_job()
+
+    def _ask_pd(self) -> None:
+        joining = self._joining
+        if joining is None or self.store is not None:
+            return
+        subject = self.world.subjects.pd_request(StoreId(joining.asks_as), "join")
+        question = joining.question(2**30, {}, "simulated")
+        self.world.network.send(self.name, subject, question, f"_INBOX.{self.name}.join")
+        self._later(0.7, self._ask_pd)
+
+    def _joined(self, payload: bytes) -> None:
+        if self._joining is None or self.store is not None or self.accepted is not None:
+            return
+        answer = self._joining.answer(payload)
+        if isinstance(answer, JoinRefused):
+            raise AssertionError(f"{self.name} is refused: {answer.reason}")
+        if not isinstance(answer, Wait):
+            self.accepted = answer
+            self._submit_alone(2, answer.batch)
+
+    accepted: Accepted | None = None
+
+    def _serve(self) -> None:
+        world, disk, joining, accepted = self.world, self.disk, self._joining, self.accepted
+        assert disk is not None and joining is not None and accepted is not None
+        self.accepted = None
+        disk.renew()
+        self.store = Store(
+            me=accepted.me,
+            uuid=joining.uuid,
+            seen=accepted.seen,
+            settings=world.options.settings,
+            disk=disk,
+            clock=self.clock,
+            jitter=world.dice.randrange,
+            outside=self,
+            subjects=world.subjects,
+            read_cpu=lambda: 0.0,
+            last_batch=2,
+            full_checks=True,
+        )
+        words = store_words(world.subjects, accepted.me.store)
+        world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}", *words))
+        if self.name in world.network.away:
+            self.store.on_connection(False)
+        self._tick()
+        self.ask_turn()
+
+    def _heard(self, subject: str, payload: bytes, reply: str) -> None:
+        if subject == f"_INBOX.{self.name}.join":
+            self._joined(payload)
+            return
+        store = self.store
+        if store is None:
+            return
+        words = subject.split(".")
+        match words[1]:
+            case "raft":
+                store.on_raft(StoreId(int(words[4])), payload)
+            case "snap":
+                store.on_snapshot(StoreId(int(words[4])), payload)
+            case "rpc":
+                store.on_request(payload, reply)
+            case "pd" if words[2] == "alive":
+                store.on_alive(payload)
+            case "pd":
+                store.on_order(payload)
+            case _:
+                store.on_pd_answer(payload)
+        self.ask_turn()
+
+    def _tick(self) -> None:
+        if self.store is not None:
+            self.store.on_tick()
+            self.ask_turn()
+            tick = self.world.options.settings.tick_ms / 1000
+            self._later(self.clock.real(tick), self._tick)
+
+    def ask_turn(self) -> None:
+        """Have a turn run soon, unless the process stands still."""
+        if not self._turn_asked:
+            self._turn_asked = True
+            wait = max(0.0, self._paused_until - self.world.clockwork.now)
+            self._later(wait + 0.0001, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_asked = False
+        store, disk = self.store, self.disk
+        if store is None or disk is None:
+            return
+        before = (disk.under_way, disk.jobs_under_way)
+        store.turn()
+        if (disk.under_way, disk.jobs_under_way) != before:
+            self._watch_disk()
+        self.world.on_turn(store)
+        if self.failed:
+            raise AssertionError(f"{self.name} stopped: {self.failed}")
+        if store.has_work:
+            self.ask_turn()
+        elif (due := store.next_due()) is not None:
+            self._wait_until(due)
+
+    def _wait_until(self, due: float) -> None:
+        if self._due is not None and self._due <= due:
+            return
+        self._due = due
+
+        def woken() -> None:
+            self._due = None
+            self.ask_turn()
+
+        self._later(max(0.0, self.clock.real(due - self.clock.monotonic())), woken)

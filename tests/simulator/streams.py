@@ -1,0 +1,61 @@
+"""JetStream in the simulated world: appends and reads that take time, and answers that get lost."""
+
+import random
+from collections.abc import Callable, Mapping
+
+from flaredb.bus.bus import AppendResult, AppendUnknown, StreamConfig
+from flaredb.bus.memory_streams import MemoryStream
+from flaredb_pd.effects import JournalRead
+from flaredb_pd.streams import all_streams
+from flaredb_schemas.subjects import Subjects
+from tests.simulator.clockwork import START_WALL, Clockwork
+
+ANSWER_TIMEOUT = 2.0
+
+
+class Streams:
+    """The three streams."""
+
+    def __init__(self, clockwork: Clockwork, subjects: Subjects, dice: random.Random) -> None:
+        self._clockwork = clockwork
+        self._dice = dice
+        self.loss = 0.05
+        configs: tuple[StreamConfig, ...] = all_streams(subjects)
+        self._streams = {config.name: MemoryStream(config, START_WALL) for config in configs}
+        self.journal = self._streams[subjects.journal_stream]
+        self.events = self._streams[subjects.event_stream]
+
+    def append(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str],
+        expected: int | None,
+        on_result: Callable[[AppendResult], None],
+    ) -> None:
+        """Append after a moment; now and then the request or its answer is lost."""
+        fate = self._dice.random()
+        if fate < self.loss / 2:
+            self._clockwork.after(ANSWER_TIMEOUT, lambda: on_result(AppendUnknown("lost")))
+            return
+
+        def arrive() -> None:
+            stream = next(item for item in self._streams.values() if item.captures(subject))
+            wall = START_WALL + int(self._clockwork.now * 1000)
+            result = stream.append(subject, payload, headers, expected, wall)
+            if fate < self.loss:
+                self._clockwork.after(ANSWER_TIMEOUT, lambda: on_result(AppendUnknown("lost")))
+            else:
+                self._clockwork.after(0.001, lambda: on_result(result))
+
+        self._clockwork.after(0.001 + self._dice.random() * 0.003, arrive)
+
+    def read_journal(self, after: int, on_read: Callable[[JournalRead | None], None]) -> None:
+        """Read what PD's journal holds above `after`."""
+
+        def arrive() -> None:
+            state = self.journal.state()
+            records = tuple(self.journal.after(after, 500))
+            on_read(JournalRead(state.created, state.first, state.last, records))
+
+        self._clockwork.after(0.002, arrive)
