@@ -19,6 +19,8 @@ EVENT_NOUNS: Final = ("region", "store")
 JOURNAL_NOUNS: Final = ("operator", "balance", "pd")
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_NUMBER = r"\.(0|[1-9][0-9]{0,18})"
+_ADDRESS = re.compile(r"\.(?:raft|snap)" + 3 * _NUMBER)
 
 
 class RaftAddress(Struct, frozen=True, array_like=True, gc=False):
@@ -105,10 +107,11 @@ class Subjects(Struct, frozen=True):
 
     def raft_address(self, subject: str) -> RaftAddress | None:
         """The address in a Raft or snapshot subject, or None if it is none of ours."""
-        words = subject[len(self.prefix) + 1 :].split(".")
-        if len(words) != 4 or not all(word.isdecimal() and len(word) < 20 for word in words[1:]):
+        match = _ADDRESS.fullmatch(subject, len(self.prefix))
+        if match is None or not subject.startswith(self.prefix):
             return None
-        return RaftAddress(RegionId(int(words[1])), StoreId(int(words[2])), StoreId(int(words[3])))
+        region, to_store, from_store = map(int, match.groups())
+        return RaftAddress(RegionId(region), StoreId(to_store), StoreId(from_store))
 
     @property
     def event_stream(self) -> str:
