@@ -48,6 +48,11 @@ class Host:
     def peer(self) -> PeerId:
         return self._config.peer
 
+    @property
+    def applied_durably(self) -> Index:
+        """What a crash does not undo; the log is never cut beyond it."""
+        return self._config.applied
+
     def take(self) -> Ready | None:
         """A Ready, whose save and whose applies then wait their turn."""
         ready = self.node.ready()

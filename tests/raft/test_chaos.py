@@ -154,7 +154,7 @@ class Chaos:
         self.group.pick(host.peer)
 
     def compact(self, host: Host) -> None:
-        first, applied = host.storage.first_index(), host.node.applied_index
+        first, applied = host.storage.first_index(), host.applied_durably
         if first <= applied:
             host.storage.compact(Index(self.chance.randint(first, applied)))
         for other in host.node.members:

@@ -176,6 +176,7 @@ class Log:
         self.applied = self.applying = index
         self.saved = max(self.saved, index)
         self.handed = max(self.handed, index)
+        self.snapshot = None
         self._forget_applying(index)
         self._trim()
 

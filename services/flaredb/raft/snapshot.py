@@ -71,6 +71,8 @@ def _start_behind(core: Core, meta: SnapshotMeta, keeps_suffix: bool) -> None:
     check(meta.configuration)
     if keeps_suffix:
         core.log.pass_over(meta.index)
+        # Where an earlier snapshot is not handed out yet, the saved log is older than that.
+        keeps_suffix = core.restored is None or core.restored[1]
     else:
         core.log.restore(meta)
     core.restored = (meta, keeps_suffix)
