@@ -9,6 +9,7 @@ from flaredb.kv.machine import Effects, Executed
 from flaredb.kv.sessions import Limits
 from flaredb_schemas.commands import (
     Batch,
+    CheckReplicas,
     CompareAndSwap,
     Delete,
     DeleteRange,
@@ -71,6 +72,7 @@ class Once(RuleBasedStateMachine):
 
     @initialize(contents=st.lists(some_ops, min_size=BATCHES, max_size=BATCHES))
     def make_batches(self, contents: list[list[Op]]) -> None:
+        self.replicas.apply(CheckReplicas(LANES, 0))  # brings the region's time along
         for place, ops in enumerate(contents):
             number, sequence = place % LANES, place // LANES
             lane = Lane(1, 1 + number, number)
@@ -157,4 +159,4 @@ class Once(RuleBasedStateMachine):
 
 
 TestOnce = Once.TestCase
-TestOnce.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestOnce.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)

@@ -22,7 +22,7 @@ class DataView(Protocol):
 
 
 class Layer:
-    """The writes of one entry over the view that the host handed in; itself such a view.
+    """The writes of one entry over the view that the host handed in; later ops see the earlier.
 
     Invariant: `rows` holds each written key once, with its newest value.
     """
@@ -47,14 +47,12 @@ class Layer:
         """Remove `key`, which is present."""
         self.rows[key] = None
 
-    def scan(
-        self, start: bytes, end: bytes, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The newest rows of `[start, end)`. Nothing may be written before the scan has ended."""
         fresh = [key for key in self.rows if start <= key and (not end or key < end)]
-        fresh.sort(reverse=not reverse)  # the next one is the last
-        for row in self._below.scan(start, end, reverse):
-            while fresh and (fresh[-1] > row[0] if reverse else fresh[-1] < row[0]):
+        fresh.sort(reverse=True)  # the next one is the last
+        for row in self._below.scan(start, end):
+            while fresh and fresh[-1] < row[0]:
                 yield from self._present(fresh.pop())
             if row[0] not in self.rows:
                 yield row
