@@ -17,8 +17,9 @@ Why it is fair:
   default, JetStream with `sync_interval: always`. The data lies on a real disk (a file system in
   memory is refused) and what one sync costs there is told.
 - The driver shares the machine, so each has its cheapest one. etcd is driven by raw HTTP/2 frames
-  at its leader: a gRPC client in Python would cost more than etcd itself. `h2load`, which is C and
-  puts one single key, tells in the same run whether that driver is the bottleneck. JetStream is
-  driven by nats-py at the stream's leader, FlareDB by its own client, as their users would.
+  at its leader: a gRPC client in Python would cost more than etcd itself. `h2load`, which is C, and
+  this driver put one single key in the same run, which tells whether the driver is the bottleneck.
+  JetStream is driven by nats-py at the stream's leader, FlareDB by its own client, as their users
+  would; what each driver used of the cores is told.
 - JetStream has no linearizable get; measured is what comes nearest, a get from the stream's leader.
 """

@@ -23,6 +23,8 @@ PUT_PATH: Final = "/etcdserverpb.KV/Put"
 RANGE_PATH: Final = "/etcdserverpb.KV/Range"
 PROBE_SECONDS: Final = 1.0
 H2LOAD_IN_FLIGHT: Final = (64, 256)
+H2LOAD_WARM_UP: Final = 1
+CHECKED_KEY: Final = "bench/one"
 H2LOAD_RATE: Final = re.compile(r"finished in .*?, ([\d.]+) req/s")
 H2LOAD_FAILED: Final = re.compile(r"(\d+) failed, (\d+) errored, (\d+) timeout")
 
@@ -63,7 +65,7 @@ class EtcdSubject:
         await self._line.run(method, measurement.in_flight, stopwatch)
 
     async def checks(self, seconds: float) -> dict[str, float]:
-        """What h2load reaches with one key, and that the leader is still the one that was driven.
+        """What h2load and this driver reach with one key, which is cheaper for etcd than many.
 
         RuntimeError: leadership has moved, so the turn measured a forwarding follower.
         """
@@ -71,10 +73,11 @@ class EtcdSubject:
             raise RuntimeError("etcd's leader has changed during the turn")
         if shutil.which("h2load") is None:
             return {}
-        return {
-            f"h2load_put_{in_flight}": await self._h2load(in_flight, seconds)
-            for in_flight in H2LOAD_IN_FLIGHT
-        }
+        rates = {}
+        for in_flight in H2LOAD_IN_FLIGHT:
+            rates[f"h2load_one_key_{in_flight}"] = await self._h2load(in_flight, seconds)
+            rates[f"driver_one_key_{in_flight}"] = await self._one_key(in_flight, seconds)
+        return rates
 
     async def stop(self) -> None:
         """Disconnect and end the members."""
@@ -90,14 +93,31 @@ class EtcdSubject:
                 return port
         raise RuntimeError("etcd has no leader")
 
+    async def _one_key(self, in_flight: int, seconds: float) -> float:
+        """Puts per second of one key through this driver."""
+        assert self._line is not None, "start comes first"
+        request = put_request(CHECKED_KEY)
+        stopwatch = Stopwatch(H2LOAD_WARM_UP, seconds)
+        await self._line.run(Method(PUT_PATH, lambda: request, 1), in_flight, stopwatch)
+        return stopwatch.sample().per_second
+
     async def _h2load(self, in_flight: int, seconds: float) -> float:
         """Puts per second of one key over one connection."""
-        message = put_request("bench/h2load")
+        message = put_request(CHECKED_KEY)
         body = self._folder / "h2load.body"
         body.write_bytes(b"\x00" + len(message).to_bytes(4, "big") + message)
         process = await asyncio.create_subprocess_exec(
             "h2load",
-            *("-D", str(max(1, round(seconds))), "--warm-up-time", "1", "-c", "1", "-t", "1"),
+            *(
+                "-D",
+                str(max(1, round(seconds))),
+                "--warm-up-time",
+                str(H2LOAD_WARM_UP),
+                "-c",
+                "1",
+                "-t",
+                "1",
+            ),
             *("-m", str(in_flight), "-d", str(body), "-H", "content-type: application/grpc"),
             *("-H", "te: trailers", f"http://{LOCALHOST}:{self._leader_port}{PUT_PATH}"),
             stdout=asyncio.subprocess.PIPE,

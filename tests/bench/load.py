@@ -37,11 +37,15 @@ class Measurement(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    """What one measurement found: rates per second, times in milliseconds."""
+    """What one measurement found: rates per second, times in milliseconds.
+
+    `driver_cores` is how many cores' worth of time the driver itself used.
+    """
 
     per_second: float
     p50_ms: float
     p99_ms: float
+    driver_cores: float
 
 
 class KeyOrder:
@@ -71,7 +75,8 @@ class Stopwatch:
         self, warm_up: float, seconds: float, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._clock = clock
-        self._begin = clock() + warm_up
+        self._made = (clock(), time.process_time())
+        self._begin = self._made[0] + warm_up
         self._end = self._begin + seconds
         self._seconds = seconds
         self._times: list[float] = []
@@ -88,14 +93,19 @@ class Stopwatch:
         return now < self._end
 
     def sample(self) -> Sample:
-        """What was found. ValueError: nothing was answered in time."""
+        """What was found; to be asked at once when it is over.
+
+        ValueError: nothing was answered in time.
+        """
         if not self._times:
             raise ValueError("not one call was answered")
         times = sorted(self._times)
+        made, used = self._made
         return Sample(
             len(times) / self._seconds,
             times[len(times) // 2] * 1_000,
             times[len(times) * 99 // 100] * 1_000,
+            (time.process_time() - used) / (self._clock() - made),
         )
 
 

@@ -22,11 +22,15 @@ class Spread(Struct, frozen=True):
 
 
 class Figure(Struct, frozen=True):
-    """One measurement of one subject: answers per second, times in milliseconds."""
+    """One measurement of one subject: answers per second, times in milliseconds.
+
+    `driver_cores` is how many cores' worth of time its driver used.
+    """
 
     per_second: Spread
     p50_ms: Spread
     p99_ms: Spread
+    driver_cores: Spread
 
 
 class Report(Struct, frozen=True):
@@ -75,15 +79,11 @@ def table(report: Report) -> str:
     lines = [
         f"{machine.cores} cores, {machine.file_system}, one sync {machine.sync_ms:.2f} ms, "
         f"{plan.rounds} rounds of {plan.seconds:g} s: median (min to max)",
-        f"{'':10}{'':12}{'per second':>24}{'p50 ms':>26}{'p99 ms':>28}",
+        f"{'':10}{'':12}{'per second':>24}{'p50 ms':>26}{'p99 ms':>28}{'driver cores':>14}",
     ]
     for measurement in plan.measurements:
         for name, figures in report.figures.items():
-            figure = figures[measurement.name]
-            lines.append(
-                f"{measurement.name:10}{name:12}{_text(figure.per_second, 0):>24}"
-                f"{_text(figure.p50_ms, 2):>26}{_text(figure.p99_ms, 2):>28}"
-            )
+            lines.append(f"{measurement.name:10}{name:12}{_row(figures[measurement.name])}")
     for name, checks in report.checks.items():
         lines += [f"{check:22}{_text(rate, 0):>24}  ({name})" for check, rate in checks.items()]
     for peer, ratios in report.ratios.items():
@@ -95,12 +95,20 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _row(figure: Figure) -> str:
+    return (
+        f"{_text(figure.per_second, 0):>24}{_text(figure.p50_ms, 2):>26}"
+        f"{_text(figure.p99_ms, 2):>28}{figure.driver_cores.median:>14.2f}"
+    )
+
+
 def _figures(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Figure]:
     return {
         name: Figure(
             _spread([sample.per_second for sample in rounds]),
             _spread([sample.p50_ms for sample in rounds]),
             _spread([sample.p99_ms for sample in rounds]),
+            _spread([sample.driver_cores for sample in rounds]),
         )
         for name, rounds in samples.items()
     }

@@ -52,7 +52,7 @@ def test_nothing_answered_is_no_sample() -> None:
 
 def found(*rates: float) -> Findings:
     """Findings with these rates, round by round."""
-    return Findings({"put_1": [Sample(rate, 1.0, 2.0) for rate in rates]})
+    return Findings({"put_1": [Sample(rate, 1.0, 2.0, 0.1) for rate in rates]})
 
 
 def test_ratios_are_of_medians_and_their_ranges_of_rounds() -> None:
