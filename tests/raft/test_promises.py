@@ -8,6 +8,7 @@ import pytest
 
 from flaredb.raft import Config, MemoryStorage, RaftNode, Role
 from flaredb.raft.core import RELEASED_AT_ONCE
+from flaredb.raft.describe import describe_ready, describe_status
 from flaredb.raft.refusals import NotEligible, SnapshotUnavailable, UnknownPeer
 from flaredb_schemas.ids import Index, PeerId, Term
 from flaredb_schemas.raft import (
@@ -264,6 +265,30 @@ def test_forwarding_is_an_option() -> None:
     data = [item.data for item in group.hosts[ONE].applied]
     assert data[1:3] == [b"a", b"b"]
     assert group[1].configuration.learners == (9,)
+
+
+def test_everything_has_a_line_of_text() -> None:
+    """Messages, Readys and states, in one line each and without an address in memory."""
+    group = led_by(1, 3)
+    lines: list[str] = []
+    group.heard = lines.append
+    change = ConfChange((ChangeStep(ChangeKind.ADD_LEARNER, PeerId(9)),))
+    group[1].propose([b"a\n"])
+    group[1].propose_change(change)
+    ready = group.take(group.hosts[ONE])
+    assert ready is not None
+    lines.append(describe_ready(ONE, ready))
+    group.run()
+    lines += [describe_status(host.node.status()) for host in group.hosts.values()]
+    assert lines[0] == (
+        "ready 5; "
+        'now 1->2 append term=6 after=6/6 commit=6 [6/7 "a\\n"]; '
+        'now 1->3 append term=6 after=6/6 commit=6 [6/7 "a\\n"]; '
+        "now 1->2 append term=6 after=6/7 commit=6 [6/8 change l9]; "
+        "now 1->3 append term=6 after=6/7 commit=6 [6/8 change l9]; "
+        'save 6/7 "a\\n"; save 6/8 change l9'
+    )
+    assert not any("\n" in line or " at 0x" in line for line in lines)
 
 
 def test_settings_that_contradict_each_other_are_named() -> None:

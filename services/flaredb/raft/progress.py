@@ -75,7 +75,7 @@ class Progress:
     def become_probe(self) -> None:
         """Find the meeting point, behind the snapshot if one was sent."""
         behind = self.pending_snapshot if self.state is SNAPSHOT else Index(0)
-        self._enter(PROBE, Index(max(self.match, behind) + 1))
+        self._probe_from(Index(max(self.match, behind) + 1))
 
     def become_replicate(self) -> None:
         """The meeting point is known to be `match`."""
@@ -89,7 +89,7 @@ class Progress:
 
     def fail_snapshot(self) -> None:
         """The snapshot did not arrive: probe again from what is known."""
-        self._enter(PROBE, Index(self.match + 1))
+        self._probe_from(Index(self.match + 1))
 
     def sent(self, count: int, size: int) -> None:
         """An append with `count` entries of `size` bytes has been handed out."""
@@ -133,10 +133,14 @@ class Progress:
         """Whether sending `commit` now can move the follower's commit index."""
         return self.sent_commit < commit and self.sent_commit < self.next - 1
 
+    def _probe_from(self, next_index: Index) -> None:
+        self._enter(PROBE, next_index)
+        # Whatever told it more has probably been lost.
+        self.sent_commit = min(self.sent_commit, Index(next_index - 1))
+
     def _enter(self, state: ProgressState, next_index: Index) -> None:
         self.state = state
         self.paused = False
         self.pending_snapshot = Index(0)
         self.next = next_index
-        self.sent_commit = min(self.sent_commit, Index(next_index - 1))
         self.inflights.clear()
