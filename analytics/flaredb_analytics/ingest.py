@@ -108,7 +108,7 @@ class Intake:
 
     async def _at_cursor(self, state: StreamState) -> StreamRecord | None:
         seq = self.cursor.seq
-        if not state.first <= seq <= state.last:
+        if seq == 0 or not state.first <= seq <= state.last:
             return None
         found = await self._history.read(self.stream, seq - 1, 1, 0)
         return found[0] if found and found[0].sequence == seq else None

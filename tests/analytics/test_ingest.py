@@ -211,16 +211,26 @@ async def test_lost_connections_and_silent_streams_are_waited_out(warehouse: War
     assert ask(warehouse, "SELECT count(*) FROM gaps") == [(0,)]
 
 
-async def test_a_record_that_no_table_takes_does_not_stop_the_rest(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"type": "x", "id": "far", "at": 9223372036854775807}',
+        b'{"type": "store.heartbeat", "id": "h", "store": {"store": "one"}, "regions": [1]}',
+    ],
+)
+async def test_a_record_that_no_table_takes_is_kept_apart_from_the_rest(
+    warehouse: Warehouse, odd: bytes
 ) -> None:
     _, bus = await hub_with_streams()
-    odd = b'{"type": "store.heartbeat", "id": "odd", "cluster": "c", "store": {"store": 1}, "n": "\\ud800"}'  # noqa: E501
     await publish(bus, elected(region=1))
     await bus.history.append("flaredb.evt.store.x.1.1", odd, {})
     await publish(bus, elected(region=2))
+
     async with ingesting(warehouse, bus):
-        await becomes(warehouse, "SELECT count(region) FROM events", (2,))
+        await becomes(warehouse, "SELECT region FROM events ORDER BY seq", (1,), (None,), (2,))
+
+    ((kind, payload),) = ask(warehouse, "SELECT type, payload ->> '$' FROM events WHERE seq = 2")
+    assert (kind, payload.encode()) == ("unreadable", odd)
     assert warehouse.cursors()[EVENTS].seq == 3
 
 

@@ -64,7 +64,8 @@ def test_leader_changes_lists_elections(warehouse: Warehouse) -> None:
     )
 
     assert ask(
-        warehouse, 'SELECT region, term, "index", leader, store, previous FROM leader_changes'
+        warehouse,
+        'SELECT region, term, "index", leader, store, previous FROM leader_changes ORDER BY term',
     ) == [(1, 6, 6, 10, 1, 0), (1, 7, 7, 20, 2, 10)]
 
 

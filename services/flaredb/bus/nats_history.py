@@ -138,6 +138,7 @@ class NatsHistory:
     async def read(
         self, stream: str, after: int, limit: int = 500, timeout: float = 1.0
     ) -> list[StreamRecord]:
+        assert after >= 0 and limit > 0, "positions are not negative, and a read is for something"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = FIRST_PAUSE
