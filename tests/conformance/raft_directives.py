@@ -23,7 +23,7 @@ LEVELS: Final = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE")
 COMPACTED: Final = "requested index is unavailable due to compaction"
 
 Directive = Callable[[World, Case], None]
-_DIRECTIVES: Final[dict[str, tuple[frozenset[str], Directive]]] = {}
+DIRECTIVES: Final[dict[str, tuple[frozenset[str], Directive]]] = {}
 
 
 class Unknown(Exception):
@@ -34,7 +34,7 @@ def directive(name: str, *options: str) -> Callable[[Directive], Directive]:
     """Register a function under the name that the files use, with the options that it takes."""
 
     def register(function: Directive) -> Directive:
-        _DIRECTIVES[name] = (frozenset(options), function)
+        DIRECTIVES[name] = (frozenset(options), function)
         return function
 
     return register
@@ -42,9 +42,9 @@ def directive(name: str, *options: str) -> Callable[[Directive], Directive]:
 
 def run_case(world: World, case: Case) -> str:
     """Do what the case says; what it prints. Raises `Unknown`."""
-    if case.command not in _DIRECTIVES:
+    if case.command not in DIRECTIVES:
         raise Unknown(f"unknown directive {case.command}")
-    options, function = _DIRECTIVES[case.command]
+    options, function = DIRECTIVES[case.command]
     for key in case.options:
         if key not in options:
             raise Unknown(f"unknown option {key} of {case.command}")

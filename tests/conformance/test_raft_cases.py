@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.raft_cases import run
+from tests.conformance.raft_directives import DIRECTIVES as KNOWN
 
 SAMPLE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance" / "raft"
 STORY = """\
@@ -69,6 +70,38 @@ def test_what_is_unknown_fails_its_file_by_name(
 ) -> None:
     assert _run(tmp_path, f"{STORY}\n{case}\n----\nok\n") == 1
     assert name in capsys.readouterr().out
+
+
+DIRECTIVES = {
+    "add-nodes": "voters learners index content inflight async-storage-writes prevote checkquorum "
+    "read-only max-committed-size-per-ready disable-conf-change-validation step-down-on-removal",
+    "campaign": "",
+    "propose": "",
+    "propose-conf-change": "v1 transition",
+    "tick-election": "",
+    "tick-heartbeat": "",
+    "set-randomized-election-timeout": "timeout",
+    "process-ready": "",
+    "process-append-thread": "",
+    "process-apply-thread": "",
+    "deliver-msgs": "type drop",
+    "stabilize": "log-level",
+    "compact": "",
+    "send-snapshot": "",
+    "transfer-leadership": "from to",
+    "forget-leader": "",
+    "report-unreachable": "",
+    "raft-log": "",
+    "raft-state": "",
+    "status": "",
+    "log-level": "",
+    "_breakpoint": "",
+}
+
+
+def test_every_directive_of_the_peers_is_known() -> None:
+    known = {name: options for name, (options, _) in KNOWN.items()}
+    assert known == {name: frozenset(options.split()) for name, options in DIRECTIVES.items()}
 
 
 def test_upstream_folders_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,6 @@ from flaredb.raft.describe import (
     describe_status,
 )
 from flaredb.raft.ready import Ready
-from flaredb_schemas import raft as schema
 from flaredb_schemas.ids import Index, PeerId, Term
 from flaredb_schemas.raft import (
     ChangeKind,
@@ -188,10 +187,9 @@ class Environment:
     # The world.
 
     def _do_deliver(self, case: Case) -> None:
-        """`deliver IDs [type=]`."""
-        kinds = tuple(getattr(schema, name) for name in case.options.get("type", ()))
+        """`deliver IDs`: all messages to these members arrive."""
         for word in case.words:
-            self._group.deliver(PeerId(int(word)), kinds)
+            self._group.deliver(PeerId(int(word)))
 
     def _do_lose(self, case: Case) -> None:
         """`lose IDs`: all messages to these members are lost."""

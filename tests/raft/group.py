@@ -15,7 +15,6 @@ from flaredb_schemas.raft import (
     Entry,
     EntryKind,
     HardState,
-    Message,
     SnapshotMeta,
     decode_change,
 )
@@ -148,9 +147,9 @@ class Group:
                 host.apply()
         return busy
 
-    def deliver(self, to: PeerId, kinds: tuple[type[Message], ...] = ()) -> int:
-        """All messages to one member, of some kinds or of any; how many."""
-        chosen = self.pick(to, kinds)
+    def deliver(self, to: PeerId) -> int:
+        """All messages to one member; how many."""
+        chosen = self.pick(to)
         host = self.hosts[to]
         for flight in chosen:
             refusal = host.node.step(flight.sender, flight.send.message)
@@ -158,14 +157,10 @@ class Group:
             self.heard(f"{flight}{outcome}")
         return len(chosen)
 
-    def pick(self, to: PeerId, kinds: tuple[type[Message], ...] = ()) -> list[Flight]:
-        """Take messages to one member off the list."""
-        chosen: list[Flight] = []
-        rest: list[Flight] = []
-        for flight in self.flying:
-            fits = flight.send.to == to and (not kinds or type(flight.send.message) in kinds)
-            (chosen if fits else rest).append(flight)
-        self.flying = rest
+    def pick(self, to: PeerId) -> list[Flight]:
+        """Take the messages to one member off the list."""
+        chosen = [flight for flight in self.flying if flight.send.to == to]
+        self.flying = [flight for flight in self.flying if flight.send.to != to]
         return chosen
 
     def run(self, peers: Iterable[PeerId] = ()) -> None:

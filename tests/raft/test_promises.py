@@ -256,6 +256,14 @@ def test_one_append_serves_followers_in_step() -> None:
     assert ready is not None and len({id(send.message) for send in ready.send_now}) == 1
 
 
+def test_a_pending_change_is_seen_until_it_is_applied() -> None:
+    group = led_by(1, 1)
+    group[1].propose_change(ConfChange((ChangeStep(ChangeKind.ADD_LEARNER, PeerId(9)),)))
+    assert group[1].has_pending_change
+    group.run()
+    assert not group[1].has_pending_change
+
+
 def test_forwarding_is_an_option() -> None:
     group = led_by(1, 3, forward_proposals=True)
     group[2].propose([b"a", b"b"])

@@ -57,8 +57,3 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     apply: Sequence[Entry]
     read_states: tuple[ReadState, ...]
     change: LeadershipChange | None
-
-    @property
-    def must_be_durable(self) -> bool:
-        """Whether a promise rests on this save: a vote, a term, entries or a snapshot."""
-        return bool(self.entries or self.snapshot or self.send_after_save)
