@@ -28,6 +28,10 @@ class SortedRows:
     def get(self, key: bytes) -> bytes | None:
         return self._values.get(key)
 
+    def size_of(self, key: bytes) -> int | None:
+        value = self._values.get(key)
+        return None if value is None else len(value)
+
     def scan(
         self, start: bytes, end: bytes, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -67,6 +67,9 @@ FORMAT: Final = 1
 
 _LARGEST: Final = 2**64 - 1
 _SEAL: Final = struct.Struct(">I")
+SEAL_BYTES: Final = _SEAL.size
+"""How much longer a record is than its payload."""
+
 _REGION: Final = struct.Struct(">cQ")
 _REGION_AND_ONE: Final = struct.Struct(">cQQ")
 _OUTBOX: Final = struct.Struct(">cQQI")

@@ -14,6 +14,10 @@ class DataView(Protocol):
         """The value under `key`, or None."""
         ...
 
+    def size_of(self, key: bytes) -> int | None:
+        """How many bytes the value under `key` has, or None; cheaper than the value itself."""
+        ...
+
     def scan(
         self, start: bytes, end: bytes, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -38,6 +42,13 @@ class Layer:
         if key in self.rows:
             return self.rows[key]
         return self._below.get(key)
+
+    def size_of(self, key: bytes) -> int | None:
+        """How many bytes the newest value under `key` has, or None."""
+        if key in self.rows:
+            value = self.rows[key]
+            return None if value is None else len(value)
+        return self._below.size_of(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Store `value` under `key`."""

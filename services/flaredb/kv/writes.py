@@ -127,20 +127,20 @@ class Writer:
                 assert_never(op)
 
     def _put(self, key: bytes, value: bytes) -> None:
-        before = self._layer.get(key)
+        before = self._layer.size_of(key)
         size = len(key) + len(value)
         self.written_bytes += size
         if before is None:
             self.keys += 1
             self.bytes += size
         else:
-            self.bytes += len(value) - len(before)
+            self.bytes += len(value) - before
         self._layer.put(key, value)
 
     def _delete(self, key: bytes) -> None:
-        before = self._layer.get(key)
+        before = self._layer.size_of(key)
         if before is not None:
-            self._remove(key, len(before))
+            self._remove(key, before)
 
     def _remove(self, key: bytes, value_size: int) -> None:
         self.keys -= 1

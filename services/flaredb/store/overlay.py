@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from flaredb.disk.disk import Disk
-from flaredb.disk.layout import data_key, data_rows, user_key
+from flaredb.disk.layout import DATA, SEAL_BYTES, data_key, data_rows, user_key
 from flaredb.store.records import open_sealed
 from flaredb_schemas.keys import KeyRange
 
@@ -71,14 +71,30 @@ class Overlay:
 
     def get(self, key: bytes) -> bytes | None:
         """The newest value of `key`, or None. Raises `CorruptRecordError` where the disk lies."""
-        if key in self.open.rows:
-            return self.open.rows[key]
-        for _, layer in reversed(self._sealed):
-            if key in layer.rows:
-                return layer.rows[key]
+        rows = self._rows_with(key)
+        if rows is not None:
+            return rows[key]
         row = data_key(key)
         stored = self._disk.view.get(row)
         return None if stored is None else open_sealed(row, stored)
+
+    def size_of(self, key: bytes) -> int | None:
+        """How many bytes the newest value of `key` has, or None. Takes the disk's word for it."""
+        rows = self._rows_with(key)
+        if rows is not None:
+            value = rows[key]
+            return None if value is None else len(value)
+        stored = self._disk.view.get(DATA + key)
+        return None if stored is None else len(stored) - SEAL_BYTES
+
+    def _rows_with(self, key: bytes) -> Rows | None:
+        """The newest layer's rows that hold `key`."""
+        if key in self.open.rows:
+            return self.open.rows
+        for _, layer in reversed(self._sealed):
+            if key in layer.rows:
+                return layer.rows
+        return None
 
     def scan(
         self, start: bytes, end: bytes, reverse: bool = False

@@ -244,9 +244,10 @@ class Saver:
 
 def write_rows(batch: Batch, rows: Rows) -> None:
     """Have user rows saved, each sealed under its own key; None removes."""
+    put, delete = batch.put, batch.delete
     for key, value in rows.items():
         row = data_key(key)
         if value is None:
-            batch.delete(row)
+            delete(row)
         else:
-            batch.put(row, seal(row, value))
+            put(row, seal(row, value))
