@@ -3,7 +3,8 @@
     def test_something(nats_server: NatsServer) -> None: ...
 
 A test folder gets the fixture by `from tests.nats_server import nats_server` in its `conftest.py`
-(and `__all__ = ["nats_server"]`, so that the import counts as used). The server dies with the process that started it.
+(and `__all__ = ["nats_server"]`, so that the import counts as used). The server dies with the
+process that started it.
 """
 
 import json
