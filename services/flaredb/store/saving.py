@@ -181,8 +181,10 @@ class Saver:
             del self._lanes[known]
 
     def next_due(self) -> float | None:
-        """When trailing rows must be saved."""
-        return None if self._trailing_since is None else self._trailing_since + self._applied_delay
+        """When trailing rows must be saved; while a batch is under way its end brings the turn."""
+        if self._trailing_since is None or len(self._submitted) >= UNDER_WAY:
+            return None
+        return self._trailing_since + self._applied_delay
 
     def submit(self, now: float) -> None:
         """Hand the gathered batch to the disk, if there is one and the disk is free for it."""
