@@ -33,15 +33,28 @@ class Sleeping:
     stores and agreed in its present term; drowsy leaders (offered, not agreed) are in `_drowsy`.
     """
 
-    __slots__ = ("_context", "_drowsy", "_liveness", "_to_wake")
+    __slots__ = ("_context", "_drowsy", "_liveness", "_offers", "_to_wake")
 
     def __init__(self, context: Context, liveness: Liveness) -> None:
         self._context = context
         self._liveness = liveness
         self._drowsy: dict[RegionId, Replica] = {}
+        self._offers: list[tuple[Replica, SleepOffer, StoreId]] = []
         self._to_wake: deque[tuple[RegionId, StoreId]] = deque()
 
-    def consider(self, replica: Replica) -> None:
+    def settle(self, ticked: list[Replica]) -> None:
+        """Everything of this turn has been advanced: who may sleep now?
+
+        Asked only at the end of a turn, because what has just been ticked or stepped still owes a
+        heartbeat or an answer, and is not quiet before that has left.
+        """
+        offers, self._offers = self._offers, []
+        for replica, offer, from_store in offers:
+            self._answer(replica, offer, from_store)
+        for replica in ticked:
+            self._consider(replica)
+
+    def _consider(self, replica: Replica) -> None:
         """A leader was due: offer sleep if nothing has happened for a while."""
         context = self._context
         rested = context.now - replica.last_activity >= context.settings.sleep_after_ms / 1000
@@ -61,7 +74,10 @@ class Sleeping:
         self._agree(replica)
 
     def offered(self, replica: Replica, offer: SleepOffer, from_store: StoreId) -> None:
-        """The leader offers sleep."""
+        """The leader offers sleep; it is answered at the end of the turn."""
+        self._offers.append((replica, offer, from_store))
+
+    def _answer(self, replica: Replica, offer: SleepOffer, from_store: StoreId) -> None:
         node = replica.node
         state = replica.machine.state
         if (

@@ -229,9 +229,7 @@ class Store:
             self._ticks = 0
             ticked = self._tick()
         self._advance_touched()
-        for replica in ticked:
-            # Asked only now: a leader that has just been ticked has a heartbeat to send first.
-            self._sleeping.consider(replica)
+        self._sleeping.settle(ticked)
         self._history.flush()
         self._reporter.flush()
         context.saver.submit(context.now)
