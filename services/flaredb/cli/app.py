@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-# demo  import add_demo_command
+from flaredb.cli.demo import add_demo_command
 from flaredb.cli.events import add_event_commands
 from flaredb.cli.keys import add_key_commands
 from flaredb.cli.placement import add_placement_commands
@@ -25,7 +25,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # demo(app)
+    add_demo_command(app)
     add_playground_command(app)
     add_placement_commands(app)
     add_key_commands(app)

@@ -40,7 +40,7 @@ def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
     base = address if "://" in address else f"http://{address}"
     request = urllib.request.Request(
         f"{base.rstrip('/')}/v1/sql",
-        data=json.dumps({"sql": statement}).encode(),
+        data=json.dumps({"query": statement}).encode(),
         headers={"Content-Type": "application/json", "Accept": "application/json"},
     )
     try:
@@ -56,18 +56,18 @@ def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:
-    columns = answer["columns"]
-    names = [column["name"] if isinstance(column, dict) else column for column in columns]
-    return [dict(zip(names, row, strict=True)) for row in answer["rows"]]
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
 
 
 def _refused(refusal: urllib.error.HTTPError) -> FlareDBError:
+    """The error behind a problem document (RFC 9457)."""
     text = refusal.read().decode(errors="replace")
     try:
-        told = json.loads(text)
-    except ValueError:
-        told = {}
-    message = told.get("detail") or told.get("message") or text or str(refusal)
-    if refusal.code in (400, 422):
-        return InvalidArgumentError(message, hint=told.get("hint", ""))
-    return FlareDBError(message, hint=told.get("hint", ""))
+        detail = str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = text or str(refusal)
+    if refusal.code in (400, 403):
+        return InvalidArgumentError(detail)
+    if refusal.code in (503, 504):
+        return UnavailableError(detail, hint="ask for less, or later")
+    return FlareDBError(detail)

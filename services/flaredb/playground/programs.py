@@ -76,17 +76,36 @@ def nats_child(folder: Path, logs: Path, port: int, binary: str) -> Child:
 def python_child(
     name: str, module: str, settings: Mapping[str, str], ops: str, logs: Path
 ) -> Child:
-    """A process of this project; `settings` are names of settings and their values."""
+    """A process of this project; `settings` are names of settings and their values.
+
+    `ops` is the `host:port` that tells whether it serves.
+    """
     given = {f"FLAREDB_{setting.upper()}": value for setting, value in settings.items()}
     environment = {
         **os.environ,
         **given,
-        "FLAREDB_OPS": ops,
         "PYTHONUNBUFFERED": "1",
     }
     ready = partial(_ops_fault, ops)
     command = [sys.executable, "-m", module]
     return Child(name, command, environment, logs / f"{name}.log", ready)
+
+
+def metrics_of(address: str) -> dict[str, float]:
+    """The figures without labels that the process at this operations address counts.
+
+    Raises `OSError` where none answers.
+    """
+    connection = HTTPConnection(address, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    except HTTPException as fault:
+        raise OSError(f"{address} does not tell its figures: {fault}") from fault
+    finally:
+        connection.close()
+    pairs = (line.split() for line in lines if line and not line.startswith("#"))
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2 and "{" not in pair[0]}
 
 
 def _nats_fault(port: int) -> str:

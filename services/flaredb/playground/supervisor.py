@@ -149,6 +149,11 @@ class LocalCluster:
         """The processes that have ended."""
         return [name for name, child in self.children.items() if child.pid is None]
 
+    def leaderships(self, number: int) -> int:
+        """How many regions a store leads, as it says itself. Raises `OSError` if it is silent."""
+        figures = programs.metrics_of(self._ops[f"store-{number}"])
+        return round(figures.get("flaredb_store_leaders", 0))
+
     def store_folder(self, number: int) -> Path:
         """Where the data of a store lies."""
         return self.path / f"store-{number}"
@@ -159,17 +164,22 @@ class LocalCluster:
         if self._own_nats:
             binary = programs.find_nats_server(self._nats_server)
             planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
-        planned.append(self._python("pd", "flaredb_pd", {"wanted_stores": str(self.stores)}))
+        planned.append(self._with_ops("pd", "flaredb_pd", {"wanted_stores": str(self.stores)}))
         for number in range(1, self.stores + 1):
             data = {"data": str(self.store_folder(number).resolve())}
-            planned.append(self._python(f"store-{number}", "flaredb.store", data))
+            planned.append(self._with_ops(f"store-{number}", "flaredb.store", data))
         if self._with_analytics:
             data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
-            planned.append(self._python("analytics", "flaredb_analytics", data))
+            planned.append(self._python("analytics", "flaredb_analytics", data, self._http))
         return {child.name: child for child in planned}
 
-    def _python(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
-        ops = self._ops[name] = f"{LOCALHOST}:{programs.free_port()}"
+    def _with_ops(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
+        """A process that has a port of its own for health and metrics."""
+        ops = f"{LOCALHOST}:{programs.free_port()}"
+        return self._python(name, module, {"ops": ops, **settings}, ops)
+
+    def _python(self, name: str, module: str, settings: Mapping[str, str], ops: str) -> Child:
+        self._ops[name] = ops
         given = {
             "nats_url": self.url,
             "prefix": self.prefix,
