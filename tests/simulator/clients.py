@@ -1,28 +1,15 @@
-"""Clients of the simulated world: one call at a time each, retried under the same numbers.
+"""Clients of the simulated world: several calls at a time, retried under the same numbers.
 
 They follow the rules that the client library follows (sessions after RIFL), in virtual time, and
-write down what they called and what they were answered.
+write down what they called and what they were answered. A retry may carry fewer ops: those that
+nobody waits for any more are left out, and their outcome is unknown.
 """
 
 import random
-from collections.abc import Hashable
-
-from msgspec import Struct
 
 from flaredb.store.answers import ANSWERS
 from flaredb.store.serving import REQUESTS
-from flaredb_schemas.commands import (
-    BATCHES,
-    Batch,
-    CompareAndSwap,
-    Delete,
-    Lane,
-    NotSwapped,
-    Op,
-    Outcome,
-    Put,
-    Swapped,
-)
+from flaredb_schemas.commands import BATCHES, DeleteRange, Lane, Outcome, RangeDeleted
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.failures import (
     EpochMismatch,
@@ -36,7 +23,7 @@ from flaredb_schemas.failures import (
 )
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.placement import RoutesAnswer, RoutesQuery
-from flaredb_schemas.regions import Route
+from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.requests import (
     Answer,
     GetAnswer,
@@ -50,17 +37,12 @@ from flaredb_schemas.requests import (
 )
 from tests.linearizability import Answer as Observed
 from tests.linearizability import Call as Called
-from tests.linearizability import (
-    CompareAndSet,
-    Done,
-    Get,
-    Got,
-    Operation,
-)
-from tests.linearizability import Delete as Deleted
-from tests.linearizability import Put as Stored
-from tests.linearizability import Swapped as Exchanged
-from tests.simulator.stores import World
+from tests.linearizability import Get, Got, Operation
+from tests.simulator.calls import Step, Writes, all_keys, left_by, name_of, observed
+from tests.simulator.lanes import Session
+from tests.simulator.routing import Routes
+from tests.simulator.tasks import Page, Task
+from tests.simulator.world import World
 
 ROUTES: Codec[RoutesAnswer] = Codec(RoutesAnswer)
 QUERY: Codec[RoutesQuery] = Codec(RoutesQuery)
@@ -68,221 +50,191 @@ QUERY: Codec[RoutesQuery] = Codec(RoutesQuery)
 BUDGET_SECONDS = 6.0
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
-
-
-class Session(Struct):
-    """A lane of this client in one region, and the next sequence of it."""
-
-    lane: Lane
-    sequence: int = 0
-
-
-class Task(Struct):
-    """One call under way: what is asked, and what is known of earlier attempts."""
-
-    calls: list[tuple[bytes, Called]]
-    began: float
-    deadline: float
-    scan: bool = False
-    ops: tuple[Op, ...] = ()
-    batch: Batch | None = None
-    region: RegionId = RegionId(0)
-    attempts: int = 0
-    uncertain: bool = False
+MOST_PAGES = 6
 
 
 class Client:
     """One client.
 
-    Invariants: one task at a time; a write keeps lane, sequence and op numbers over all attempts;
-    a task without a definite answer is recorded as unknown.
+    Invariants: a hand has one task at a time; a write keeps lane, sequence and op numbers over all
+    attempts; an op without a definite answer is recorded as unknown.
     """
 
     def __init__(self, world: World, number: int, history: list[Operation]) -> None:
+        workload = world.options.workload
         self.world = world
         self.name = f"client{number}"
         self.id = number
         self.history = history
         self.dice = random.Random(f"client {world.options.seed} {number}")
-        self.keys: set[bytes] = set()
+        self.keys = all_keys(workload.keys)
         self.finished = 0
         self.unknown = 0
-        self._task: Task | None = None
-        self._number = 0
-        self._values = 0
+        self._writes = Writes(self.dice, self.name, self.keys, workload.value_bytes)
+        self._routes = Routes()
         self._sessions: dict[RegionId, Session] = {}
+        self._opened: dict[RegionId, int] = {}
         self._lanes = 0
-        self._times: dict[RegionId, int] = {}
-        self._routes: list[Route] = []
-        self._seen: dict[bytes, Hashable] = {}
+        self._tasks: dict[int, Task] = {}
+        self._waiting: dict[int, Task] = {}
+        self._number = 0
+        self._wanted: list[bytes] = []
         self._stop = False
         world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}",))
-        world.clockwork.after(self.dice.random(), self._begin)
+        for _ in range(workload.in_flight):
+            world.clockwork.after(self.dice.random(), self._begin)
 
     def stop(self) -> None:
-        """No further calls after the one under way."""
+        """No further calls after those under way."""
         self._stop = True
 
     @property
     def idle(self) -> bool:
         """Whether no call is under way."""
-        return self._task is None
-
-    @property
-    def reading(self) -> bool:
-        """Whether keys asked for by `read` are still to be read."""
-        return bool(self._wanted) or self._task is not None
+        return not self._tasks and not self._wanted
 
     def read(self, keys: list[bytes]) -> None:
         """Read `keys` once more, one after the other; for the end of a run."""
         self._wanted = list(keys)
-        self._stop = False
         self._begin()
 
-    _wanted: list[bytes] | None = None
+    # What to call.
 
     def _begin(self) -> None:
-        if self._stop or self._task is not None:
-            return
-        calls, scan = self._draw()
-        if not calls:
-            return
-        now = self.world.clockwork.now
-        self._task = Task(calls, now, now + BUDGET_SECONDS, scan)
-        if not isinstance(calls[0][1], Get):
-            self._task.ops = tuple(
-                _op(number, key, call) for number, (key, call) in enumerate(calls)
-            )
-        self._attempt()
+        if self._wanted:
+            self._start(Task(0.0, 0.0, gets=(self._wanted.pop(),)))
+        elif not self._stop:
+            if self.world.quiet:
+                self.world.clockwork.after(0.3, self._begin)
+            else:
+                self._start(self._draw())
 
-    def _draw(self) -> tuple[list[tuple[bytes, Called]], bool]:
-        if self._wanted is not None:
-            return ([(self._wanted.pop(), Get())], False) if self._wanted else ([], False)
-        kind = self.dice.random()
-        key = self._key()
-        if kind < 0.3:
-            return [(key, Get())], False
-        if kind < 0.4:
-            return [(key, Get())], True
-        if kind < 0.65:
-            return [(key, Stored(self._value()))], False
-        if kind < 0.75:
-            return [(key, Deleted())], False
-        if kind < 0.9:
-            seen = self._seen.get(key)
-            return [(key, CompareAndSet(seen, self._value()))], False
-        keys = sorted({key, self._near(key)})
-        return [(each, Stored(self._value())) for each in keys], False
+    def _start(self, task: Task) -> None:
+        task.began = self.world.clockwork.now
+        task.deadline = task.began + BUDGET_SECONDS
+        self._tasks[id(task)] = task
+        self._attempt(task)
 
-    def _key(self) -> bytes:
-        number = self.dice.randrange(self.world.options.keys)
-        return b"%c%02d" % (b"a"[0] + (number * 7) % 26, number)
+    def _draw(self) -> Task:
+        dice, key = self.dice, self.dice.choice(self.keys)
+        route = self._routes.find(key)
+        nearby = self._inside(route.region) if route is not None else [key]
+        kind = dice.random()
+        if kind < 0.25:
+            return Task(0.0, 0.0, gets=tuple({key: None, dice.choice(nearby): None}))
+        if kind < 0.35 and route is not None:
+            reverse = dice.random() < 0.3
+            start = route.region.keys.start if reverse else key
+            limit = dice.choice((1, 3, 1_000))
+            page = Page(start, route.region.keys.end, limit, reverse, MOST_PAGES)
+            return Task(0.0, 0.0, page=page)
+        most = self.world.options.workload.batch_ops
+        return Task(0.0, 0.0, steps=tuple(self._writes.draw(key, nearby, most)))
 
-    def _near(self, key: bytes) -> bytes:
-        """Another key of the same region, if it can be had."""
-        route = self._route(key)
-        other = self._key()
-        return other if route is not None and route.region.keys.contains(other) else key
-
-    def _value(self) -> bytes:
-        self._values += 1
-        return b"%s.%d" % (self.name.encode(), self._values)
+    def _inside(self, region: Region) -> list[bytes]:
+        return [key for key in self.keys if region.keys.contains(key)]
 
     # Attempts.
 
-    def _attempt(self) -> None:
-        task = self._task
-        if task is None:
-            return
+    def _attempt(self, task: Task) -> None:
         world = self.world
         if world.clockwork.now > task.deadline:
             self._give_up(task)
             return
         self._number += 1
         number = self._number
-        route = self._route(task.calls[0][0])
+        self._waiting[number] = task
+        route = self._routes.find(task.place)
         world.clockwork.after(ANSWER_SECONDS, lambda: self._unanswered(number))
         if route is None:
             query = QUERY.encode(RoutesQuery())
-            subject = world.subjects.pd_get("routes")
-            world.network.send(self.name, subject, query, f"_INBOX.{self.name}.routes")
+            inbox = f"_INBOX.{self.name}.routes"
+            world.network.send(self.name, world.subjects.pd_get("routes"), query, inbox)
             return
-        store = route.store or self.dice.choice(route.region.stores)
+        if task.attempts and len(task.steps) > 1 and self.dice.random() < 0.3:
+            self._carry_fewer(task)
         request = self._request(task, number, route)
         task.attempts += 1
+        store = route.store or self.dice.choice(route.region.stores)
         frame = REQUESTS.encode(RequestFrame(self.id, (request,)))
         subject = world.subjects.rpc(StoreId(store))
         world.network.send(self.name, subject, frame, f"_INBOX.{self.name}.{number}")
+
+    def _carry_fewer(self, task: Task) -> None:
+        """Nobody waits for one of the ops any more: the next attempt goes without it."""
+        place = self.dice.randrange(len(task.steps))
+        self._lose(task, task.steps[place])
+        task.steps = (*task.steps[:place], *task.steps[place + 1 :])
 
     def _request(
         self, task: Task, number: int, route: Route
     ) -> GetRequest | ScanRequest | WriteRequest:
         region, version = route.region.id, route.region.epoch.version
-        if task.scan:
-            keys = route.region.keys
-            return ScanRequest(number, region, version, keys.start, keys.end, 1_000)
-        if not task.ops:
-            return GetRequest(number, region, version, (task.calls[0][0],))
-        if task.batch is None or task.region != region:
-            session = self._session(route)
-            done_below = session.sequence
-            task.batch = Batch(session.lane, session.sequence, done_below, task.ops)
-            task.region = region
-            session.sequence += 1
+        task.region = region
+        if task.page is not None:
+            page = task.page
+            return ScanRequest(
+                number, region, version, page.start, page.end, page.limit, page.reverse
+            )
+        if task.gets:
+            return GetRequest(number, region, version, task.gets)
+        self._name(task, route)
+        assert task.session is not None
+        batch = task.session.batch(task.sequence, tuple(step.op for step in task.steps))
         task.uncertain = True
-        return WriteRequest(number, region, version, BATCHES.encode(task.batch))
+        return WriteRequest(number, region, version, BATCHES.encode(batch))
 
-    def _session(self, route: Route) -> Session:
-        known = self._sessions.get(route.region.id)
+    def _name(self, task: Task, route: Route) -> None:
+        """Give the batch its lane and sequence, once."""
+        if task.session is not None:
+            return
+        region = route.region.id
+        known = self._sessions.get(region)
         if known is None:
             self._lanes += 1
-            known = Session(
-                Lane(self.id, self._times.get(route.region.id, route.time), self._lanes)
-            )
-            self._sessions[route.region.id] = known
-        return known
-
-    def _route(self, key: bytes) -> Route | None:
-        return next((item for item in self._routes if item.region.keys.contains(key)), None)
+            opened = self._opened.get(region, route.time)
+            known = self._sessions[region] = Session(Lane(self.id, opened, self._lanes))
+        task.session, task.sequence = known, known.begin()
 
     def _unanswered(self, number: int) -> None:
-        if self._task is not None and number == self._number:
-            self._forget_leader(self._task.calls[0][0])
-            self._attempt()
+        task = self._waiting.pop(number, None)
+        if task is not None:
+            self._forget_leader(task)
+            self._attempt(task)
 
-    def _again(self) -> None:
-        number = self._number = self._number + 1
-
-        def attempt() -> None:
-            if number == self._number:
-                self._attempt()
-
-        self.world.clockwork.after(RETRY_SECONDS * self.dice.random(), attempt)
+    def _again(self, task: Task) -> None:
+        wait = RETRY_SECONDS * self.dice.random()
+        self.world.clockwork.after(wait, lambda: self._attempt(task))
 
     # Answers.
 
     def _heard(self, subject: str, payload: bytes, reply: str) -> None:
         if subject.endswith(".routes"):
-            routes = ROUTES.decode(payload)
-            if not isinstance(routes, Malformed) and routes.ready and not self._routes:
-                self._routes = list(routes.routes)
-                self._attempt()
+            self._routes_heard(ROUTES.decode(payload))
             return
         frame = ANSWERS.decode(payload)
         assert not isinstance(frame, Malformed), frame
         for answer in frame.answers:
-            if self._task is not None and answer.number == self._number:
-                self._answered(self._task, answer)
+            task = self._waiting.pop(answer.number, None)
+            if task is not None:
+                self._answered(task, answer)
+
+    def _routes_heard(self, told: RoutesAnswer | Malformed) -> None:
+        if isinstance(told, Malformed) or not told.ready or self._routes:
+            return
+        self._routes.set(told.routes)
+        waiting, self._waiting = self._waiting, {}
+        for task in waiting.values():
+            self._attempt(task)
 
     def _answered(self, task: Task, answer: Answer) -> None:
         match answer:
             case GetAnswer(values=values):
-                self._done(task, [Got(values[0])])
-            case ScanAnswer(rows=rows):
-                self._scanned(task, dict(rows))
+                self._got(task, dict(zip(task.gets, values, strict=True)))
+            case ScanAnswer(rows=rows, more=more):
+                self._scanned(task, dict(rows), more)
             case WriteAnswer(outcomes=outcomes):
-                pairs = zip(task.calls, outcomes, strict=True)
-                self._done(task, [_observed(call, outcome) for (_, call), outcome in pairs])
+                self._written(task, outcomes)
             case Refused(refusal=refusal):
                 self._refused(task, refusal)
             case _:
@@ -291,121 +243,105 @@ class Client:
     def _refused(self, task: Task, refusal: Refusal) -> None:
         match refusal:
             case NotLeader(route=route) | Undetermined(route=route):
-                self._learn(route)
+                self._routes.learn(route)
             case EpochMismatch(routes=routes):
                 for route in routes:
-                    self._learn(route)
+                    self._routes.learn(route)
             case KeyNotInRegion() | InvalidRequest():
                 raise AssertionError(f"{self.name}: {refusal}")
             case RegionNotFound():
-                self._forget_leader(task.calls[0][0])
-            case SessionExpired():
-                if task.attempts > 1:
+                self._forget_leader(task)
+            case SessionExpired(time=time):
+                self._drop_lane(task, time)
+                if task.attempts > 1 or self.world.network.may_repeat:
+                    # An earlier attempt, or an earlier copy of this one, may have been executed.
                     self._give_up(task)
                     return
-                self._times[task.region] = refusal.time
-                self._sessions.pop(task.region, None)
-                task.batch = None
+                task.session = None
             case _:
                 pass
-        self._again()
+        self._again(task)
 
-    def _learn(self, route: Route) -> None:
-        for place, known in enumerate(self._routes):
-            if known.region.id == route.region.id and route.term >= known.term:
-                self._routes[place] = route
+    def _drop_lane(self, task: Task, time: int) -> None:
+        """The region knows this lane no more: what follows goes under a new one."""
+        if self._sessions.get(task.region) is task.session:
+            del self._sessions[task.region]
+        self._opened[task.region] = time
 
-    def _forget_leader(self, key: bytes) -> None:
-        for place, known in enumerate(self._routes):
-            if known.region.keys.contains(key):
-                self._routes[place] = Route(known.region, term=known.term, time=known.time)
+    def _forget_leader(self, task: Task) -> None:
+        route = self._routes.find(task.place)
+        if route is not None:
+            self._routes.forget_leader(route.region)
 
     # Records.
 
-    def _scanned(self, task: Task, rows: dict[bytes, bytes]) -> None:
-        route = self._route(task.calls[0][0])
-        assert route is not None
-        keys = {self_key for self_key in self._all_keys() if route.region.keys.contains(self_key)}
-        unknown = set(rows) - keys
+    def _got(self, task: Task, values: dict[bytes, bytes | None]) -> None:
+        for key, value in values.items():
+            self._writes.seen[key] = value
+            self._record(task, key, Get(), Got(name_of(value)))
+        self._finish(task)
+
+    def _scanned(self, task: Task, rows: dict[bytes, bytes], more: bool) -> None:
+        page = task.page
+        assert page is not None and (rows or not more)
+        start, end = page.covered(rows, more)
+        covered = [key for key in self.keys if start <= key and (not end or key < end)]
+        unknown = set(rows) - set(covered)
         assert not unknown, f"a scan found keys that nobody wrote there: {unknown}"
-        task.calls = [(key, Get()) for key in sorted(keys)]
-        self._done(task, [Got(rows.get(key)) for key, _ in task.calls])
+        for key in covered:
+            self._record(task, key, Get(), Got(name_of(rows.get(key))))
+        self._finish(task, page.following(rows, more, self._routes))
 
-    def _all_keys(self) -> set[bytes]:
-        return {
-            b"%c%02d" % (b"a"[0] + (number * 7) % 26, number)
-            for number in range(self.world.options.keys)
-        }
-
-    def _done(self, task: Task, observed: list[Observed]) -> None:
-        now = self.world.clockwork.now
-        self.finished += 1
-        for (key, call), answer in zip(task.calls, observed, strict=True):
-            self.keys.add(key)
-            self._seen[key] = _left(call, answer)
-            self._record(task, key, call, answer, now)
-        self._next()
+    def _written(self, task: Task, outcomes: tuple[Outcome, ...]) -> None:
+        rest: Step | None = None
+        for step, outcome in zip(task.steps, outcomes, strict=True):
+            self._writes.seen.update(left_by(step, outcome))
+            for key, call, answer in observed(step, outcome):
+                self._record(task, key, call, answer)
+            if isinstance(outcome, RangeDeleted) and outcome.resume is not None:
+                assert isinstance(step.op, DeleteRange)
+                rest = self._writes.range_deletion(0, outcome.resume, step.op.end)
+        if rest is not None and rest.effects:
+            self.finished += 1
+            self._settle(task)
+            self._start(Task(0.0, 0.0, steps=(rest,)))
+        else:
+            self._finish(task)
 
     def _give_up(self, task: Task) -> None:
         self.unknown += 1
-        if task.ops and task.uncertain:
-            for key, call in task.calls:
-                self._record(task, key, call, None, None)
-        # A sequence that was given up is settled for this client: its lane goes on behind it.
-        self._next()
+        for step in task.steps:
+            self._lose(task, step)
+        self._settle(task)
+        self._pause()
 
-    def _record(
-        self, task: Task, key: bytes, call: Called, answer: Observed | None, now: float | None
-    ) -> None:
-        returned = None if now is None else int(now * 1_000_000)
+    def _lose(self, task: Task, step: Step) -> None:
+        """What came of this op will never be known."""
+        if task.uncertain:
+            for key, call in step.effects:
+                self._record(task, key, call, None)
+
+    def _record(self, task: Task, key: bytes, call: Called, answer: Observed | None) -> None:
+        now = self.world.clockwork.now
+        returned = None if answer is None else int(now * 1_000_000)
         began = int(task.began * 1_000_000)
-        operation = Operation(self.name, key, call, answer, began, returned)
-        self.history.append(operation)
-        self.world.trace.note(
-            self.world.clockwork.now, "call", f"{self.name} {key!r} {call} -> {answer}"
-        )
+        self.history.append(Operation(self.name, key, call, answer, began, returned))
+        self.world.trace.note(now, "call", f"{self.name} {key!r} {call} -> {answer}")
 
-    def _next(self) -> None:
-        self._task = None
-        self._number += 1
-        wait = self.world.options.pause_between_calls * self.dice.random() * 2
-        self.world.clockwork.after(0.0 if self._wanted is not None else wait, self._begin)
+    def _finish(self, task: Task, following: Page | None = None) -> None:
+        self.finished += 1
+        self._settle(task)
+        if following is not None:
+            self._start(Task(0.0, 0.0, page=following))
+        else:
+            self._pause()
 
+    def _settle(self, task: Task) -> None:
+        """This task is over. A batch that was given up is settled, too: its lane goes on."""
+        del self._tasks[id(task)]
+        if task.session is not None:
+            task.session.settle(task.sequence)
 
-def _op(number: int, key: bytes, call: Called) -> Op:
-    match call:
-        case Stored(value=bytes() as value):
-            return Put(number, key, value)
-        case Deleted():
-            return Delete(number, key)
-        case CompareAndSet(expected=expected, value=bytes() as value):
-            assert expected is None or isinstance(expected, bytes)
-            return CompareAndSwap(number, key, expected, value)
-        case _:
-            raise AssertionError(f"no op for {call}")
-
-
-def _observed(call: Called, outcome: Outcome) -> Observed:
-    match outcome:
-        case Swapped():
-            assert isinstance(call, CompareAndSet)
-            return Exchanged(True, call.expected)
-        case NotSwapped(actual=actual):
-            return Exchanged(False, actual)
-        case _:
-            return Done()
-
-
-def _left(call: Called, answer: Observed) -> Hashable:
-    """What the key held right after, as far as the client can tell."""
-    match call, answer:
-        case Get(), Got(value=value):
-            return value
-        case Stored(value=value), _:
-            return value
-        case CompareAndSet(value=value), Exchanged(ok=True):
-            return value
-        case _, Exchanged(previous=previous):
-            return previous
-        case _:
-            return None
+    def _pause(self) -> None:
+        wait = self.world.options.workload.pause * self.dice.random() * 2
+        self.world.clockwork.after(0.0 if self._wanted else wait, self._begin)

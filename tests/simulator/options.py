@@ -15,7 +15,9 @@ class Network(Struct, frozen=True):
     loss: float
     repeat: float
     straggle: float
-    """To be delayed by ten times the usual, so that later ones overtake it."""
+    """To be delayed by up to a hundred times the usual, so that later ones overtake it."""
+    late: float
+    """To come once more seconds later, when its sender may have started anew."""
 
 
 class DiskSpeed(Struct, frozen=True):
@@ -32,14 +34,50 @@ class Troubles(Struct, frozen=True):
 
     crash: float
     crash_all: float
+    stop: float
     pause: float
     partition: float
     one_way: float
+    clog: float
     bus_down: float
+    streams_down: float
+    slow_disk: float
     pd_crash: float
+    pd_pause: float
     transfer: float
-    check: float
+    ambush: float
+    """To crash a store in the middle of a snapshot."""
     down_for: float
+    """Mean seconds until a trouble is undone."""
+    long_down: float
+    """Every third crash: mean seconds, long enough that a snapshot is needed."""
+    disk_loss: bool
+    """Once, some store loses its disk and comes back with an empty one."""
+    journal_loss: bool
+    """Once, PD's journal is gone, or its end is."""
+    latecomer: bool
+    """One store is cut off right after the bootstrap, and misses the beginning."""
+
+
+class Workload(Struct, frozen=True):
+    """What clients do."""
+
+    clients: int
+    in_flight: int
+    """Calls of one client at a time."""
+    keys: int
+    batch_ops: int
+    """Most ops of one batch."""
+    value_bytes: int
+    """Most bytes of a value, beyond its name."""
+    pause: float
+    """Mean seconds between the calls of one client's hand."""
+    active: float
+    """Seconds of work between quiet phases; 0: there are none."""
+    quiet: float
+    """Seconds in which nobody calls, so that regions fall asleep."""
+    check: float
+    """Mean seconds between checks that replicas are equal; 0 for never."""
 
 
 class Options(Struct, frozen=True):
@@ -47,15 +85,17 @@ class Options(Struct, frozen=True):
 
     seed: int
     stores: int
+    first_stores: int
+    """How many stores PD waits for; the others join an existing cluster."""
     boundaries: tuple[bytes, ...]
-    clients: int
-    keys: int
     seconds: float
-    pause_between_calls: float
+    workload: Workload
     network: Network
     disk: DiskSpeed
     troubles: Troubles
     settings: StoreSettings
+    append_bytes: int
+    """Most bytes of one append message: small ones show what a log looks like half sent."""
     clock_rates: tuple[float, ...]
     pds: int
 
@@ -64,21 +104,35 @@ def draw(seed: int) -> Options:
     """The world of `seed`."""
     dice = random.Random(f"world {seed}")
     stores = dice.choice((3, 3, 3, 4, 5))
-    boundaries = dice.choice(((b"m",), (b"m",), (), (b"f", b"m", b"t")))
     return Options(
         seed=seed,
         stores=stores,
-        boundaries=boundaries,
-        clients=dice.randint(2, 6),
-        keys=dice.choice((3, 8, 20)),
-        seconds=60.0 + dice.random() * 15,
-        pause_between_calls=dice.choice((0.05, 0.15, 0.3)),
+        first_stores=dice.randint(3, stores),
+        boundaries=dice.choice(((b"m",), (b"m",), (), (b"f", b"m", b"t"))),
+        seconds=60.0 + dice.random() * 10,
+        workload=_workload(dice),
         network=_network(dice),
         disk=_disk(dice),
         troubles=_troubles(dice),
         settings=_settings(dice),
+        append_bytes=dice.choice((1, 200, 512 * 1024)),
         clock_rates=tuple(dice.uniform(0.97, 1.03) for _ in range(stores)),
-        pds=dice.choice((1, 1, 2)),
+        pds=dice.choice((1, 2, 2)),
+    )
+
+
+def _workload(dice: random.Random) -> Workload:
+    active = dice.choice((0.0, 6.0, 12.0))
+    return Workload(
+        clients=dice.randint(2, 4),
+        in_flight=dice.choice((1, 2, 4)),
+        keys=dice.choice((3, 8, 20)),
+        batch_ops=dice.choice((1, 3, 8)),
+        value_bytes=dice.choice((0, 0, 100, 2_000)),
+        pause=dice.choice((0.15, 0.3, 0.6)),
+        active=active,
+        quiet=dice.choice((4.0, 8.0)) if active else 0.0,
+        check=dice.choice((0.0, 4.0, 10.0)),
     )
 
 
@@ -90,6 +144,7 @@ def _network(dice: random.Random) -> Network:
         loss=dice.choice((0.0, 0.0, 0.01, 0.05, 0.15)),
         repeat=dice.choice((0.0, 0.01, 0.1)),
         straggle=dice.choice((0.0, 0.01, 0.05)),
+        late=dice.choice((0.0, 0.001, 0.01)),
     )
 
 
@@ -109,14 +164,23 @@ def _troubles(dice: random.Random) -> Troubles:
     return Troubles(
         crash=every(4, 8, 20),
         crash_all=every(0, 0, 25),
+        stop=every(0, 10, 20),
         pause=every(0, 6, 15),
         partition=every(0, 8, 15),
         one_way=every(0, 8, 20),
+        clog=every(0, 5, 15),
         bus_down=every(0, 0, 20),
+        streams_down=every(0, 0, 15),
+        slow_disk=every(0, 0, 15),
         pd_crash=every(0, 10, 30),
-        transfer=every(0, 3, 10),
-        check=every(0, 10),
-        down_for=every(0.5, 3, 12),
+        pd_pause=every(0, 10, 30),
+        transfer=every(0, 2, 8),
+        ambush=every(0, 5, 5),
+        down_for=every(0.5, 3, 8),
+        long_down=every(10, 15),
+        disk_loss=dice.random() < 0.2,
+        journal_loss=dice.random() < 0.15,
+        latecomer=dice.random() < 0.25,
     )
 
 
@@ -124,8 +188,8 @@ def _settings(dice: random.Random) -> StoreSettings:
     """Small limits, so that logs are cut and snapshots needed within a minute."""
     return StoreSettings(
         election_ticks=dice.choice((5, 10)),
-        sleep_after_ms=dice.choice((500, 1_500, 5_000)),
-        log_keep_entries=dice.choice((5, 20, 200)),
+        sleep_after_ms=dice.choice((500, 1_000, 2_000)),
+        log_keep_entries=dice.choice((2, 10, 200)),
         applied_delay_ms=dice.choice((1, 20, 100)),
         heartbeat_seconds=dice.choice((2.0, 5.0)),
         snapshot_seconds=1.0,

@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import assert_never
 
-from flaredb.bus.bus import Message
+from flaredb.bus.bus import AppendResult, Message
+from flaredb.store.orders import ORDERS
+from flaredb.store.replica import Replica
 from flaredb_pd.config import Config
 from flaredb_pd.core import PdCore
-from flaredb_pd.effects import AppendRecord, Effect, Note, ReadJournal, Send
+from flaredb_pd.effects import AppendRecord, Effect, JournalRead, Note, ReadJournal, Send
 from flaredb_pd.instant import Instant
-from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.envelope import Malformed
+from flaredb_schemas.ids import ClusterId, PdEpoch, PeerId
 from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.placement import Order, TransferLeader
 from tests.simulator.clockwork import START_WALL
 from tests.simulator.network import PD_WORDS
-from tests.simulator.stores import World
+from tests.simulator.world import World
 
 TICK_SECONDS = 0.1
 
@@ -25,7 +29,10 @@ class SimPd:
         self.world = world
         self.name = f"pd{number}"
         self.core: PdCore | None = None
+        self.on_order: Callable[[PdEpoch, str], None] = lambda epoch, process: None
+        """Told that this start of this PD gives an order under an epoch."""
         self._start = 0
+        self._paused_until = 0.0
 
     def start(self) -> None:
         """Start the process."""
@@ -36,13 +43,13 @@ class SimPd:
             incarnation=f"{world.dice.getrandbits(128):032x}",
             cluster=ClusterId(f"{world.dice.getrandbits(128):032x}"),
             ranges=tuple(KeyRange(*pair) for pair in pairwise(edges)),
-            stores=options.stores,
+            stores=options.first_stores,
             heartbeat_period=options.settings.heartbeat_seconds,
         )
         self._start += 1
         self.core = PdCore(config, world.subjects, world.dice.randrange, self._now())
         world.network.listen(self.name, self._heard, PD_WORDS)
-        world.trace.note(world.clockwork.now, "pd_start", self.name)
+        world.note("pd_start", self.name)
         self._tick()
 
     def crash(self) -> None:
@@ -50,61 +57,86 @@ class SimPd:
         self.core = None
         self._start += 1
         self.world.network.leave(self.name)
-        self.world.trace.note(self.world.clockwork.now, "pd_crash", self.name)
+        self.world.note("pd_crash", self.name)
+
+    def pause(self, seconds: float) -> None:
+        """The process stands still; what comes meanwhile it finds when it goes on."""
+        self._paused_until = self.world.clockwork.now + seconds
+        self.world.note("pd_pause", f"{self.name} {seconds:.2f}")
+
+    def transfer(self, replica: Replica, to: PeerId) -> None:
+        """Order that `to` lead the region that `replica` leads; nothing if this PD does not lead.
+
+        Production's PD gives such orders when it drains or balances."""
+        core = self.core
+        if core is None or not core.leading:
+            return
+        body = TransferLeader(replica.id, replica.region.epoch, replica.peer, to)
+        order = Order(core.state.epoch, core.state.sequence, body)
+        subject = self.world.subjects.pd_order(replica.store_of(replica.peer))
+        self._send(subject, ORDERS.encode(order))
+
+    def _send(self, subject: str, payload: bytes) -> None:
+        if subject.startswith(f"{self.world.subjects.prefix}.pd.order."):
+            order = ORDERS.decode(payload)
+            assert not isinstance(order, Malformed), order
+            self.on_order(order.pd_epoch, f"{self.name} start {self._start}")
+        self.world.network.send(self.name, subject, payload)
 
     def _now(self) -> Instant:
         now = self.world.clockwork.now
         return Instant(now, START_WALL + int(now * 1000))
 
     def _tick(self) -> None:
-        if self.core is not None:
-            self._carry_out(self.core.on_tick(self._now()))
-            self._later(TICK_SECONDS, self._tick)
+        self._awake(lambda core: core.on_tick(self._now()))
+        self._later(max(TICK_SECONDS, self._paused_until - self.world.clockwork.now), self._tick)
 
     def _heard(self, subject: str, payload: bytes, reply: str) -> None:
-        if self.core is not None:
-            self._carry_out(self.core.on_message(Message(subject, payload, reply), self._now()))
+        message = Message(subject, payload, reply)
+        self._awake(lambda core: core.on_message(message, self._now()))
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         start = self._start
         self.world.clockwork.after(seconds, lambda: what() if start == self._start else None)
 
+    def _awake(self, what: Callable[[PdCore], Iterable[Effect]]) -> None:
+        """Have the core do something, as soon as the process runs."""
+        wait = self._paused_until - self.world.clockwork.now
+        if wait > 0:
+            self._later(wait, lambda: self._awake(what))
+        elif self.core is not None:
+            self._carry_out(what(self.core))
+
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send():
-                    self.world.network.send(self.name, effect.subject, effect.payload)
+                    self._send(effect.subject, effect.payload)
                 case AppendRecord():
                     self._append(effect)
                 case ReadJournal():
                     self._read(effect)
                 case Note():
-                    now = self.world.clockwork.now
-                    self.world.trace.note(now, "pd", f"{self.name}: {effect.text}")
+                    self.world.note("pd", f"{self.name}: {effect.text}")
                 case _:
                     assert_never(effect)
 
     def _append(self, effect: AppendRecord) -> None:
         start = self._start
+
+        def appended(result: AppendResult) -> None:
+            if start == self._start:
+                self._awake(lambda core: core.on_appended(result, self._now()))
+
         self.world.streams.append(
-            effect.subject,
-            effect.payload,
-            effect.headers,
-            effect.expected_last,
-            lambda result: (
-                self._carry_out(self.core.on_appended(result, self._now()))
-                if start == self._start and self.core is not None
-                else None
-            ),
+            effect.subject, effect.payload, effect.headers, effect.expected_last, appended
         )
 
     def _read(self, effect: ReadJournal) -> None:
         start = self._start
-        self.world.streams.read_journal(
-            effect.after,
-            lambda read: (
-                self._carry_out(self.core.on_read(read, self._now()))
-                if start == self._start and self.core is not None
-                else None
-            ),
-        )
+
+        def read(found: JournalRead | None) -> None:
+            if start == self._start:
+                self._awake(lambda core: core.on_read(found, self._now()))
+
+        self.world.streams.read_journal(effect.after, read)

@@ -1,30 +1,49 @@
-"""One run of one seed: troubles under the checkers' eyes, then healing, then the last word."""
+"""One run of one seed: troubles under the checkers' eyes, then healing, then the last word.
+
+Healing has three parts. First one store may stay dead: every region with a live majority must have
+a leader. Then all are there, and everything must come to rest and be equal. Last everything sleeps,
+a leader is killed in its sleep, and the others must find a new one.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from flaredb.store import applying
-from flaredb.store.context import Context
+from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.raft import Entry
 from tests.linearizability import Linearizable, Operation, RegisterModel, check, describe
+from tests.simulator.checkers.authority import Authority
 from tests.simulator.checkers.events import check_events
+from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
-from tests.simulator.checkers.progress import find_stuck
+from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
 from tests.simulator.clients import Client
+from tests.simulator.inspector import Inspector
+from tests.simulator.limits import small_limits
+from tests.simulator.observing import observed
 from tests.simulator.options import Options, draw
+from tests.simulator.phases import Phases
 from tests.simulator.placement import SimPd
-from tests.simulator.stores import SimStore, World
-from tests.simulator.troubles import Troubles
+from tests.simulator.stores import SimStore
+from tests.simulator.troubles import FEWEST, KINDS, Troubles, region_ids
+from tests.simulator.world import World
+
+START_SECONDS = 15.0
+LEADER_SECONDS = 25.0
+"""How long regions with a live majority may be without a leader: long pauses end meanwhile."""
 
 HEALING_SECONDS = 60.0
 """By then everything must be at rest."""
 
+FEWEST_OPERATIONS = 200
 CHECK_BUDGET = 3_000_000
+
+COUNTED = ("snapshots_installed", "snapshots_sent", "logs_cut", "sleeps", "turns")
 
 
 class Result(Struct):
@@ -41,131 +60,199 @@ class Run:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.world = World(options)
+        self.world = world = World(options)
         self.history: list[Operation] = []
         self.leaders = OneLeaderPerTerm()
         self.logs = LogsAgree()
+        self.hashes = HashesAgree()
+        self.authority = Authority()
         self.events: set[str] = set()
-        self.world.on_turn = self._turned
-        self.stores = [SimStore(self.world, number + 1) for number in range(options.stores)]
-        self.pds = [SimPd(self.world, number + 1) for number in range(options.pds)]
+        self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
+        self.pds = [SimPd(world, number + 1) for number in range(options.pds)]
+        for pd in self.pds:
+            pd.on_order = self.authority.orders
         self.clients = [
-            Client(self.world, number + 1, self.history) for number in range(options.clients)
+            Client(world, number + 1, self.history) for number in range(options.workload.clients)
         ]
+        self.inspector = Inspector(world, self.stores, self.hashes)
+        world.on_serve = self.authority.granted
 
     def go(self) -> None:
         """Everything, in order. Raises `AssertionError` with what is wrong."""
-        world = self.world
-        for pd in self.pds:
-            pd.start()
-        for store in self.stores:
-            store.start()
-        world.clockwork.run_until(3.0)
-        troubles = Troubles(world, self.stores, self.pds)
-        world.clockwork.run_until(self.options.seconds)
-        troubles.heal()
-        world.clockwork.run_until(world.clockwork.now + 8.0)
-        for client in self.clients:
-            client.stop()
+        for process in (*self.pds, *self.stores):
+            process.start()
+        self._wait(self._unborn, START_SECONDS)
+        troubles = Troubles(self.world, self.stores, self.pds)
+        Phases(self.world, self.stores, troubles)
+
+        def turned(store: Store) -> None:
+            self.leaders.look(store)
+            troubles.watch(store)
+
+        self.world.on_turn = turned
+        self._pass(self.options.seconds)
+        self._heal(troubles)
         self._until_at_rest()
+        self._read_all()
+        self._compare()
+        self._kill_a_sleeper()
         self._read_all()
         self._until_at_rest()
         self._last_word()
-        for store in self.stores:
-            store.count()
 
-    def _turned(self, store: Store) -> None:
-        self.leaders.look(store)
-
-    def applied(self, context: Context, replica: Replica, entry: Entry) -> None:
+    def applied(self, replica: Replica, entry: Entry) -> None:
         """Some replica has applied `entry`; its newest events are at the end of its outbox."""
         self.logs.applied(replica.id, entry)
         self.events |= {waiting.event.id for waiting in replica.outbox.of(entry.index)}
 
-    def _until_at_rest(self) -> None:
-        world = self.world
-        end = world.clockwork.now + HEALING_SECONDS
-        while True:
-            stuck = self._stuck()
-            if not stuck:
-                return
-            assert world.clockwork.now < end, "no progress after healing: " + "; ".join(stuck)
-            world.clockwork.run_until(world.clockwork.now + 0.5)
+    # The parts of healing.
 
-    def _stuck(self) -> list[str]:
-        stuck = [f"{item.name} does not serve" for item in self.stores if item.store is None]
-        stuck += find_stuck([item.store for item in self.stores if item.store is not None])
-        stuck += [f"{client.name} waits" for client in self.clients if not client.idle]
-        return stuck
+    def _heal(self, troubles: Troubles) -> None:
+        """First all but one store, then all."""
+        dice = self.world.dice
+        dead = [dice.choice(self.stores)] if dice.random() < 0.5 else []
+        if self.world.trace.totals["disk_loss"]:
+            dead = []  # a region that has lost one of three replicas needs the others
+        self.world.quiet = False
+        troubles.heal(dead)
+        self._wait(self._leaderless, LEADER_SECONDS)
+        self._pass(2.0)
+        for client in self.clients:
+            client.stop()
+        self._wait(self._waiting_clients, HEALING_SECONDS)
+        troubles.heal()
+
+    def _kill_a_sleeper(self) -> None:
+        """When nothing happens all regions sleep; who leads in its sleep is replaced."""
+        if self.world.trace.totals["disk_loss"]:
+            return  # a region with a peer on a dead store stays awake
+        self._wait(lambda: find_awake(self._running()), HEALING_SECONDS)
+        leading = [
+            item
+            for item in self.stores
+            if item.store is not None and any(replica.leads for replica in item.store.registry)
+        ]
+        victim = self.world.dice.choice(leading)
+        victim.crash()
+        self._pass(1.0)
+        self._wait(self._leaderless, LEADER_SECONDS)
+        victim.start()
+        self._until_at_rest()
 
     def _read_all(self) -> None:
         """Every key is read once more: what was acknowledged must be there."""
         client = self.clients[0]
         before = client.unknown
-        client.read(sorted(set().union(*(each.keys for each in self.clients))))
-        end = self.world.clockwork.now + HEALING_SECONDS
-        while client.reading:
-            assert self.world.clockwork.now < end, "the last reads are not answered"
-            self.world.clockwork.run_until(self.world.clockwork.now + 0.5)
+        client.read(client.keys)
+        self._wait(self._waiting_clients, HEALING_SECONDS)
         assert client.unknown == before, "a last read was given up"
 
+    def _compare(self) -> None:
+        """Every replica of every region says what it holds."""
+        for region in region_ids(self.stores):
+            end = self.world.clockwork.now + HEALING_SECONDS
+            done = self.inspector.check(region)
+            while not done():
+                assert self.world.clockwork.now < end, f"region {region} cannot be checked"
+                self._pass(1.0)
+                if not done() and int(self.world.clockwork.now) % 6 == 0:
+                    done = self.inspector.check(region)
+
     def _last_word(self) -> None:
-        running = [
+        for item in self.stores:
+            item.count()
+        running = self._running()
+        check_ranges(running)
+        check_equal(running)
+        for store, disk in running:
+            for replica in store.registry:
+                self.logs.check_saved(replica, disk)
+                self.authority.others({replica.id, *(peer.id for peer in replica.region.peers)})
+        check_events(self.world.streams.events, self.events)
+        operations = len(self.history)
+        assert operations >= FEWEST_OPERATIONS, f"only {operations} operations"
+        verdict = check(self.history, RegisterModel(), CHECK_BUDGET)
+        assert isinstance(verdict, Linearizable), describe(verdict)
+        happened = sum(self.world.trace.totals[kind] for kind in KINDS)
+        assert happened >= FEWEST, f"only {happened} troubles"
+
+    # Waiting.
+
+    def _pass(self, seconds: float) -> None:
+        self.world.clockwork.run_until(self.world.clockwork.now + seconds)
+
+    def _wait(self, find: Callable[[], Sequence[str]], seconds: float) -> None:
+        """Let time pass until nothing is found any more."""
+        end = self.world.clockwork.now + seconds
+        while found := find():
+            assert self.world.clockwork.now < end, "no progress: " + "; ".join(found)
+            self._pass(0.5)
+
+    def _until_at_rest(self) -> None:
+        self._wait(self._stuck, HEALING_SECONDS)
+
+    def _unborn(self) -> list[str]:
+        born = [store for store, _ in self._running() if len(store.registry)]
+        return [] if len(born) >= 3 and not self._leaderless() else ["there are no regions yet"]
+
+    def _stuck(self) -> list[str]:
+        stuck = [f"{item.name} does not serve" for item in self.stores if item.store is None]
+        return stuck + find_stuck(self._running()) + self._waiting_clients()
+
+    def _leaderless(self) -> list[str]:
+        return find_leaderless(self._running())
+
+    def _waiting_clients(self) -> list[str]:
+        return [f"{client.name} waits" for client in self.clients if not client.idle]
+
+    def _running(self) -> list[tuple[Store, MemoryDisk]]:
+        return [
             (item.store, item.disk)
             for item in self.stores
             if item.store is not None and item.disk is not None
         ]
-        check_ranges(running)
-        check_equal(running)
-        check_events(self.world.streams.events, self.events)
-        assert sum(client.finished for client in self.clients) > 50, "hardly any call was answered"
-        verdict = check(self.history, RegisterModel(), CHECK_BUDGET)
-        assert isinstance(verdict, Linearizable), describe(verdict)
 
     def totals(self) -> Counter[str]:
         """What the run saw."""
+        world = self.world
         totals = Counter(
             {
                 "elections": self.leaders.elections,
                 "entries": self.logs.applied_entries,
-                "messages": self.world.network.sent,
+                "hashes": self.hashes.compared,
+                "messages": world.network.sent,
                 "operations": len(self.history),
+                "reigns": self.authority.count,
                 "unknown": sum(client.unknown for client in self.clients),
+                "virtual_seconds": int(world.clockwork.now),
             }
         )
-        for kind in ("crash", "pause", "cut", "bus_down", "pd_crash"):
-            totals[kind] = self.world.trace.totals[kind]
-        for name in ("snapshots_installed", "logs_cut", "sleeps", "requests_refused", "turns"):
-            totals[name] = self.world.counted[name]
+        totals.update({kind: world.trace.totals[kind] for kind in (*KINDS, "ambush")})
+        totals.update({name: world.counted[name] for name in COUNTED})
         return totals
 
 
 def run_seed(seed: int, options: Options | None = None) -> tuple[Result, Run]:
     """Run one seed; a failure is in the result, and the run holds its trace."""
-    run = Run(options or draw(seed))
-    real = applying.apply_entry
-
-    def observed(
-        context: Context, replica: Replica, entry: Entry, on_check: applying.OnCheck
-    ) -> None:
-        real(context, replica, entry, on_check)
-        run.applied(context, replica, entry)
-
-    failure = ""
-    applying.apply_entry = observed
-    try:
-        run.go()
-    except AssertionError as fault:
-        failure = str(fault) or _where(fault)
-        run.world.trace.note(run.world.clockwork.now, "FAILED", failure.splitlines()[0])
-    finally:
-        applying.apply_entry = real
-    return Result(seed, run.world.trace.digest, run.totals(), failure), run
+    options = options or draw(seed)
+    with small_limits(options):
+        run = Run(options)
+        failure = ""
+        try:
+            with observed(run.applied, run.authority.obeyed):
+                run.go()
+        except Exception as fault:
+            failure = describe_fault(fault)
+            run.world.note("FAILED", failure.splitlines()[0])
+    return Result(seed, run.world.digest, run.totals(), failure), run
 
 
-def _where(fault: BaseException) -> str:
+def describe_fault(fault: Exception) -> str:
+    """What went wrong, and where, on one line or more."""
     place = fault.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     assert place is not None
-    return f"assertion in {place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    name = place.tb_frame.f_code.co_filename.rpartition("/")[2]
+    kind = "" if isinstance(fault, AssertionError) else f"{type(fault).__name__}: "
+    return f"{kind}{fault or 'assertion'} ({name}:{place.tb_lineno})"

@@ -1,7 +1,5 @@
 """Stores of the simulated world: the production turn on a disk in memory, killed, started anew."""
 
-import random
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -13,28 +11,12 @@ from flaredb.store.joining import Accepted, Joining, Wait
 from flaredb.store.store import Store
 from flaredb_schemas.ids import StoreId, StoreUuid
 from flaredb_schemas.placement import JoinRefused
-from flaredb_schemas.subjects import Subjects
-from tests.simulator.clockwork import Clock, Clockwork
-from tests.simulator.network import Network, store_words
-from tests.simulator.options import Options
-from tests.simulator.streams import Streams
-from tests.simulator.trace import Trace
+from tests.simulator.clockwork import Clock
+from tests.simulator.network import store_words
+from tests.simulator.world import World
 
-
-class World:
-    """What all processes of one run share."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.dice = random.Random(f"run {options.seed}")
-        self.clockwork = Clockwork()
-        self.subjects = Subjects("flaredb")
-        self.network = Network(self.clockwork, options.network, self.dice)
-        self.streams = Streams(self.clockwork, self.subjects, self.dice)
-        self.trace = Trace()
-        self.healed = False
-        self.on_turn: Callable[[Store], None] = lambda store: None
-        self.counted: Counter[str] = Counter()
+HAND_OVER_SECONDS = 1.0
+"""How long a store that stops cleanly waits for others to take over, and for its last save."""
 
 
 class SimStore:
@@ -58,6 +40,7 @@ class SimStore:
         self._joining: Joining | None = None
         self._start = 0
         self._paused_until = 0.0
+        self._slow_until = 0.0
         self._turn_asked = False
         self._due: float | None = None
 
@@ -76,22 +59,50 @@ class SimStore:
         )
         uuid = StoreUuid(f"{world.dice.getrandbits(128):032x}")
         self._joining = Joining(self.disk.view, uuid, f"{world.dice.getrandbits(64):016x}")
-        world.trace.note(world.clockwork.now, "start", self.name)
+        world.note("start", self.name)
         world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}",))
         self._submit_alone(1, self._joining.begin())
 
     def crash(self) -> None:
         """The process is killed; of the batches under way some may have become durable."""
         assert self.disk is not None
+        self._end("crash", self.world.dice.randint(0, self.disk.under_way))
+
+    def lose_disk(self) -> None:
+        """The process is killed and its disk is gone: it comes back with an empty one."""
+        self._end("disk_loss", 0)
+        self.contents = Contents.empty()
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """The process is asked to stop: it hands over, saves everything and leaves; then `then`."""
+        store = self.store
+        assert store is not None
+        self.world.note("stop", self.name)
+        moved = store.hand_over()
+        self.ask_turn()
+
+        def leave() -> None:
+            self._end("stopped", 0)
+            then()
+
+        def say() -> None:
+            store.stopping(moved)
+            self.ask_turn()
+            self._later(HAND_OVER_SECONDS, leave)
+
+        self._later(HAND_OVER_SECONDS, say)
+
+    def _end(self, how: str, kept: int) -> None:
+        """The process is no more; of the batches under way the first `kept` became durable."""
+        assert self.disk is not None
         world = self.world
         self.count()
-        kept = world.dice.randint(0, self.disk.under_way)
         self.contents = self.disk.crash(kept, world.dice.randrange)
-        self.store = self.disk = self._joining = None
+        self.store = self.disk = self._joining = self.accepted = None
         self._start += 1
         world.network.leave(self.name)
         world.network.away.discard(self.name)
-        world.trace.note(world.clockwork.now, "crash", f"{self.name} kept {kept}")
+        world.note(how, f"{self.name} kept {kept}")
 
     def count(self) -> None:
         """Add what this start of the store has counted to the world's figures."""
@@ -101,7 +112,12 @@ class SimStore:
     def pause(self, seconds: float) -> None:
         """The process stands still, and then goes on as if nothing had been."""
         self._paused_until = self.world.clockwork.now + seconds
-        self.world.trace.note(self.world.clockwork.now, "pause", f"{self.name} {seconds:.2f}")
+        self.world.note("pause", f"{self.name} {seconds:.2f}")
+
+    def slow_down(self, seconds: float) -> None:
+        """Each save takes as long as a stall, for a while."""
+        self._slow_until = self.world.clockwork.now + seconds
+        self.world.note("slow_disk", f"{self.name} {seconds:.2f}")
 
     def set_connected(self, connected: bool) -> None:
         """The process loses the bus, and knows it; or has it back."""
@@ -181,7 +197,8 @@ class SimStore:
         assert disk is not None
         speed, dice = self.world.options.disk, self.world.dice
         if disk.under_way:
-            stalls = not self.world.healed and dice.random() < speed.stalls
+            slow = self.world.clockwork.now < self._slow_until
+            stalls = not self.world.healed and (slow or dice.random() < speed.stalls)
             seconds = speed.stall if stalls else speed.save * (0.5 + dice.random())
             self._later(seconds, lambda: self._finish(disk))
         if disk.jobs_under_way:
@@ -204,7 +221,7 @@ class SimStore:
         if joining is None or self.store is not None:
             return
         subject = self.world.subjects.pd_request(StoreId(joining.asks_as), "join")
-        question = joining.question(2**30, {}, "simulated")
+        question = joining.question(2**30, {"host": self.name}, "simulated")
         self.world.network.send(self.name, subject, question, f"_INBOX.{self.name}.join")
         self._later(0.7, self._ask_pd)
 
@@ -212,8 +229,7 @@ class SimStore:
         if self._joining is None or self.store is not None or self.accepted is not None:
             return
         answer = self._joining.answer(payload)
-        if isinstance(answer, JoinRefused):
-            raise AssertionError(f"{self.name} is refused: {answer.reason}")
+        assert not isinstance(answer, JoinRefused), f"{self.name} is refused: {answer.reason}"
         if not isinstance(answer, Wait):
             self.accepted = answer
             self._submit_alone(2, answer.batch)
@@ -239,7 +255,8 @@ class SimStore:
             last_batch=2,
             full_checks=True,
         )
-        words = store_words(world.subjects, accepted.me.store)
+        world.on_serve(accepted.me.store, joining.uuid)
+        words = store_words(accepted.me.store)
         world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}", *words))
         if self.name in world.network.away:
             self.store.on_connection(False)

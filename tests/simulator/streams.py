@@ -19,11 +19,32 @@ class Streams:
     def __init__(self, clockwork: Clockwork, subjects: Subjects, dice: random.Random) -> None:
         self._clockwork = clockwork
         self._dice = dice
+        self._subjects = subjects
         self.loss = 0.05
+        self.away = False
+        """Whether appends get no answer; PD's journal excepted, which is another trouble."""
         configs: tuple[StreamConfig, ...] = all_streams(subjects)
         self._streams = {config.name: MemoryStream(config, START_WALL) for config in configs}
-        self.journal = self._streams[subjects.journal_stream]
-        self.events = self._streams[subjects.event_stream]
+
+    @property
+    def journal(self) -> MemoryStream:
+        """PD's journal."""
+        return self._streams[self._subjects.journal_stream]
+
+    @property
+    def events(self) -> MemoryStream:
+        """What stores tell."""
+        return self._streams[self._subjects.event_stream]
+
+    def lose_journal(self) -> None:
+        """PD's journal is gone; somebody has made an empty stream in its place."""
+        name = self._subjects.journal_stream
+        made = START_WALL + int(self._clockwork.now * 1000)
+        self._streams[name] = MemoryStream(self._streams[name].config, made)
+
+    def cut_journal(self, records: int) -> None:
+        """The last records of PD's journal are gone, as after a power cut."""
+        self.journal.rewind(max(0, self.journal.last - records))
 
     def append(
         self,
@@ -35,7 +56,7 @@ class Streams:
     ) -> None:
         """Append after a moment; now and then the request or its answer is lost."""
         fate = self._dice.random()
-        if fate < self.loss / 2:
+        if fate < self.loss / 2 or (self.away and not self.journal.captures(subject)):
             self._clockwork.after(ANSWER_TIMEOUT, lambda: on_result(AppendUnknown("lost")))
             return
 

@@ -1,71 +1,159 @@
 """What goes wrong, and when: every kind of trouble by itself, at intervals drawn by the seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from flaredb.store.records import ReplicaState
+from flaredb.store.store import Store
+from flaredb_schemas.ids import RegionId
+from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
-from tests.simulator.stores import SimStore, World
+from tests.simulator.stores import SimStore
+from tests.simulator.world import World
+
+FEWEST = 3
+"""No world is spared: what did not happen by chance is made to happen."""
+
+KINDS = (
+    "crash",
+    "stop",
+    "pause",
+    "cut",
+    "clog",
+    "bus_down",
+    "streams_down",
+    "slow_disk",
+    "pd_crash",
+    "pd_pause",
+    "disk_loss",
+    "journal_loss",
+)
+"""What counts as a trouble, by its kind in the trace."""
 
 
 class Troubles:
     """Breaks things until told to stop; then heals everything.
 
-    Invariant: after `heal` every process runs, every link carries, and nothing is broken again.
+    Invariants: after `heal` every process runs but those left dead, every link carries, and nothing
+    is broken again; at most one disk is lost in a run, so that every region keeps a majority.
     """
 
-    def __init__(self, world: World, stores: list[SimStore], pds: list[SimPd]) -> None:
+    def __init__(self, world: World, stores: Sequence[SimStore], pds: Sequence[SimPd]) -> None:
         self._world = world
         self._stores = stores
         self._pds = pds
         self._healed = False
-        troubles = world.options.troubles
+        self._ambushed = 0.0
+        self._crashes = 0
+        options = world.options
+        troubles = options.troubles
         for mean, trouble in (
             (troubles.crash, self._crash),
             (troubles.crash_all, self._crash_all),
+            (troubles.stop, self._stop),
             (troubles.pause, self._pause),
             (troubles.partition, self._partition),
             (troubles.one_way, self._one_way),
+            (troubles.clog, self._clog),
             (troubles.bus_down, self._bus_down),
+            (troubles.streams_down, self._streams_down),
+            (troubles.slow_disk, self._slow_disk),
             (troubles.pd_crash, self._pd_crash),
+            (troubles.pd_pause, self._pd_pause),
             (troubles.transfer, self._transfer),
         ):
             if mean:
                 self._repeat(mean, trouble)
+        for wanted, trouble in (
+            (troubles.disk_loss, self._lose_disk),
+            (troubles.journal_loss, self._lose_journal),
+        ):
+            if wanted:
+                self._once(trouble)
+        if troubles.latecomer:
+            self._isolate()
+        for place in range(FEWEST):
+            moment = options.seconds * (place + 1) / (FEWEST + 1)
+            world.clockwork.after(moment, partial(self._at_least, place + 1))
 
-    def heal(self) -> None:
-        """From now on nothing goes wrong."""
+    def heal(self, dead: Sequence[SimStore] = ()) -> None:
+        """From now on nothing goes wrong; only `dead` stay dead for now."""
         world = self._world
-        self._healed = world.healed = world.network.healed = True
-        world.streams.loss = 0.0
-        world.network.cut.clear()
+        self._healed = world.healed = True
+        world.streams.loss, world.streams.away = 0.0, False
+        world.network.heal()
         for store in self._stores:
-            if not store.running:
+            if store in dead:
+                if store.running:
+                    store.crash()
+            elif not store.running:
                 store.start()
             elif store.name in world.network.away:
                 store.set_connected(True)
         for pd in self._pds:
             if pd.core is None:
                 pd.start()
-        world.trace.note(world.clockwork.now, "heal", "everything")
+        world.note("heal", f"all but {[store.name for store in dead]}")
+
+    def watch(self, store: Store) -> None:
+        """A turn of `store` has ended: strike while it takes or gives a snapshot."""
+        world, mean = self._world, self._world.options.troubles.ambush
+        now = world.clockwork.now
+        if not mean or self._healed or now - self._ambushed < mean:
+            return
+        busy = any(
+            replica.state is ReplicaState.INSTALLING or replica.snapshot_floor
+            for replica in store.registry
+        )
+        if busy and world.dice.random() < 0.1:
+            self._ambushed = now
+            victim = next(item for item in self._stores if item.store is store)
+            world.clockwork.after(world.dice.random() * 0.2, partial(self.strike, victim))
+
+    # When.
 
     def _repeat(self, mean: float, trouble: Callable[[], None]) -> None:
         def happen() -> None:
             if not self._healed:
-                trouble()
+                if not self._world.quiet:
+                    trouble()
                 self._repeat(mean, trouble)
 
         self._world.clockwork.after(self._world.dice.expovariate(1 / mean), happen)
 
+    def _once(self, trouble: Callable[[], None]) -> None:
+        moment = self._world.options.seconds * self._world.dice.uniform(0.2, 0.8)
+        self._world.clockwork.after(moment, lambda: None if self._healed else trouble())
+
     def _later(self, what: Callable[[], None]) -> None:
         """Undo a trouble after a while, unless everything has been healed meanwhile."""
-        seconds = self._world.dice.expovariate(1 / self._world.options.troubles.down_for)
+        self._after(self._world.dice.expovariate(1 / self._world.options.troubles.down_for), what)
+
+    def _after(self, seconds: float, what: Callable[[], None]) -> None:
         self._world.clockwork.after(seconds, lambda: None if self._healed else what())
 
+    def _at_least(self, count: int) -> None:
+        happened = sum(self._world.trace.totals[kind] for kind in KINDS)
+        if happened < count and not self._healed:
+            self._crash()
+
+    # Processes.
+
     def _crash(self) -> None:
-        store = self._world.dice.choice(self._stores)
-        if store.running:
-            store.crash()
-            self._later(partial(_start_again, store))
+        self.strike(self._world.dice.choice(self._stores))
+
+    def strike(self, store: SimStore) -> None:
+        """Kill `store`; after a while, now and then a long one, it starts again."""
+        if self._healed or not store.running:
+            return
+        store.crash()
+        self._crashes += 1
+        again = partial(_start_again, store)
+        if self._crashes % 3 == 0:
+            mean = self._world.options.troubles.long_down
+            self._after(mean * self._world.dice.uniform(0.5, 1.5), again)
+        else:
+            self._later(again)
 
     def _crash_all(self) -> None:
         for store in self._stores:
@@ -74,38 +162,103 @@ class Troubles:
         for store in self._stores:
             self._later(partial(_start_again, store))
 
+    def _stop(self) -> None:
+        store = self._world.dice.choice(self._stores)
+        if store.store is None:
+            return
+
+        def stopped() -> None:
+            if self._healed:
+                store.start()
+            else:
+                self._later(partial(_start_again, store))
+
+        store.stop(stopped)
+
     def _pause(self) -> None:
         store = self._world.dice.choice(self._stores)
         if store.running:
             store.pause(self._world.dice.expovariate(0.5))
 
+    def _slow_disk(self) -> None:
+        store = self._world.dice.choice(self._stores)
+        if store.running:
+            store.slow_down(self._world.dice.expovariate(0.2))
+
+    def _lose_disk(self) -> None:
+        store = self._world.dice.choice(self._stores)
+        if store.running:
+            store.lose_disk()
+            self._later(partial(_start_again, store))
+
+    # Links.
+
     def _partition(self) -> None:
         dice, names = self._world.dice, [store.name for store in self._stores]
-        side = set(dice.sample(names, dice.randint(1, len(names) - 1)))
-        if dice.random() < 0.5:
-            side |= {pd.name for pd in self._pds}
-        others = set(names) - side
+        self._cut_off(set(dice.sample(names, dice.randint(1, len(names) - 1))))
+
+    def _isolate(self) -> None:
+        """One store misses the beginning."""
+        name = self._world.dice.choice(self._stores).name
+        self._cut_off({name}, self._world.dice.uniform(5, 25))
+
+    def _cut_off(self, side: set[str], seconds: float = 0.0) -> None:
+        others = {store.name for store in self._stores} - side
+        if self._world.dice.random() < 0.5:
+            side = side | {pd.name for pd in self._pds}
         links = {(a, b) for a in side for b in others} | {(b, a) for a in side for b in others}
-        self._cut(links, f"{sorted(side)} from {sorted(others)}")
+        self._cut(links, f"{sorted(side)} from {sorted(others)}", seconds)
 
     def _one_way(self) -> None:
-        dice, names = self._world.dice, [store.name for store in self._stores]
-        sender, receiver = dice.sample(names, 2)
-        self._cut({(sender, receiver)}, f"{sender} to {receiver}")
+        link = self._some_link()
+        self._cut({link}, f"{link[0]} to {link[1]}")
 
-    def _cut(self, links: set[tuple[str, str]], text: str) -> None:
+    def _cut(self, links: set[Link], text: str, seconds: float = 0.0) -> None:
         network = self._world.network
         network.cut |= links
-        self._world.trace.note(self._world.clockwork.now, "cut", text)
-        self._later(lambda: network.cut.difference_update(links))
+        self._world.note("cut", text)
+        mend = partial(network.cut.difference_update, links)
+        if seconds:
+            self._after(seconds, mend)
+        else:
+            self._later(mend)
+
+    def _clog(self) -> None:
+        """A link, or all links to or from one store, hold back what is sent."""
+        network, dice = self._world.network, self._world.dice
+        sender, receiver = self._some_link()
+        names = [store.name for store in self._stores]
+        links = dice.choice(
+            (
+                {(sender, receiver)},
+                {(name, receiver) for name in names if name != receiver},
+                {(sender, name) for name in names if name != sender},
+            )
+        )
+        network.clog(links)
+        self._world.note("clog", f"{sorted(links)}")
+        self._after(dice.expovariate(1.0), partial(network.unclog, links))
+
+    def _some_link(self) -> Link:
+        sender, receiver = self._world.dice.sample([store.name for store in self._stores], 2)
+        return sender, receiver
 
     def _bus_down(self) -> None:
         """All lose the bus at once, as when its server restarts."""
         lost = [store for store in self._stores if store.running]
         for store in lost:
             store.set_connected(False)
-        self._world.trace.note(self._world.clockwork.now, "bus_down", "")
+        self._world.note("bus_down", "")
         self._later(partial(_connect_again, lost))
+
+    def _streams_down(self) -> None:
+        """No event is taken for a while."""
+        streams = self._world.streams
+        streams.away = True
+        self._world.note("streams_down", "")
+        self._after(self._world.dice.uniform(2, 12), lambda: setattr(streams, "away", False))
+
+    # PD.
 
     def _pd_crash(self) -> None:
         pd = self._world.dice.choice(self._pds)
@@ -113,14 +266,51 @@ class Troubles:
             pd.crash()
             self._later(lambda: pd.start() if pd.core is None else None)
 
+    def _pd_pause(self) -> None:
+        pd = self._world.dice.choice(self._pds)
+        if pd.core is not None:
+            pd.pause(self._world.dice.expovariate(0.2))
+
+    def _lose_journal(self) -> None:
+        """The journal is gone, or its end; all PDs, and perhaps all stores, start anew."""
+        dice, streams = self._world.dice, self._world.streams
+        for pd in self._pds:
+            if pd.core is not None:
+                pd.crash()
+        if dice.random() < 0.5:
+            self._crash_all()
+        if dice.random() < 0.5:
+            streams.lose_journal()
+        else:
+            streams.cut_journal(dice.randint(1, 6))
+        self._world.note("journal_loss", f"up to {streams.journal.last}")
+        for pd in self._pds:
+            self._later(lambda pd=pd: pd.start() if pd.core is None else None)  # type: ignore[misc]
+
     def _transfer(self) -> None:
-        """A leader is asked to hand over, by a store that stops or an operator."""
+        """A leader is asked to hand over: by PD, or by a store that is about to stop."""
+        dice = self._world.dice
         running = [item for item in self._stores if item.store is not None]
-        if running:
-            chosen = self._world.dice.choice(running)
-            assert chosen.store is not None
+        if not running:
+            return
+        chosen = dice.choice(running)
+        assert chosen.store is not None
+        if dice.random() < 0.3:
             chosen.store.hand_over()
             chosen.ask_turn()
+            return
+        led = [replica for replica in chosen.store.registry if replica.leads]
+        if led:
+            replica = dice.choice(led)
+            others = [peer.id for peer in replica.region.peers if peer.id != replica.peer]
+            for pd in self._pds:
+                pd.transfer(replica, dice.choice(others))
+
+
+def region_ids(stores: Sequence[SimStore]) -> list[RegionId]:
+    """The regions that are hosted anywhere now."""
+    running = [item.store for item in stores if item.store is not None]
+    return sorted({replica.id for store in running for replica in store.registry})
 
 
 def _start_again(store: SimStore) -> None:
@@ -128,7 +318,7 @@ def _start_again(store: SimStore) -> None:
         store.start()
 
 
-def _connect_again(stores: list[SimStore]) -> None:
+def _connect_again(stores: Sequence[SimStore]) -> None:
     for store in stores:
         if store.running:
             store.set_connected(True)

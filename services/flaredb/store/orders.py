@@ -150,8 +150,11 @@ class Orders:
             save(self._context.saver.batch, PD_EPOCH_KEY, seen)
 
     def _obey(self, order: Order) -> None:
-        if order.pd_epoch < self._seen.pd_epoch:
-            return
+        # Looked at once more: a higher reign may have come while this one was being saved.
+        if order.pd_epoch >= self._seen.pd_epoch:
+            self._carry_out(order)
+
+    def _carry_out(self, order: Order) -> None:
         match order.body:
             case CreateRegions():
                 self._create(order.body)

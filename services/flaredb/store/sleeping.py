@@ -117,7 +117,10 @@ class Sleeping:
 
     def heard(self, replica: Replica, item: RaftItem) -> None:
         """A Raft message has come: it wakes the region; only heartbeats are no activity."""
-        if replica.asleep or not isinstance(item.message, Heartbeat | HeartbeatAnswer):
+        message = item.message
+        if isinstance(message, HeartbeatAnswer) and message.term == replica.node.term:
+            return  # it answers a heartbeat that left just before the leader lay down
+        if replica.asleep or not isinstance(message, Heartbeat):
             self.wake(replica)
 
     def tick(self) -> None:

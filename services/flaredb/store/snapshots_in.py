@@ -50,18 +50,14 @@ class Arrival(Struct):
     replica: Replica
     header: SnapshotHeader
     from_store: StoreId
+    file: str
+    """The file that takes the rows."""
     began: float
     asked: float
     heard: float
     offset: int = 0
     verifying: bool = False
     installation: Installation | None = None
-
-    @property
-    def file(self) -> str:
-        """The file that takes the rows."""
-        transfer = self.header.transfer
-        return f"in-{self.header.region.id}-{self.from_store}-{transfer.boot}-{transfer.number}"
 
 
 class SnapshotsIn:
@@ -98,8 +94,9 @@ class SnapshotsIn:
             return
         replica = self._context.registry.get(header.region.id)
         assert replica is not None, "a snapshot is accepted only for a replica that is here"
-        now = self._context.now
-        arrival = Arrival(replica, header, from_store, now, now, now)
+        now, transfer = self._context.now, header.transfer
+        file = f"in-{replica.id}-{from_store}-{transfer.boot}-{transfer.number}"
+        arrival = Arrival(replica, header, from_store, file, now, now, now)
         self._arrivals[header.region.id] = arrival
         self._pull(arrival)
 
@@ -132,10 +129,17 @@ class SnapshotsIn:
             log.warning("region %s: the snapshot to install is lost; another is needed", replica.id)
             return
         now = self._context.now
-        arrival = Arrival(replica, header, StoreId(0), now, now, now, header.size, True)
+        arrival = Arrival(replica, header, StoreId(0), name, now, now, now, header.size, True)
         arrival.installation = Installation(header.region, name)
         self._arrivals[replica.id] = arrival
         self._slice(arrival)
+
+    def clear_files(self) -> None:
+        """After a restart: what no replica resumes from is left over from the process before."""
+        wanted = {arrival.file for arrival in self._arrivals.values()}
+        for name in self._context.disk.files.names():
+            if name not in wanted:
+                self._context.disk.files.delete(name)
 
     def tick(self) -> None:
         """Once per tick: ask again for what has not come, give up what is silent."""

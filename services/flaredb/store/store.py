@@ -149,6 +149,7 @@ class Store:
         self._births.find_all()
         for replica in context.registry:
             self._snapshots.into.resume(replica)
+        self._snapshots.into.clear_files()
         self._history.add_own(self._started())
 
     # What arrives. Each call only queues; the next turn carries it out.

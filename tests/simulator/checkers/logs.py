@@ -2,6 +2,9 @@
 
 import zlib
 
+from flaredb.disk.layout import Corrupt, decode_entry, log_index, log_rows
+from flaredb.disk.memory_disk import MemoryDisk
+from flaredb.store.replica import Replica
 from flaredb_schemas.ids import Index, RegionId, Term
 from flaredb_schemas.raft import Entry
 
@@ -17,6 +20,18 @@ class LogsAgree:
         what = (entry.term, zlib.crc32(entry.data))
         known = self._entries.setdefault((region, entry.index), what)
         assert known == what, f"region {region}, entry {entry.index}: {known} became {what}"
+
+    def check_saved(self, replica: Replica, disk: MemoryDisk) -> None:
+        """What `replica` has on disk, as far as it is committed, is what was applied."""
+        expected = Index(replica.log.start + 1)
+        for key, record in disk.view.scan(*log_rows(replica.id, Index(1))):
+            index = log_index(key)
+            assert index == expected, f"region {replica.id}: {index} on disk instead of {expected}"
+            expected = Index(index + 1)
+            entry = decode_entry(replica.id, index, record)
+            assert not isinstance(entry, Corrupt), f"region {replica.id}: {entry}"
+            if index <= replica.node.commit:
+                self.applied(replica.id, entry)
 
     @property
     def applied_entries(self) -> int:

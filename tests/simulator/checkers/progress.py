@@ -2,26 +2,42 @@
 
 from collections.abc import Sequence
 
+from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.raft.progress import ProgressState
 from flaredb.store.records import ReplicaState
+from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId
+from flaredb_schemas.regions import Region
+
+Running = Sequence[tuple[Store, MemoryDisk]]
 
 
-def find_stuck(stores: Sequence[Store]) -> list[str]:
+def find_leaderless(stores: Running) -> list[str]:
+    """Which regions with a live majority have no leader."""
+    hosted: dict[RegionId, list[Replica]] = {}
+    for store, _ in stores:
+        for replica in store.registry:
+            hosted.setdefault(replica.id, []).append(replica)
+    return [
+        f"region {region} has no leader"
+        for region, replicas in sorted(hosted.items())
+        if _has_majority(replicas[0].region, replicas) and not any(one.leads for one in replicas)
+    ]
+
+
+def find_stuck(stores: Running) -> list[str]:
     """Why the cluster is not at rest; empty when it is."""
-    reasons: list[str] = []
-    leaders: set[RegionId] = set()
+    reasons = find_leaderless(stores)
     applied: dict[RegionId, set[int]] = {}
-    for store in stores:
+    for store, disk in stores:
         for replica in store.registry:
             applied.setdefault(replica.id, set()).add(replica.machine.state.index)
-            if replica.leads:
-                leaders.add(replica.id)
             reasons += [f"store {store.me.store}: {why}" for why in _why(replica)]
         if not store.is_settled:
             reasons.append(f"store {store.me.store} has something to save or to publish")
-    reasons += [f"region {region} has no leader" for region in applied if region not in leaders]
+        if disk.files.names():
+            reasons.append(f"store {store.me.store} keeps files: {disk.files.names()}")
     reasons += [
         f"region {region} is applied up to {sorted(indexes)}"
         for region, indexes in applied.items()
@@ -30,10 +46,22 @@ def find_stuck(stores: Sequence[Store]) -> list[str]:
     return reasons
 
 
-def _why(replica: object) -> list[str]:
-    from flaredb.store.replica import Replica
+def find_awake(stores: Running) -> list[str]:
+    """Which replicas do not sleep, although nothing happens."""
+    return [
+        f"store {store.me.store}: region {replica.id} is awake"
+        for store, _ in stores
+        for replica in store.registry
+        if not replica.asleep
+    ]
 
-    assert isinstance(replica, Replica)
+
+def _has_majority(region: Region, replicas: Sequence[Replica]) -> bool:
+    here = {replica.peer for replica in replicas}
+    return 2 * sum(peer.id in here for peer in region.peers) > len(region.peers)
+
+
+def _why(replica: Replica) -> list[str]:
     name = f"region {replica.id}"
     reasons = []
     if replica.state is not ReplicaState.LIVE:
@@ -42,6 +70,12 @@ def _why(replica: object) -> list[str]:
         reasons.append(f"{name} has {len(replica.outbox)} events in its outbox")
     if replica.snapshot_floor:
         reasons.append(f"{name} is sending a snapshot")
+    if replica.region.removed:
+        reasons.append(f"{name} has removed peers")
+    if replica.held or replica.applying:
+        reasons.append(f"{name} does not apply")
+    if replica.proposals or len(replica.reads):
+        reasons.append(f"{name} has calls that wait")
     if replica.leads:
         for peer, item in replica.node.status().progress.items():
             if item.state is ProgressState.SNAPSHOT:

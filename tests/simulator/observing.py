@@ -1,0 +1,42 @@
+"""What the checkers see of production code while a run lasts: applied entries, obeyed orders."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from flaredb.disk.layout import PD_EPOCH_KEY
+from flaredb.store import applying
+from flaredb.store.context import Context
+from flaredb.store.orders import Orders
+from flaredb.store.records import PdSeen, load
+from flaredb.store.replica import Replica
+from flaredb_schemas.ids import PdEpoch, StoreUuid
+from flaredb_schemas.placement import Order
+from flaredb_schemas.raft import Entry
+
+OnApplied = Callable[[Replica, Entry], None]
+OnObeyed = Callable[[StoreUuid, PdEpoch, PdEpoch], None]
+"""Called with the data folder, the order's epoch, and the highest one on the store's disk."""
+
+
+@contextmanager
+def observed(on_applied: OnApplied, on_obeyed: OnObeyed) -> Iterator[None]:
+    """The two are told what happens while the context lasts; nothing else changes."""
+    apply_entry, carry_out = applying.apply_entry, Orders._carry_out
+
+    def applied(
+        context: Context, replica: Replica, entry: Entry, on_check: applying.OnCheck
+    ) -> None:
+        apply_entry(context, replica, entry, on_check)
+        on_applied(replica, entry)
+
+    def obeyed(orders: Orders, order: Order) -> None:
+        saved = load(orders._context.disk.view, PD_EPOCH_KEY, PdSeen) or PdSeen()
+        on_obeyed(orders._uuid, order.pd_epoch, saved.pd_epoch)
+        carry_out(orders, order)
+
+    with (
+        patch.object(applying, "apply_entry", applied),
+        patch.object(Orders, "_carry_out", obeyed),
+    ):
+        yield

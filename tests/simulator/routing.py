@@ -1,0 +1,38 @@
+"""What a client believes about regions and leaders."""
+
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.regions import Region, Route
+
+
+class Routes:
+    """The newest route per region; empty until PD has told them."""
+
+    def __init__(self) -> None:
+        self._routes: list[Route] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._routes)
+
+    def set(self, routes: tuple[Route, ...]) -> None:
+        """What PD tells."""
+        self._routes = list(routes)
+
+    def find(self, key: bytes) -> Route | None:
+        """The region that holds `key`."""
+        return next((item for item in self._routes if item.region.keys.contains(key)), None)
+
+    def of(self, region: RegionId) -> Route:
+        """The region of this id, which is known."""
+        return next(item for item in self._routes if item.region.id == region)
+
+    def learn(self, route: Route) -> None:
+        """A store tells of a region, unless something newer is known."""
+        for place, known in enumerate(self._routes):
+            if known.region.id == route.region.id and route.term >= known.term:
+                self._routes[place] = route
+
+    def forget_leader(self, region: Region) -> None:
+        """Whoever was believed to lead does not answer."""
+        for place, known in enumerate(self._routes):
+            if known.region.id == region.id:
+                self._routes[place] = Route(known.region, term=known.term, time=known.time)
