@@ -22,6 +22,9 @@ MAX_UNDER_WAY: Final = 256
 
 RETRY_SECONDS: Final = 1.0
 
+TELL_SECONDS: Final = 10.0
+"""How often followers of an awake region are told anew what is published: words get lost."""
+
 MAX_OWN_EVENTS: Final = 1_000
 """Events of the store itself that wait for the stream; the oldest go first when it stays away."""
 
@@ -44,6 +47,7 @@ class History:
         "_regions",
         "_retry_at",
         "_subjects",
+        "_tell_at",
         "_token",
         "_tokens",
     )
@@ -58,6 +62,7 @@ class History:
         self._own: list[Event] = []
         self._own_events = 0
         self._retry_at = 0.0
+        self._tell_at = context.now + TELL_SECONDS
 
     def add_own(self, event: Event) -> None:
         """An event of the store itself, which stands in no log. Kept in memory only."""
@@ -108,6 +113,16 @@ class History:
         """The leader says that all events up to `index` are in the stream."""
         if not replica.leads:
             self._remove(replica, replica.outbox.published(index))
+
+    def tick(self) -> None:
+        """Once per tick: now and then tell followers what a leader without events knows."""
+        context = self._context
+        if context.now < self._tell_at:
+            return
+        self._tell_at = context.now + TELL_SECONDS
+        for replica in context.registry:
+            if replica.leads and not replica.asleep and not len(replica.outbox):
+                self._tell(replica, replica.machine.state.index)
 
     def next_own_id(self) -> str:
         """A fresh id for an event of the store itself."""

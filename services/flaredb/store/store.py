@@ -336,6 +336,7 @@ class Store:
             context.touch(replica.id)
         self._sleeping.tick()
         self._snapshots.tick()
+        self._history.tick()
         self._orders.tick()
         self._watch_saving()
         usage = context.disk.usage()
