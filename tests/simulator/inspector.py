@@ -3,7 +3,7 @@
 As `flaredb region check` does: ask the leader for a check, then every store for its hash.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -36,7 +36,8 @@ class Check(Struct):
     nonce: int
     ends: float
     owing: list[StoreId]
-    done: bool = False
+    asked: bool = False
+    """Whether the check stands in the log, so that `owing` is known."""
 
 
 class Inspector:
@@ -55,8 +56,8 @@ class Inspector:
         if world.options.workload.check:
             self._again()
 
-    def check(self, region: RegionId) -> Callable[[], bool]:
-        """Begin a check; what comes back says whether every replica has answered."""
+    def check(self, region: RegionId) -> Check:
+        """Begin a check."""
         self._nonce += 1
         now = self._world.clockwork.now
         check = Check(region, self._nonce, now + PATIENCE_SECONDS, [])
@@ -64,7 +65,7 @@ class Inspector:
         for store in self._leaders(region):
             self._ask(store, CheckRequest(self._nonce, region, self._nonce))
         self._world.clockwork.after(REPEAT_SECONDS, lambda: self._repeat(check))
-        return lambda: check.done
+        return check
 
     def _again(self) -> None:
         world = self._world
@@ -94,7 +95,7 @@ class Inspector:
         self._world.network.send(NAME, subject, frame, f"_INBOX.{NAME}.{store}")
 
     def _repeat(self, check: Check) -> None:
-        if check.done or self._world.clockwork.now > check.ends:
+        if (check.asked and not check.owing) or self._world.clockwork.now > check.ends:
             return
         for store in check.owing:
             self._ask(store, HashRequest(check.nonce, check.region, check.nonce))
@@ -108,10 +109,10 @@ class Inspector:
             check = self._checks.get(answer.number)
             if check is None:
                 continue
-            if isinstance(answer, CheckAnswer) and not check.owing and not check.done:
+            if isinstance(answer, CheckAnswer) and not check.asked:
+                check.asked = True
                 check.owing = list(answer.route.region.stores)
             elif isinstance(answer, HashAnswer):
                 self._hashes.heard(store, check.region, check.nonce, answer)
                 if store in check.owing:
                     check.owing.remove(store)
-                    check.done = not check.owing

@@ -129,7 +129,7 @@ def _workload(dice: random.Random) -> Workload:
         keys=dice.choice((3, 8, 20)),
         batch_ops=dice.choice((1, 3, 8)),
         value_bytes=dice.choice((0, 0, 100, 2_000)),
-        pause=dice.choice((0.15, 0.3, 0.6)),
+        pause=dice.choice((0.1, 0.2, 0.4)),
         active=active,
         quiet=dice.choice((4.0, 8.0)) if active else 0.0,
         check=dice.choice((0.0, 4.0, 10.0)),

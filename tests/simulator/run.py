@@ -13,6 +13,7 @@ from msgspec import Struct
 from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
+from flaredb_schemas.ids import RegionId
 from flaredb_schemas.raft import Entry
 from tests.linearizability import Linearizable, Operation, RegisterModel, check, describe
 from tests.simulator.checkers.authority import Authority
@@ -23,7 +24,7 @@ from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
 from tests.simulator.clients import Client
-from tests.simulator.inspector import Inspector
+from tests.simulator.inspector import PATIENCE_SECONDS, Inspector
 from tests.simulator.limits import small_limits
 from tests.simulator.observing import observed
 from tests.simulator.options import Options, draw
@@ -116,6 +117,7 @@ class Run:
         self.world.quiet = False
         troubles.heal(dead)
         self._wait(self._leaderless, LEADER_SECONDS)
+        self._wait(self._few_operations, HEALING_SECONDS)
         self._pass(2.0)
         for client in self.clients:
             client.stop()
@@ -151,12 +153,18 @@ class Run:
         """Every replica of every region says what it holds."""
         for region in region_ids(self.stores):
             end = self.world.clockwork.now + HEALING_SECONDS
-            done = self.inspector.check(region)
-            while not done():
+            while not self._compared(region):
                 assert self.world.clockwork.now < end, f"region {region} cannot be checked"
-                self._pass(1.0)
-                if not done() and int(self.world.clockwork.now) % 6 == 0:
-                    done = self.inspector.check(region)
+
+    def _compared(self, region: RegionId) -> bool:
+        """Check the region once; whether all who host it have answered."""
+        check = self.inspector.check(region)
+        hosts = {store.me.store for store, _ in self._running() if store.registry.get(region)}
+        for _ in range(int(PATIENCE_SECONDS)):
+            self._pass(1.0)
+            if check.asked and hosts.isdisjoint(check.owing):
+                return True
+        return False
 
     def _last_word(self) -> None:
         for item in self.stores:
@@ -169,8 +177,6 @@ class Run:
                 self.logs.check_saved(replica, disk)
                 self.authority.others({replica.id, *(peer.id for peer in replica.region.peers)})
         check_events(self.world.streams.events, self.events)
-        operations = len(self.history)
-        assert operations >= FEWEST_OPERATIONS, f"only {operations} operations"
         verdict = check(self.history, RegisterModel(), CHECK_BUDGET)
         assert isinstance(verdict, Linearizable), describe(verdict)
         happened = sum(self.world.trace.totals[kind] for kind in KINDS)
@@ -201,6 +207,10 @@ class Run:
 
     def _leaderless(self) -> list[str]:
         return find_leaderless(self._running())
+
+    def _few_operations(self) -> list[str]:
+        count = len(self.history)
+        return [f"only {count} operations"] if count < FEWEST_OPERATIONS else []
 
     def _waiting_clients(self) -> list[str]:
         return [f"{client.name} waits" for client in self.clients if not client.idle]
