@@ -1,0 +1,1 @@
+"""The client against stores and a PD that are pretended, on the memory bus."""

@@ -41,9 +41,7 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  {line}" for line in lines)
 
 
-def cluster_command(
-    app: typer.Typer, name: str, *lines: str, hidden: bool = False
-) -> Callable[[Command], Command]:
+def cluster_command(app: typer.Typer, name: str, *lines: str) -> Callable[[Command], Command]:
     """Make a function of a `Session` a command; `lines` are its examples.
 
     The command gets the options by which a cluster is reached and a result is printed; whatever the
@@ -63,10 +61,10 @@ def cluster_command(
             guarded(output, lambda: _run(function, Reach(dir_, nats, timeout), output, own))
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        positional = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own]
-        command.__signature__ = inspect.Signature([*positional, *_COMMON])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in [*positional, *_COMMON]}
-        app.command(name, epilog=examples(*lines), hidden=hidden)(command)
+        shown = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own] + _COMMON
+        command.__dict__["__signature__"] = inspect.Signature(shown)
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        app.command(name, epilog=examples(*lines))(command)
         return function
 
     return register

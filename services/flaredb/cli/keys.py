@@ -8,8 +8,9 @@ import typer
 from flaredb.cli.commands import cluster_command, not_found
 from flaredb.cli.output import Format, as_json
 from flaredb.cli.session import Session
-from flaredb.cli.texts import Notation, escape, parse, readable, with_base64
+from flaredb.cli.texts import Notation, parse, readable, with_base64
 from flaredb.client.errors import ConflictError, InvalidArgumentError
+from flaredb_schemas.keys import show_key
 
 Key = Annotated[str, typer.Argument(help="The key.")]
 Typed = Annotated[Notation, typer.Option("--as", help="How keys and values are typed here.")]
@@ -48,7 +49,7 @@ async def get(
     name = parse(key, typed)
     value = await (await session.db()).get(name)
     if value is None:
-        raise not_found(f"there is no key {escape(name)}")
+        raise not_found(f"there is no key {show_key(name)}")
     if raw:
         sys.stdout.buffer.write(value)
     elif session.printer.form is Format.TABLE:
@@ -109,7 +110,7 @@ async def scan(
         match session.printer.form:
             case Format.TABLE:
                 session.printer.line(
-                    escape(key) if keys_only else f"{escape(key)}\t{escape(value)}"
+                    show_key(key) if keys_only else f"{show_key(key)}\t{show_key(value)}"
                 )
             case Format.JSONL:
                 session.printer.line(as_json(record))

@@ -16,6 +16,7 @@ from flaredb.runtime.settings_sources import SettingsError, describe, load
 HIDDEN = "***"
 
 Kind = enum.StrEnum("Kind", list(KINDS))  # type: ignore[misc]
+CLIENT = Kind("client")
 
 
 def add_settings_commands(app: typer.Typer) -> None:
@@ -25,14 +26,14 @@ def add_settings_commands(app: typer.Typer) -> None:
         "show",
         epilog=examples(
             "flaredb config show --origin",
-            "flaredb config show --of store --config my.toml -o json",
+            "flaredb config show --of store --config my.toml",
         ),
     )(show)
     app.add_typer(group, name="config")
 
 
 def show(
-    of: Annotated[Kind, typer.Option("--of", help="Whose settings.")] = Kind("client"),  # noqa: B008
+    of: Annotated[Kind, typer.Option("--of", help="Whose settings.")] = CLIENT,
     origin: Annotated[
         bool, typer.Option("--origin", help="Say where each value came from.")
     ] = False,

@@ -1,7 +1,7 @@
 """Keys and values as people write and read them.
 
-What is printed is escaped: printable ASCII as it is, a backslash doubled, all else as `\\xNN`. What
-is typed is taken as UTF-8, unless `--escaped`, `--hex` or `--base64` says otherwise.
+What is printed is escaped, as `show_key` does it. What is typed is taken as UTF-8, unless `--as`
+says otherwise.
 """
 
 import base64
@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from flaredb.client.errors import InvalidArgumentError
+from flaredb_schemas.keys import show_key
 
 _ESCAPE: Final = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[\\'\"ntr]|.|$)", re.DOTALL)
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
@@ -41,11 +42,6 @@ def parse(text: str, notation: Notation = Notation.UTF8) -> bytes:
         raise InvalidArgumentError(f"{text!r} is not {notation}: {fault}") from fault
 
 
-def escape(data: bytes) -> str:
-    """Bytes as text, of which `unescape` makes the same bytes again."""
-    return "".join(map(_escaped, data))
-
-
 def unescape(text: str) -> bytes:
     """The bytes of escaped text; what is not ASCII counts as UTF-8. Raises `ValueError`."""
     return _ESCAPE.sub(_unescaped, text.encode("utf-8", "surrogateescape"))
@@ -56,21 +52,15 @@ def readable(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return escape(data)
-    return text if all(char.isprintable() or char in "\n\t" for char in text) else escape(data)
+        return show_key(data)
+    return text if all(char.isprintable() or char in "\n\t" for char in text) else show_key(data)
 
 
 def with_base64(name: str, data: bytes | None) -> dict[str, str | None]:
     """A key or value in JSON: escaped text for reading, base64 for programs."""
     if data is None:
         return {name: None, f"{name}_b64": None}
-    return {name: escape(data), f"{name}_b64": base64.b64encode(data).decode()}
-
-
-def _escaped(byte: int) -> str:
-    if byte == 0x5C:
-        return "\\\\"
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+    return {name: show_key(data), f"{name}_b64": base64.b64encode(data).decode()}
 
 
 def _unescaped(match: "re.Match[bytes]") -> bytes:

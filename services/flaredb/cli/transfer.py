@@ -189,7 +189,10 @@ def _field(row: Any, name: str) -> bytes:
     encoded = row.get(f"{name}_b64")
     if encoded is not None:
         return base64.b64decode(encoded, validate=True)
-    return unescape(row[name])
+    text = row[name]
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is not text")
+    return unescape(text)
 
 
 def _at_line(number: int, error: FlareDBError) -> FlareDBError:

@@ -1,13 +1,14 @@
 """The course of the demonstration, and what came of it."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import anyio.to_thread
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flaredb.api import AsyncClient
 from flaredb.client.client import Client
@@ -16,6 +17,8 @@ from flaredb.demo.audit import RegionFigures, audit
 from flaredb.demo.loading import Load, count_verified
 from flaredb.demo.trespassing import Trespass, trespass
 from flaredb.playground.supervisor import LocalCluster
+from flaredb_schemas.keys import show_key
+from flaredb_schemas.placement import report_peers
 
 LEADER_SECONDS: Final = 60.0
 """SC-001: within this time every region has a leader."""
@@ -176,15 +179,19 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def region_json(figures: RegionFigures) -> dict[str, Any]:
-    """A region with its range, leader and sizes."""
+    """A region with its range, leader, peers and sizes."""
     region = figures.route.region
     return {
         "id": region.id,
-        "start": region.keys.start.decode(errors="backslashreplace"),
-        "end": region.keys.end.decode(errors="backslashreplace"),
+        "start": show_key(region.keys.start),
+        "end": show_key(region.keys.end),
+        "start_b64": base64.b64encode(region.keys.start).decode(),
+        "end_b64": base64.b64encode(region.keys.end).decode(),
         "leader": figures.route.leader,
         "leader_store": figures.route.store,
-        "stores": list(region.stores),
+        "peers": [structs.asdict(peer) for peer in report_peers(region.peers)],
+        "version": region.epoch.version,
+        "conf_ver": region.epoch.conf_ver,
         "keys": figures.rows,
         "bytes": figures.bytes,
         "equal": figures.equal,

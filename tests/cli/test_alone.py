@@ -1,0 +1,104 @@
+"""Commands that need no cluster, and what the others say where there is none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from flaredb.cli.app import make_app
+
+runner = CliRunner()
+
+
+def invoke(*arguments: str) -> "tuple[int, str, str]":
+    result = runner.invoke(make_app(), list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("get", "a"),
+        ("put", "a", "1"),
+        ("scan",),
+        ("region", "list"),
+        ("store", "list"),
+        ("events",),
+    ],
+)
+def test_where_nothing_runs(command: tuple[str, ...], tmp_path: Path) -> None:
+    code, out, err = invoke(*command, "--dir", str(tmp_path))
+    assert (code, out) == (5, "")
+    assert "no playground runs" in err and "hint:" in err
+
+
+def test_where_no_nats_answers() -> None:
+    code, _, err = invoke("get", "a", "--nats", "nats://127.0.0.1:9", "-o", "json")
+    assert code == 5 and json.loads(err)["error"]["code"] == "unavailable"
+
+
+def test_sql_where_no_analytics_answers(tmp_path: Path) -> None:
+    code, _, err = invoke("sql", "select 1", "--dir", str(tmp_path), "--http", "127.0.0.1:9")
+    assert code == 5 and "analytics does not answer" in err
+
+
+def test_every_command_has_examples() -> None:
+    def visit(command: object, path: str) -> None:
+        children = getattr(command, "commands", {})
+        for name, child in children.items():
+            visit(child, f"{path} {name}")
+        if not children:
+            epilog = getattr(command, "epilog", None) or ""
+            assert f"flaredb{path.removeprefix('flaredb')}" in epilog, path
+
+    visit(get_command(make_app()), "flaredb")
+
+
+def test_usage_errors() -> None:
+    assert invoke("cas", "only-a-key", "old")[0] == 2
+    assert invoke("nonsense")[0] == 2
+    assert invoke("get")[0] == 2
+    assert invoke("get", "a", "-o", "yaml")[0] == 2
+    assert invoke("get", "a", "--timeout", "-1")[0] == 2
+
+
+def test_settings_and_their_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toml = tmp_path / "flaredb.toml"
+    toml.write_text('[store]\ntick_ms = 50\n[client]\nnats_password = "x"\nnats_user = "me"\n')
+    monkeypatch.setenv("FLAREDB_ELECTION_TICKS", "20")
+    shown = ("config", "show", "--origin", "-o", "json", "--config", str(toml))
+    code, out, _ = invoke(*shown, "--of", "store")
+    settings = {each["name"]: each for each in json.loads(out)}
+    assert code == 0
+    assert settings["tick_ms"]["value"] == 50 and str(toml) in settings["tick_ms"]["origin"]
+    assert "FLAREDB_ELECTION_TICKS" in settings["election_ticks"]["origin"]
+    assert settings["heartbeat_ticks"]["origin"] == "default"
+    _, out, _ = invoke(*shown, "--of", "client")
+    assert '"x"' not in out
+    toml.write_text("nonsense = 1\n")
+    code, _, err = invoke(*shown)
+    assert code == 2 and "nonsense" in err
+
+
+def test_version_and_module() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "flaredb", "--version"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith("flaredb ")
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['rich'] = None; sys.argv = ['flaredb', 'get', 'a'];"
+        "import importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'rich' else find(name, *a);"
+        "from flaredb.cli.main import main; main()"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.returncode == 1
+    assert said.stderr == "flaredb: the command line needs: pip install 'flaredb[cli]'\n"
