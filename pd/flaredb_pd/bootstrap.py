@@ -4,11 +4,11 @@ Replicas go round: region i's first replica stands on store i, its second on sto
 so first replicas (which start the first elections) and all others are spread evenly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import grant
-from flaredb_schemas.ids import PeerId, RegionId, StoreId
+from flaredb_schemas.ids import PeerId, RegionId, StoreId, StoreUuid
 from flaredb_schemas.journal import Bootstrapped, JournalFact, StoreJoined, initial_region
 from flaredb_schemas.keys import KeyRange, find_fault
 from flaredb_schemas.placement import Join
@@ -44,15 +44,23 @@ def place_regions(
 
 
 def bootstrap_facts(
-    joins: Sequence[Join], config: Config, highest_id: int
+    joins: Sequence[Join],
+    config: Config,
+    highest_id: int,
+    known: Mapping[StoreUuid, StoreId],
 ) -> tuple[JournalFact, ...]:
-    """One record per store that takes part, then the one that makes the cluster exist."""
-    store_ids = [StoreId(number) for number in grant(highest_id, len(joins))]
-    joined = [
-        joined_fact(join, store, highest_id=store)
-        for join, store in zip(joins, store_ids, strict=True)
-    ]
-    regions = place_regions(config.ranges, store_ids, config.replicas, store_ids[-1])
+    """One record per store that takes part, then the one that makes the cluster exist.
+
+    `known` are the stores of a bootstrap that did not get to its end: a folder keeps its id, for
+    under a second one nobody would ever stand where its replicas are placed.
+    """
+    joined: list[StoreJoined] = []
+    for join in joins:
+        store = known.get(join.uuid) or StoreId(grant(highest_id, 1)[0])
+        highest_id = max(highest_id, store)
+        joined.append(joined_fact(join, store, highest_id))
+    store_ids = [fact.store for fact in joined]
+    regions = place_regions(config.ranges, store_ids, config.replicas, highest_id)
     born = Bootstrapped(
         cluster=config.cluster,
         replicas=config.replicas,

@@ -90,7 +90,8 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return (_take_over(state, command, config),)
         case Bootstrap():
             ready = not state.exists and len(command.joins) >= config.stores
-            return bootstrap_facts(command.joins, config, state.highest_id) if ready else ()
+            known = {store.uuid: store.id for store in state.stores.values()}
+            return bootstrap_facts(command.joins, config, state.highest_id, known) if ready else ()
         case Admit():
             return _admit(state, command.join)
         case Rebuild():

@@ -1,6 +1,7 @@
 """`python -m tests.simulator SEED` replays one seed; `--seeds A..B` runs a range.
 
-Ends with `N passed, M failed`. A failure prints the one command that replays it.
+`--bugs` looks for every deliberate bug, and passes for each that is found. Ends with
+`N passed, M failed`. A failure prints the one command that replays it.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 
 from tests.simulator.bugs import BUGS, planted
+from tests.simulator.hunting import MOST_SEEDS, Hunt, hunt_all
 from tests.simulator.run import Result, Run, run_seed
 
 
@@ -18,16 +20,30 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, help="replay this seed, with its trace")
     parser.add_argument("--seeds", help="a range of seeds, A..B, both included")
     parser.add_argument("--bug", choices=sorted(BUGS), help="switch one deliberate bug on")
+    parser.add_argument("--bugs", action="store_true", help="look for every deliberate bug")
+    parser.add_argument("--most", type=int, default=MOST_SEEDS, help="seeds per deliberate bug")
     parser.add_argument("--seconds", type=float, help="begin no further seed after so long")
     parser.add_argument("--lines", type=int, default=60, help="lines of trace after a failure")
     given = parser.parse_args()
-    if (given.seed is None) == (given.seeds is None):
-        parser.error("give one seed, or --seeds A..B")
+    if (given.seed is not None) + (given.seeds is not None) + given.bugs != 1:
+        parser.error("give one seed, or --seeds A..B, or --bugs")
+    if given.bugs:
+        return _hunt(given.most)
     with planted(given.bug):
         if given.seed is not None:
             return _replay(given.seed, given.lines)
         first, _, last = given.seeds.partition("..")
         return _range(int(first), int(last or first), given.seconds, given.bug)
+
+
+def _hunt(most: int) -> int:
+    def show(ended: Hunt) -> None:
+        seed = "-" if ended.seed is None else str(ended.seed)
+        print(f"{ended.bug:<32} {seed:>4}  {ended.seconds:6.1f} s  {ended.said[:110]}", flush=True)
+
+    found, missed = hunt_all(show, most)
+    print(f"{found} passed, {missed} failed")
+    return 1 if missed else 0
 
 
 def _replay(seed: int, lines: int) -> int:

@@ -17,6 +17,7 @@ from flaredb_schemas.requests import (
     CheckRequest,
     HashAnswer,
     HashRequest,
+    Request,
     RequestFrame,
     StoreStatusRequest,
 )
@@ -89,7 +90,7 @@ class Inspector:
             if (replica := store.registry.get(region)) is not None and replica.leads
         ]
 
-    def _ask(self, store: StoreId, request: CheckRequest | HashRequest | StoreStatusRequest) -> None:
+    def _ask(self, store: StoreId, request: Request) -> None:
         subject = self._world.subjects.rpc(store)
         frame = REQUESTS.encode(RequestFrame(0, (request,)))
         self._world.network.send(NAME, subject, frame, f"_INBOX.{NAME}.{store}")

@@ -1,4 +1,4 @@
-"""Work and rest in turns: while clients rest, regions fall asleep, and some store is killed then."""
+"""Work and rest in turns: while clients rest regions fall asleep, and a store is killed then."""
 
 from collections.abc import Sequence
 

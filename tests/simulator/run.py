@@ -34,7 +34,7 @@ from tests.simulator.stores import SimStore
 from tests.simulator.troubles import FEWEST, KINDS, Troubles, region_ids
 from tests.simulator.world import World
 
-START_SECONDS = 15.0
+START_SECONDS = 40.0
 LEADER_SECONDS = 25.0
 """How long regions with a live majority may be without a leader: long pauses end meanwhile."""
 
@@ -80,13 +80,16 @@ class Run:
 
     def go(self) -> None:
         """Everything, in order. Raises `AssertionError` with what is wrong."""
-        for process in (*self.pds, *self.stores):
-            process.start()
+        for pd in self.pds:
+            pd.start()
+        for store in self.stores:
+            store.start()
         self._wait(self._unborn, START_SECONDS)
         troubles = Troubles(self.world, self.stores, self.pds)
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:
+            self.authority.journal_lost |= bool(self.world.trace.totals["journal_loss"])
             self.leaders.look(store)
             troubles.watch(store)
 
@@ -265,4 +268,4 @@ def describe_fault(fault: Exception) -> str:
     assert place is not None
     name = place.tb_frame.f_code.co_filename.rpartition("/")[2]
     kind = "" if isinstance(fault, AssertionError) else f"{type(fault).__name__}: "
-    return f"{kind}{fault or 'assertion'} ({name}:{place.tb_lineno})"
+    return f"{kind}{str(fault) or 'assertion'} ({name}:{place.tb_lineno})"

@@ -43,6 +43,8 @@ class SimStore:
         self._slow_until = 0.0
         self._turn_asked = False
         self._due: float | None = None
+        self._saving = False
+        self._working = False
 
     @property
     def running(self) -> bool:
@@ -54,6 +56,7 @@ class SimStore:
         world = self.world
         self._start += 1
         self._turn_asked, self._due = False, None
+        self._saving = self._working = False
         self.disk = MemoryDisk(
             self._mine(self._on_saved), self._on_failed, self._on_job, self.contents
         )
@@ -139,7 +142,7 @@ class SimStore:
         return self.world.network.send(self.name, subject, payload)
 
     def tell_pd(self, subject: str, payload: bytes) -> bool:
-        return self.world.network.send(self.name, subject, payload, f"_INBOX.{self.name}.pd")
+        return self.world.network.send(self.name, subject, payload, self._inbox("pd"))
 
     def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         start = self._start
@@ -192,29 +195,36 @@ class SimStore:
         self._watch_disk()
 
     def _watch_disk(self) -> None:
-        """Have what the disk has under way end after a while, in order."""
+        """Have the oldest batch and the oldest job under way end after a while."""
         disk = self.disk
         assert disk is not None
         speed, dice = self.world.options.disk, self.world.dice
-        if disk.under_way:
+        if disk.under_way and not self._saving:
             slow = self.world.clockwork.now < self._slow_until
             stalls = not self.world.healed and (slow or dice.random() < speed.stalls)
             seconds = speed.stall if stalls else speed.save * (0.5 + dice.random())
+            self._saving = True
             self._later(seconds, lambda: self._finish(disk))
-        if disk.jobs_under_way:
-            seconds = speed.job * (0.2 + dice.random())
-            self._later(seconds, lambda: self._finish_job(disk))
+        if disk.jobs_under_way and not self._working:
+            self._working = True
+            self._later(speed.job * (0.2 + dice.random()), lambda: self._finish_job(disk))
 
     def _finish(self, disk: MemoryDisk) -> None:
-        if disk.under_way:
-            disk.finish_next()
+        self._saving = False
+        disk.finish_next()
+        self._watch_disk()
 
     def _finish_job(self, disk: MemoryDisk) -> None:
-        if disk.jobs_under_way:
-            if not self.world.healed and self.world.dice.random() < 0.05:
-                disk.expire_job()
-            else:
-                disk.finish_job()
+        self._working = False
+        if not self.world.healed and self.world.dice.random() < 0.05:
+            disk.expire_job()
+        else:
+            disk.finish_job()
+        self._watch_disk()
+
+    def _inbox(self, purpose: str) -> str:
+        """Each start of a process has inboxes of its own."""
+        return f"_INBOX.{self.name}.{purpose}.{self._start}"
 
     def _ask_pd(self) -> None:
         joining = self._joining
@@ -222,7 +232,7 @@ class SimStore:
             return
         subject = self.world.subjects.pd_request(StoreId(joining.asks_as), "join")
         question = joining.question(2**30, {"host": self.name}, "simulated")
-        self.world.network.send(self.name, subject, question, f"_INBOX.{self.name}.join")
+        self.world.network.send(self.name, subject, question, self._inbox("join"))
         self._later(0.7, self._ask_pd)
 
     def _joined(self, payload: bytes) -> None:
@@ -264,7 +274,7 @@ class SimStore:
         self.ask_turn()
 
     def _heard(self, subject: str, payload: bytes, reply: str) -> None:
-        if subject == f"_INBOX.{self.name}.join":
+        if subject == self._inbox("join"):
             self._joined(payload)
             return
         store = self.store
@@ -282,7 +292,7 @@ class SimStore:
                 store.on_alive(payload)
             case "pd":
                 store.on_order(payload)
-            case _:
+            case _ if subject == self._inbox("pd"):
                 store.on_pd_answer(payload)
         self.ask_turn()
 
@@ -305,10 +315,8 @@ class SimStore:
         store, disk = self.store, self.disk
         if store is None or disk is None:
             return
-        before = (disk.under_way, disk.jobs_under_way)
         store.turn()
-        if (disk.under_way, disk.jobs_under_way) != before:
-            self._watch_disk()
+        self._watch_disk()
         self.world.on_turn(store)
         if self.failed:
             raise AssertionError(f"{self.name} stopped: {self.failed}")

@@ -1,4 +1,4 @@
-"""PD's fence: orders of one PD per epoch, no order of a lower epoch obeyed, every id granted once."""
+"""PD's fence: one PD orders per epoch, no lower epoch is obeyed, every id is granted once."""
 
 from flaredb_schemas.ids import PdEpoch, StoreId, StoreUuid
 
@@ -10,11 +10,15 @@ class Authority:
         self._reigns: dict[PdEpoch, str] = {}
         self._obeyed: dict[StoreUuid, PdEpoch] = {}
         self._folders: dict[int, StoreUuid] = {}
+        self.journal_lost = False
 
     def orders(self, epoch: PdEpoch, process: str) -> None:
         """A start of a PD gives an order under this epoch.
 
-        Without giving any it may have one that another had: while it finds out what was lost."""
+        Without giving any it may have one that another had: while it finds out what was lost.
+        """
+        if self.journal_lost:
+            return  # where nobody who lives has heard of an epoch it may come again
         known = self._reigns.setdefault(epoch, process)
         assert known == process, f"PD's epoch {epoch}: {known} and {process}"
 

@@ -17,5 +17,7 @@ class HashesAgree:
         mine = (answer.hash, answer.keys, answer.bytes)
         name = (region, nonce, answer.index)
         other, theirs = self._found.setdefault(name, (store, mine))
-        assert mine == theirs, f"region {region} at {answer.index}: {other}: {theirs}, {store}: {mine}"
+        assert mine == theirs, (
+            f"region {region} at {answer.index}: {other}: {theirs}, {store}: {mine}"
+        )
         self.compared += other != store

@@ -1,0 +1,107 @@
+"""Deliberate bugs in PD and in how stores believe it: identity, reigns, orders, ids."""
+
+from typing import Any
+
+import msgspec
+
+from flaredb.store.joining import Joining
+from flaredb.store.orders import ORDERS, Orders
+from flaredb.store.records import PdSeen
+from flaredb_pd import decide, joins, reign
+from flaredb_pd.joins import Admission
+from flaredb_pd.state import State
+from flaredb_schemas.ids import PdEpoch, StoreId
+from flaredb_schemas.placement import CreateRegions, Join, Order
+from tests.simulator.bugs import Change, bug
+
+
+@bug("store-id-reused", "a store whose disk was lost gets the id back that it had on this machine")
+def store_id_reused() -> list[Change]:
+    real = joins._judge_new
+
+    def judge_new(state: State, join: Join) -> Any:
+        judged = real(state, join)
+        known = [one for one in state.stores.values() if one.labels == join.labels]
+        if isinstance(judged, Admission) and known:
+            return Admission(known[-1].id, state.highest_id)
+        return judged
+
+    return [(joins, "_judge_new", judge_new)]
+
+
+@bug("second-bootstrap", "a store creates the initial regions as often as it is told to")
+def second_bootstrap() -> list[Change]:
+    def create(self: Orders, order: CreateRegions) -> None:
+        for replica in list(self._context.registry):
+            self._context.registry.remove(replica.id)
+        self._births.create_initial(order.regions)
+
+    return [(Orders, "_create", create)]
+
+
+@bug("pd-epoch-forgotten", "a store forgets at its restart which reign of PD it has obeyed")
+def pd_epoch_forgotten() -> list[Change]:
+    real = Joining.__init__
+
+    def init(self: Joining, *given: Any) -> None:
+        real(self, *given)
+        self._seen = PdSeen()
+
+    return [(Joining, "__init__", init)]
+
+
+@bug("stale-order-obeyed", "a store obeys whatever reign an order is of")
+def stale_order_obeyed() -> list[Change]:
+    def obey(self: Orders, order: Order) -> None:
+        self._carry_out(order)
+
+    real_order = Orders.order
+
+    def order(self: Orders, payload: bytes) -> None:
+        seen, self._seen = self._seen, msgspec.structs.replace(self._seen, pd_epoch=PdEpoch(0))
+        real_order(self, payload)
+        self._seen = max(seen, self._seen, key=lambda one: one.pd_epoch)
+
+    return [(Orders, "order", order), (Orders, "_obey", obey)]
+
+
+@bug("order-before-save", "a store obeys a new reign before it has saved that it does")
+def order_before_save() -> list[Change]:
+    real = Orders._obey
+
+    def order(self: Orders, payload: bytes) -> None:
+        told = ORDERS.decode(payload)
+        assert isinstance(told, Order)
+        if told.pd_epoch >= self._seen.pd_epoch:
+            self._note(told.pd_epoch, told.sequence, 0)
+            real(self, told)
+
+    return [(Orders, "order", order)]
+
+
+@bug("id-reused", "PD grants a new store's id without noting that it is granted")
+def id_reused() -> list[Change]:
+    real = joins._judge_new
+
+    def judge_new(state: State, join: Join) -> Any:
+        judged = real(state, join)
+        if isinstance(judged, Admission) and judged.store > state.highest_id:
+            return Admission(StoreId(state.highest_id), state.highest_id)
+        return judged
+
+    return [(joins, "_judge_new", judge_new)]
+
+
+@bug("loss-not-noticed", "PD believes an empty or shortened journal, whatever stores have seen")
+def loss_not_noticed() -> list[Change]:
+    return [(reign, "find_loss", lambda state, claims: None)]
+
+
+@bug("old-epoch-after-loss", "PD goes on with the epoch that its shortened journal suggests")
+def old_epoch_after_loss() -> list[Change]:
+    real = decide._rebuild
+
+    def rebuild(state: State, loss: Any) -> Any:
+        return real(state, msgspec.structs.replace(loss, epoch=state.highest_epoch))
+
+    return [(decide, "_rebuild", rebuild)]
