@@ -161,6 +161,7 @@ def _troubles(dice: random.Random) -> Troubles:
     def every(*choices: float) -> float:
         return dice.choice(choices)
 
+    journal_loss = dice.random() < 0.15
     return Troubles(
         crash=every(4, 8, 20),
         crash_all=every(0, 0, 25),
@@ -178,8 +179,8 @@ def _troubles(dice: random.Random) -> Troubles:
         ambush=every(0, 5, 5),
         down_for=every(0.5, 3, 8),
         long_down=every(10, 15),
-        disk_loss=dice.random() < 0.2,
-        journal_loss=dice.random() < 0.15,
+        disk_loss=not journal_loss and dice.random() < 0.2,
+        journal_loss=journal_loss,
         latecomer=dice.random() < 0.25,
     )
 

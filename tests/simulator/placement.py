@@ -65,11 +65,11 @@ class SimPd:
         self.world.note("pd_pause", f"{self.name} {seconds:.2f}")
 
     def transfer(self, replica: Replica, to: PeerId) -> None:
-        """Order that `to` lead the region that `replica` leads; nothing if this PD does not lead.
+        """Order that `to` lead the region that `replica` leads; nothing if this PD may not order.
 
         Production's PD gives such orders when it drains or balances."""
         core = self.core
-        if core is None or not core.leading:
+        if core is None or core._reign is None or not core._reign._may_order:
             return
         body = TransferLeader(replica.id, replica.region.epoch, replica.peer, to)
         order = Order(core.state.epoch, core.state.sequence, body)

@@ -89,7 +89,6 @@ class Run:
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:
-            self.authority.journal_lost |= bool(self.world.trace.totals["journal_loss"])
             self.leaders.look(store)
             troubles.watch(store)
 

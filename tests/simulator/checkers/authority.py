@@ -10,15 +10,12 @@ class Authority:
         self._reigns: dict[PdEpoch, str] = {}
         self._obeyed: dict[StoreUuid, PdEpoch] = {}
         self._folders: dict[int, StoreUuid] = {}
-        self.journal_lost = False
 
     def orders(self, epoch: PdEpoch, process: str) -> None:
         """A start of a PD gives an order under this epoch.
 
         Without giving any it may have one that another had: while it finds out what was lost.
         """
-        if self.journal_lost:
-            return  # where nobody who lives has heard of an epoch it may come again
         known = self._reigns.setdefault(epoch, process)
         assert known == process, f"PD's epoch {epoch}: {known} and {process}"
 
