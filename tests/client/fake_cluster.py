@@ -17,6 +17,7 @@ from flaredb.runtime.clock import SystemClock, seeded_jitter
 from flaredb_schemas import failures, requests
 from flaredb_schemas.commands import BATCHES, Batch, Write
 from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.events import LeaderChanged, encode_event
 from flaredb_schemas.ids import ClusterId, Index, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.placement import RoutesAnswer, RoutesQuery
@@ -52,6 +53,10 @@ class Rows:
 
     def get(self, key: bytes) -> bytes | None:
         return self.values.get(key)
+
+    def size_of(self, key: bytes) -> int | None:
+        value = self.values.get(key)
+        return None if value is None else len(value)
 
     def scan(
         self, start: bytes, end: bytes, reverse: bool = False
@@ -153,6 +158,24 @@ class FakeCluster:
         found = self.region_of(key)
         found.leader = store
         found.term += 1
+
+    def tell_leader(self, key: bytes) -> None:
+        """Publish the event of the region's newest leader."""
+        found = self.region_of(key)
+        route = found.route
+        region = found.region.id
+        event = LeaderChanged(
+            id=f"{region}.{found.term}",
+            at=1,
+            region=region,
+            term=route.term,
+            index=Index(9),
+            leader=route.leader,
+            store=route.store,
+            previous=PeerId(0),
+        )
+        subject = self.subjects.event("region.leader_changed", region, str(route.store))
+        self._pd.send(subject, encode_event(event))
 
     def split(self, at: bytes) -> FakeRegion:
         """Split the region of `at`: it keeps the left part, a new one gets the right part."""

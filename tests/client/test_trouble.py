@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from flaredb.client import courier
 from flaredb.client.client import CasResult, Client
 from flaredb.client.errors import (
     BusyError,
@@ -89,6 +90,31 @@ async def test_a_silent_store_is_left_after_a_while(db: Client, cluster: FakeClu
     cluster.lead(b"a", next(store for store in STORES if store != leader))
     await write
     assert cluster.rows.values[b"a"] == b"2"
+
+
+async def test_the_event_of_a_new_leader_saves_the_waiting(
+    db: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "FIRST_PATIENCE", 60.0)
+    await db.put(b"a", b"1")
+    leader = cluster.region_of(b"a").leader
+    cluster.silent = {leader}
+    write = asyncio.ensure_future(db.compare_and_swap(b"a", b"1", b"2"))
+    await until(lambda: isinstance(cluster.frames[-1][1].requests[0], WriteRequest))
+    cluster.tell_leader(b"a")
+    cluster.lead(b"a", next(store for store in STORES if store != leader))
+    cluster.tell_leader(b"a")
+    assert await write == CasResult(True, b"1")
+
+
+async def test_news_that_make_no_sense_are_ignored(db: Client, cluster: FakeCluster) -> None:
+    await db.put(b"a", b"1")
+    subject = cluster.subjects.event("region.leader_changed", 1, "1")
+    listener = cluster.hub.connect("somebody")
+    for payload in (b"", b"{", b"[" * 5_000, b'{"type": "region.exploded"}'):
+        listener.send(subject, payload)
+    await db.put(b"a", b"2")
+    assert cluster.asked_pd == 1
 
 
 async def test_what_is_in_doubt_is_split_over_both_regions(

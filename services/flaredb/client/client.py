@@ -22,6 +22,7 @@ from flaredb.client.gathering import Call
 from flaredb.client.gets import Gets, get_size
 from flaredb.client.inspect import Inspector
 from flaredb.client.link import Link
+from flaredb.client.news import LeaderNews
 from flaredb.client.placement import PlacementReader
 from flaredb.client.routes import RouteTable
 from flaredb.client.scans import Page, PageCall, Row, Scans
@@ -60,12 +61,18 @@ class _Parts:
         self.link = Link(bus, subjects, client)
         self.directory = Directory(bus, subjects, self.routes, jitter)
         self.courier = Courier(self.link, self.routes, self.directory, jitter)
+        self.news = LeaderNews(bus, subjects, self.routes, self.courier)
         self.writes = Writes(self.courier, self.routes, self.directory, client)
         self.gets = Gets(self.courier, self.routes, self.directory)
         self.scans = Scans(self.courier, self.routes)
         bus.on_connection(self.courier.bus_changed)
 
+    async def open(self) -> None:
+        await self.link.open()
+        await self.news.open()
+
     async def close(self) -> None:
+        await self.news.close()
         await self.directory.close()
         self.courier.close()
         await self.link.close()
@@ -104,7 +111,7 @@ class Client:
                 str(fault), hint="start a cluster: `flaredb playground`"
             ) from fault
         parts = _Parts(bus, self._subjects, self._jitter)
-        await parts.link.open()
+        await parts.open()
         self._open = parts
         return self
 

@@ -9,26 +9,21 @@ from typing import Final, Protocol, assert_never
 
 from flaredb.client.directory import Directory
 from flaredb.client.errands import Errand
-from flaredb.client.errors import (
-    ClosedError,
-    DiskFullError,
-    FlareDBError,
-    InvalidArgumentError,
-)
+from flaredb.client.errors import ClosedError, FlareDBError
 from flaredb.client.link import Link
 from flaredb.client.retry import Cause, Trouble
 from flaredb.client.routes import RouteTable
+from flaredb.client.verdicts import Doubt, Follow, GiveUp, Wait, judge
 from flaredb.runtime.clock import Jitter
-from flaredb_schemas import failures
 from flaredb_schemas.failures import Refusal
-from flaredb_schemas.ids import NO_STORE, StoreId
+from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
 from flaredb_schemas.regions import PeerRole, Route
 from flaredb_schemas.requests import Answer, Refused
 
 SWEEP_SECONDS: Final = 0.02
 """How often deadlines are looked at, hence how late a call may time out."""
 
-FIRST_PATIENCE: Final = 1.0
+FIRST_PATIENCE: Final = 2.0
 """Seconds of silence after which an attempt counts as lost; doubles with each attempt."""
 
 LONGEST_PATIENCE: Final = 4.0
@@ -125,6 +120,16 @@ class Courier:
             self._lost(errand, Trouble(Cause.BUS, "the bus was lost on the way", errand.region))
         self._unpark()
 
+    def leader_changed(self, region: RegionId, store: StoreId) -> None:
+        """`store` leads the region now: what waits for it, or asked another one, asks there."""
+        self._suspects.pop(store, None)
+        for errand in [errand for errand in self._live if errand.region == region]:
+            if errand.number and errand.store != store:
+                errand.doubtful = True
+                errand.number = 0
+            if not errand.number:
+                self._attempt(errand)
+
     def replied(self, errand: Errand, answer: Answer, store: StoreId) -> None:
         """An answer to some attempt of `errand`; a late refusal says nothing new."""
         self._suspects.pop(store, None)
@@ -156,8 +161,13 @@ class Courier:
             self._later(errand, Trouble(Cause.BUS, "the bus takes no message", errand.region))
 
     def _attempt(self, errand: Errand) -> None:
+        if errand.timer is not None:
+            errand.timer.cancel()
+            errand.timer = None
+        self._parked.pop(errand, None)
         if errand.finished:
             return
+        assert not errand.number, "one attempt at a time is under way"
         if not self._link.connected:
             errand.trouble = Trouble(Cause.BUS, "the bus is not connected", errand.region)
             self._parked[errand] = None
@@ -203,67 +213,32 @@ class Courier:
         if errand.refused(refusal):
             self._finish(errand)
             return
-        match refusal:
-            case failures.NotLeader(route):
-                self._not_leader(errand, route, store)
-            case failures.RegionNotFound():
-                self._routes.lose_leader(errand.region, store)
-                self._directory.refresh(errand.keys)
-                self._later(errand, _route_trouble(errand, f"store {store} does not host it"))
-            case failures.KeyNotInRegion(_, route):
-                self._changed(errand, (route,))
-            case failures.EpochMismatch(routes):
-                self._changed(errand, routes)
-            case failures.Busy(reason, retry_ms):
-                self._later(errand, Trouble(Cause.BUSY, reason, errand.region), retry_ms / 1_000)
-            case failures.Undetermined(route):
-                self._routes.learn(route)
-                self._lost(errand, _route_trouble(errand, "its leader lost the leadership"))
-            case failures.NotReady(reason):
-                self._routes.lose_leader(errand.region, store)
-                self._later(errand, _route_trouble(errand, f"store {store}: {reason}"))
-            case failures.SessionExpired():
-                self._later(errand, Trouble(Cause.BUSY, "session expired", errand.region))
-            case failures.InvalidRequest(reason):
-                errand.fail(InvalidArgumentError(reason, region_id=errand.region))
-                self._finish(errand)
-            case failures.AnswerTooLarge(limit):
-                too_large = f"the answer is larger than {limit} bytes"
-                errand.fail(InvalidArgumentError(too_large, region_id=errand.region))
-                self._finish(errand)
-            case failures.DiskFull(full):
-                errand.fail(DiskFullError(f"store {full} is full", hint="delete, or add a store"))
+        verdict = judge(refusal, errand.region, store, self._routes)
+        match verdict:
+            case Follow(trouble):
+                self._follow(errand, trouble)
+            case Wait(trouble, at_least, ask_pd):
+                if ask_pd:
+                    self._directory.refresh(errand.keys)
+                self._later(errand, trouble, at_least)
+            case Doubt(trouble):
+                self._lost(errand, trouble)
+            case GiveUp(error):
+                errand.fail(error)
                 self._finish(errand)
             case _:
-                assert_never(refusal)
+                assert_never(verdict)
 
-    def _not_leader(self, errand: Errand, route: Route, store: StoreId) -> None:
-        """Go where the refusal points; if that is no news, wait for an election."""
-        news = self._routes.learn(route)
-        known = self._routes.by_id(errand.region)
-        if news and known is not None and known.store not in (NO_STORE, store):
-            self._suspects.pop(known.store, None)
-            self._redirect(errand, f"store {store} does not lead it")
-            return
-        self._routes.lose_leader(errand.region, store)
-        self._later(errand, _route_trouble(errand, f"store {store} does not lead it"))
-
-    def _changed(self, errand: Errand, routes: tuple[Route, ...]) -> None:
-        """The region has another range or epoch; if the store knows less than we, wait for it."""
-        news = [self._routes.learn(route) for route in routes]
-        detail = "its range or epoch is another one"
-        if any(news):
-            self._redirect(errand, detail)
-        else:
-            self._later(errand, _route_trouble(errand, detail))
-
-    def _redirect(self, errand: Errand, detail: str) -> None:
+    def _follow(self, errand: Errand, trouble: Trouble) -> None:
         """Follow news at once, unless following did not help again and again."""
         errand.redirects += 1
+        route = errand.find(self._routes)
+        if route is not None:
+            self._suspects.pop(route.store, None)
         if errand.redirects <= AT_ONCE:
             self._attempt(errand)
         else:
-            self._later(errand, _route_trouble(errand, detail))
+            self._later(errand, trouble)
 
     def _lost(self, errand: Errand, trouble: Trouble) -> None:
         """The outcome of the attempt is unknown: ask again, elsewhere if possible."""
@@ -289,11 +264,15 @@ class Courier:
         if errand.tries % ASK_AGAIN_EVERY == 0 and trouble.cause in _MAY_BE_STALE:
             self._directory.refresh(errand.keys)
         delay = max(at_least, errand.backoff.wait(trouble.cause, self._jitter))
-        self._loop.call_later(delay, self._attempt, errand)
+        assert errand.timer is None, "an errand waits once"
+        errand.timer = self._loop.call_later(delay, self._attempt, errand)
 
     def _finish(self, errand: Errand) -> None:
         errand.finished = True
         errand.number = 0
+        if errand.timer is not None:
+            errand.timer.cancel()
+            errand.timer = None
         self._live.pop(errand, None)
         self._parked.pop(errand, None)
         for number in errand.numbers:
@@ -329,7 +308,3 @@ class Courier:
 def _is_for(errand: Errand, route: Route) -> bool:
     """Whether the errand was gathered for this very version of this region."""
     return errand.region == route.region.id and errand.version == route.region.epoch.version
-
-
-def _route_trouble(errand: Errand, detail: str) -> Trouble:
-    return Trouble(Cause.ROUTE, f"region {errand.region}: {detail}", errand.region)

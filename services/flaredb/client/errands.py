@@ -5,6 +5,7 @@ that an errand carries never change: what has to go elsewhere goes as new errand
 """
 
 import abc
+import asyncio
 from typing import Protocol
 
 from flaredb.client.errors import FlareDBError
@@ -30,7 +31,8 @@ class Carrier(Protocol):
 class Errand(abc.ABC):
     """The attempts of one request, gathered for one version of one region (0: for none yet).
 
-    Invariants: `number` is that of the attempt under way, 0 between attempts; `doubtful` says that
+    Invariants: `number` is that of the attempt under way, 0 between attempts, when
+    `timer` may wait for the next one; `doubtful` says that
     some attempt may have had an effect that is not known, and never falls back to False; a finished
     errand is never posted again. `deadline` is when the first of its calls runs out of time.
     """
@@ -47,6 +49,7 @@ class Errand(abc.ABC):
         "redirects",
         "region",
         "store",
+        "timer",
         "tries",
         "trouble",
         "version",
@@ -67,6 +70,7 @@ class Errand(abc.ABC):
         self.tries = 0
         self.redirects = 0
         self.due = 0.0
+        self.timer: asyncio.TimerHandle | None = None
 
     @property
     @abc.abstractmethod
