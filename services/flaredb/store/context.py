@@ -100,6 +100,11 @@ class Context:
         self.touched: dict[RegionId, None] = {}
         self.now = clock.monotonic()
 
+    @property
+    def election_seconds(self) -> float:
+        """How long a leader may be silent; also when a store that is not heard is suspected."""
+        return self.settings.tick_ms / 1000 * self.settings.election_ticks
+
     def touch(self, region: RegionId) -> None:
         """Have the region's replica looked at before this turn ends."""
         self.touched[region] = None

@@ -1,0 +1,48 @@
+"""Leaderships are handed over when this store is to stop, or cannot save in time."""
+
+from flaredb.store.context import Context
+from flaredb.store.liveness import Liveness
+from flaredb.store.replica import Replica
+from flaredb.store.sleeping import Sleeping
+
+
+class HandingOver:
+    """Asks other peers to lead."""
+
+    __slots__ = ("_context", "_liveness", "_sleeping")
+
+    def __init__(self, context: Context, liveness: Liveness, sleeping: Sleeping) -> None:
+        self._context = context
+        self._liveness = liveness
+        self._sleeping = sleeping
+
+    def ask_all(self) -> int:
+        """Ask a peer of every led region to take over; returns how many regions are still led."""
+        led = [replica for replica in self._context.registry if replica.leads]
+        for replica in led:
+            self._sleeping.wake(replica)
+            self._transfer(replica)
+        return len(led)
+
+    def tick(self) -> None:
+        """Once per tick: a leader whose saves lag by more than an election timeout hands over."""
+        context = self._context
+        if context.saver.age(context.now) > context.election_seconds:
+            for replica in context.registry:
+                if replica.leads:
+                    self._transfer(replica)
+
+    def _transfer(self, replica: Replica) -> None:
+        """Hand over to the peer that has most of the log, on a store that lives."""
+        if replica.node.transfer_target:
+            return
+        candidates = [
+            (item.match, peer)
+            for peer, item in replica.node.status().progress.items()
+            if peer != replica.peer
+            and not item.is_learner
+            and not self._liveness.is_suspected(replica.store_of(peer))
+        ]
+        if candidates:
+            replica.node.transfer_leader(max(candidates)[1])
+            self._context.touch(replica.id)

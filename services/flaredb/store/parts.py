@@ -1,0 +1,72 @@
+"""The parts of a store, each made once and handed what it needs; nothing here decides anything."""
+
+from collections.abc import Callable
+from typing import Final
+
+from flaredb.store.advancing import Advancer
+from flaredb.store.beating import Beating
+from flaredb.store.births import Births
+from flaredb.store.checks import Checks
+from flaredb.store.context import Context
+from flaredb.store.guarding import Guard
+from flaredb.store.handing_over import HandingOver
+from flaredb.store.history import History
+from flaredb.store.incoming import Incoming
+from flaredb.store.jobs import Jobs
+from flaredb.store.liveness import Liveness
+from flaredb.store.orders import Orders
+from flaredb.store.outside import Outside
+from flaredb.store.records import PdSeen
+from flaredb.store.replica import Replica
+from flaredb.store.reporter import Reporter
+from flaredb.store.serving import Service
+from flaredb.store.sleeping import Sleeping
+from flaredb.store.snapshot_plane import SnapshotPlane
+from flaredb_schemas.ids import StoreUuid
+from flaredb_schemas.subjects import Subjects
+
+
+class Parts:
+    """Who does what in a turn."""
+
+    def __init__(
+        self,
+        context: Context,
+        uuid: StoreUuid,
+        seen: PdSeen,
+        outside: Outside,
+        subjects: Subjects,
+        read_cpu: Callable[[], float],
+    ) -> None:
+        self.jobs: Final = Jobs(context.disk)
+        liveness = Liveness(context.election_seconds)
+        self.beating: Final = Beating(context, liveness)
+        self.history: Final = History(context, subjects, outside.publish)
+        self.guard: Final = Guard(context, self.history)
+        self.checks: Final = Checks(context, self.jobs)
+        self.sleeping: Final = Sleeping(context, liveness)
+        self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
+        self.snapshots: Final = SnapshotPlane(
+            context, self.jobs, self.history, subjects, outside.send_snapshot
+        )
+        self.advancer: Final = Advancer(
+            context, self.snapshots.out.begin, self.checks.applied, self._leadership_changed
+        )
+        self.service: Final = Service(context, self.checks, self.sleeping)
+        self.incoming: Final = Incoming(context, liveness, self.sleeping, self.history, self.guard)
+        self.births: Final = Births(context)
+        self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
+        self.orders: Final = Orders(
+            context,
+            uuid,
+            seen,
+            self.births,
+            self.reporter,
+            subjects,
+            outside.tell_pd,
+            outside.fail,
+        )
+
+    def _leadership_changed(self, replica: Replica) -> None:
+        if replica.leads:
+            self.reporter.note(replica)
