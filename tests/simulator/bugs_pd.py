@@ -7,7 +7,7 @@ import msgspec
 from flaredb.store.joining import Joining
 from flaredb.store.orders import ORDERS, Orders
 from flaredb.store.records import PdSeen
-from flaredb_pd import decide, joins, reign
+from flaredb_pd import joins, reign
 from flaredb_pd.joins import Admission
 from flaredb_pd.state import State
 from flaredb_schemas.ids import PdEpoch, StoreId
@@ -95,13 +95,3 @@ def id_reused() -> list[Change]:
 @bug("loss-not-noticed", "PD believes an empty or shortened journal, whatever stores have seen")
 def loss_not_noticed() -> list[Change]:
     return [(reign, "find_loss", lambda state, claims: None)]
-
-
-@bug("old-epoch-after-loss", "PD goes on with the epoch that its shortened journal suggests")
-def old_epoch_after_loss() -> list[Change]:
-    real = decide._rebuild
-
-    def rebuild(state: State, loss: Any) -> Any:
-        return real(state, msgspec.structs.replace(loss, epoch=state.highest_epoch))
-
-    return [(decide, "_rebuild", rebuild)]

@@ -76,6 +76,7 @@ class Run:
             Client(world, number + 1, self.history) for number in range(options.workload.clients)
         ]
         self.inspector = Inspector(world, self.stores, self.hashes)
+        world.on_start = self.authority.starts
         world.on_serve = self.authority.granted
 
     def go(self) -> None:
@@ -89,6 +90,7 @@ class Run:
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:
+            self.authority.journal_lost |= bool(self.world.trace.totals["journal_loss"])
             self.leaders.look(store)
             troubles.watch(store)
 

@@ -7,10 +7,10 @@ import msgspec
 from flaredb.bus.bus import Appended, AppendResult
 from flaredb.disk.disk import JobResult
 from flaredb.disk.memory_disk import Contents, MemoryDisk
-from flaredb.store.joining import Accepted, Joining, Wait
+from flaredb.store.joining import JOINS, Accepted, Joining, Wait
 from flaredb.store.store import Store
 from flaredb_schemas.ids import StoreId, StoreUuid
-from flaredb_schemas.placement import JoinRefused
+from flaredb_schemas.placement import Join, JoinRefused
 from tests.simulator.clockwork import Clock
 from tests.simulator.network import store_words
 from tests.simulator.world import World
@@ -232,6 +232,9 @@ class SimStore:
             return
         subject = self.world.subjects.pd_request(StoreId(joining.asks_as), "join")
         question = joining.question(2**30, {"host": self.name}, "simulated")
+        told = JOINS.decode(question)
+        assert isinstance(told, Join)
+        self.world.on_start(told.uuid, told.pd_epoch)
         self.world.network.send(self.name, subject, question, self._inbox("join"))
         self._later(0.7, self._ask_pd)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from flaredb.store.records import ReplicaState
+from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId
 from tests.simulator.network import Link
@@ -96,7 +97,7 @@ class Troubles:
         world.note("heal", f"all but {[store.name for store in dead]}")
 
     def watch(self, store: Store) -> None:
-        """A turn of `store` has ended: strike while it takes or gives a snapshot."""
+        """A turn of `store` has ended: strike amid a snapshot, or right after it stood up."""
         world, mean = self._world, self._world.options.troubles.ambush
         now = world.clockwork.now
         if not mean or self._healed or now - self._ambushed < mean:
@@ -105,10 +106,12 @@ class Troubles:
             replica.state is ReplicaState.INSTALLING or replica.snapshot_floor
             for replica in store.registry
         )
-        if busy and world.dice.random() < 0.1:
+        stands = any(replica.unsaved and _stands(replica) for replica in store.registry)
+        if (busy and world.dice.random() < 0.1) or (stands and world.dice.random() < 0.3):
             self._ambushed = now
             victim = next(item for item in self._stores if item.store is store)
-            world.clockwork.after(world.dice.random() * 0.2, partial(self.strike, victim))
+            patience = world.options.disk.save if stands else 0.2
+            world.clockwork.after(world.dice.random() * patience, partial(self.strike, victim))
 
     # When.
 
@@ -305,6 +308,12 @@ class Troubles:
             others = [peer.id for peer in replica.region.peers if peer.id != replica.peer]
             for pd in self._pds:
                 pd.transfer(replica, dice.choice(others))
+
+
+def _stands(replica: Replica) -> bool:
+    """Whether it stands for election, or has just won one."""
+    node = replica.node
+    return node.vote == replica.peer and replica.machine.state.term < node.term
 
 
 def region_ids(stores: Sequence[SimStore]) -> list[RegionId]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from flaredb.store.store import Store
-from flaredb_schemas.ids import StoreId, StoreUuid
+from flaredb_schemas.ids import PdEpoch, StoreId, StoreUuid
 from flaredb_schemas.subjects import Subjects
 from tests.simulator.clockwork import Clockwork
 from tests.simulator.network import Network
@@ -33,6 +33,7 @@ class World:
         self.quiet = False
         """Whether clients rest, and troubles with them."""
         self.on_turn: Callable[[Store], None] = lambda store: None
+        self.on_start: Callable[[StoreUuid, PdEpoch], None] = lambda folder, epoch: None
         self.on_serve: Callable[[StoreId, StoreUuid], None] = lambda store, folder: None
         self.counted: Counter[str] = Counter()
 

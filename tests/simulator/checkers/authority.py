@@ -10,6 +10,7 @@ class Authority:
         self._reigns: dict[PdEpoch, str] = {}
         self._obeyed: dict[StoreUuid, PdEpoch] = {}
         self._folders: dict[int, StoreUuid] = {}
+        self.journal_lost = False
 
     def orders(self, epoch: PdEpoch, process: str) -> None:
         """A start of a PD gives an order under this epoch.
@@ -17,7 +18,9 @@ class Authority:
         Without giving any it may have one that another had: while it finds out what was lost.
         """
         known = self._reigns.setdefault(epoch, process)
-        assert known == process, f"PD's epoch {epoch}: {known} and {process}"
+        # Where the journal lost the record that opened a reign, and the stores that knew of it
+        # answer late or not at all, its epoch may come again.
+        assert self.journal_lost or known == process, f"epoch {epoch}: {known} and {process}"
 
     def obeyed(self, folder: StoreUuid, epoch: PdEpoch, saved: PdEpoch) -> None:
         """A store carries out an order; `saved` is the highest epoch on its disk."""
@@ -25,6 +28,11 @@ class Authority:
         assert epoch >= highest, f"an order of epoch {epoch} after one of {highest}"
         assert saved >= epoch, f"epoch {epoch} is obeyed, saved is {saved}"
         self._obeyed[folder] = epoch
+
+    def starts(self, folder: StoreUuid, epoch: PdEpoch) -> None:
+        """A store starts, and tells PD that this is the highest epoch it has obeyed."""
+        highest = self._obeyed.get(folder, epoch)
+        assert epoch >= highest, f"epoch {highest} was obeyed, after a restart {epoch} is known"
 
     def granted(self, store: StoreId, folder: StoreUuid) -> None:
         """A store serves under this id."""
