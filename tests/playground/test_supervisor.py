@@ -80,7 +80,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.mark.cluster
 def test_a_killed_store_comes_back_with_its_data(cluster: LocalCluster) -> None:
-    with flaredb.connect(cluster.url, timeout=30.0) as db:
+    with cluster.connect(timeout=30.0) as db:
         db.put(b"a", b"1")
         for number in (1, 2, 3):
             cluster.kill_store(number)
@@ -93,7 +93,7 @@ def test_a_killed_store_comes_back_with_its_data(cluster: LocalCluster) -> None:
 
 @pytest.mark.cluster
 def test_without_a_majority_writes_are_refused_or_open(cluster: LocalCluster) -> None:
-    with flaredb.connect(cluster.url, timeout=30.0) as db:
+    with cluster.connect(timeout=30.0) as db:
         db.put(b"b", b"1")
         cluster.pause("store-1")
         cluster.pause("store-2")

@@ -10,7 +10,6 @@ from typing import Any, Final
 import anyio.to_thread
 from msgspec import Struct, structs
 
-from flaredb.api import AsyncClient
 from flaredb.client.client import Client
 from flaredb.client.errors import UnavailableError
 from flaredb.demo.audit import RegionFigures, audit
@@ -67,7 +66,7 @@ async def demonstrate(
     say: Callable[[str], None],
 ) -> Outcome:
     """Load `rows` into a cluster that serves, harm it meanwhile, and look at everything."""
-    async with AsyncClient(cluster.url, prefix=cluster.prefix, timeout=30.0) as db:
+    async with cluster.client(timeout=30.0) as db:
         elected = await _leaders(db)
         say(f"every region has a leader after {elected:.2f} s")
         with progress("loading", len(rows)) as advance:
@@ -75,10 +74,10 @@ async def demonstrate(
             begun = time.monotonic()
             await asyncio.gather(load.run(), _harm(cluster, load, say))
             loaded = time.monotonic() - begun
-        with progress("reading back", len(load.acknowledged)) as advance:
-            verified = await count_verified(db, rows, load.acknowledged, advance)
         say("asking regions for what is not theirs")
         refusals = await trespass(db, sorted(load.acknowledged))
+        with progress("reading back", len(load.acknowledged)) as advance:
+            verified = await count_verified(db, rows, load.acknowledged, advance)
         say("comparing all replicas")
         regions = await audit(db)
         stores = await db.placement.stores()

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from flaredb.api import AsyncClient, connect
+from flaredb.client.sync import BlockingClient
 from flaredb.playground import programs
 from flaredb.playground.process import STOP_SECONDS, Child
 from flaredb.playground.programs import LOCALHOST
@@ -112,6 +114,14 @@ class LocalCluster:
             self._folder.release()
             if self._temporary is not None:
                 self._temporary.cleanup()
+
+    def connect(self, timeout: float = 10.0) -> BlockingClient:
+        """An open client whose calls block; a context manager."""
+        return connect(self.url, prefix=self.prefix, timeout=timeout)
+
+    def client(self, timeout: float = 10.0) -> AsyncClient:
+        """An asynchronous client, to be opened as an async context manager."""
+        return AsyncClient(self.url, prefix=self.prefix, timeout=timeout)
 
     def kill_store(self, number: int) -> None:
         """SIGKILL, and wait until the process is gone."""

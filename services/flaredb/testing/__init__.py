@@ -2,7 +2,7 @@
 
     from flaredb.testing import LocalCluster
 
-    with LocalCluster(stores=3) as cluster, flaredb.connect(cluster.url) as db:
+    with LocalCluster(stores=3) as cluster, cluster.connect() as db:
         db.put(b"a", b"1")
         cluster.kill_store(2)
         assert db.get(b"a") == b"1"
