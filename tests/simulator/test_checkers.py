@@ -1,0 +1,182 @@
+"""Each checker says yes to what is right and no to what is wrong."""
+
+import pytest
+
+from flaredb.bus.memory_streams import MemoryStream
+from flaredb.disk.disk import Batch
+from flaredb.disk.layout import data_key, encode_entry, log_key, seal
+from flaredb_pd.streams import all_streams
+from flaredb_schemas.events import LeaderChanged, encode_event
+from flaredb_schemas.ids import Index, PdEpoch, PeerId, RegionId, StoreId, StoreUuid, Term
+from flaredb_schemas.raft import Entry, EntryKind
+from flaredb_schemas.requests import HashAnswer
+from flaredb_schemas.subjects import Subjects
+from tests.simulator.calls import filled, name_of
+from tests.simulator.checkers.authority import Authority
+from tests.simulator.checkers.events import check_events
+from tests.simulator.checkers.hashes import HashesAgree
+from tests.simulator.checkers.leaders import OneLeaderPerTerm
+from tests.simulator.checkers.logs import LogsAgree
+from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
+from tests.simulator.checkers.replicas import check_equal, check_ranges
+from tests.simulator.run import Run, run_seed
+
+REGION = RegionId(4)
+
+
+@pytest.fixture(scope="module")
+def done() -> Run:
+    """A world at rest, after a run that found nothing."""
+    result, run = run_seed(2)
+    assert not result.failure
+    return run
+
+
+def entry(index: int, term: int, data: bytes) -> Entry:
+    return Entry(Index(index), Term(term), EntryKind.NORMAL, data)
+
+
+def test_logs_that_differ_are_found() -> None:
+    logs = LogsAgree()
+    logs.applied(REGION, entry(7, 5, b"a"))
+    logs.applied(REGION, entry(7, 5, b"a"))
+    for other in (entry(7, 6, b"a"), entry(7, 5, b"b")):
+        with pytest.raises(AssertionError, match="entry 7"):
+            logs.applied(REGION, other)
+
+
+def test_a_saved_log_that_differs_is_found(done: Run) -> None:
+    store, disk = done._running()[0]
+    replica = next(item for item in store.registry if item.node.last_index > item.log.start)
+    done.logs.check_saved(replica, disk)
+    last = replica.node.last_index
+    row = log_key(replica.id, last)
+    kept = disk.view.get(row)
+    assert kept is not None
+    try:
+        disk.view.values[row] = encode_entry(replica.id, entry(last, 1, b"another"))
+        with pytest.raises(AssertionError, match="became"):
+            done.logs.check_saved(replica, disk)
+    finally:
+        disk.view.values[row] = kept
+
+
+def test_two_leaders_of_a_term_are_found(done: Run) -> None:
+    store = next(one for one, _ in done._running() if any(item.leads for item in one.registry))
+    leaders = OneLeaderPerTerm()
+    leaders.look(store)
+    leaders.look(store)
+    leaders._leaders = {name: PeerId(peer + 1) for name, peer in leaders._leaders.items()}
+    with pytest.raises(AssertionError, match="two leaders"):
+        leaders.look(store)
+
+
+def test_hashes_that_differ_are_found() -> None:
+    hashes = HashesAgree()
+    hashes.heard(StoreId(1), REGION, 1, HashAnswer(1, Index(9), "aa", 1, 2))
+    hashes.heard(StoreId(2), REGION, 1, HashAnswer(1, Index(9), "aa", 1, 2))
+    hashes.heard(StoreId(3), REGION, 1, HashAnswer(1, Index(8), "cc", 1, 2))
+    assert hashes.compared == 1
+    with pytest.raises(AssertionError, match="region 4 at 9"):
+        hashes.heard(StoreId(3), REGION, 1, HashAnswer(1, Index(9), "bb", 1, 2))
+
+
+def test_a_fence_that_leaks_is_found() -> None:
+    folder = StoreUuid("a" * 32)
+    authority = Authority()
+    authority.orders(PdEpoch(1), "pd1")
+    authority.obeyed(folder, PdEpoch(2), PdEpoch(2))
+    authority.granted(StoreId(1), folder)
+    with pytest.raises(AssertionError, match="epoch 1"):
+        authority.orders(PdEpoch(1), "pd2")
+    with pytest.raises(AssertionError, match="after one of 2"):
+        authority.obeyed(folder, PdEpoch(1), PdEpoch(2))
+    with pytest.raises(AssertionError, match="saved is 2"):
+        authority.obeyed(folder, PdEpoch(3), PdEpoch(2))
+    with pytest.raises(AssertionError, match="after a restart"):
+        authority.starts(folder, PdEpoch(1))
+    with pytest.raises(AssertionError, match="was granted"):
+        authority.granted(StoreId(1), StoreUuid("b" * 32))
+    with pytest.raises(AssertionError, match="twice"):
+        authority.others({1, 5})
+
+
+def test_events_that_are_missing_or_differ_are_found() -> None:
+    subjects = Subjects("flaredb")
+    config = next(one for one in all_streams(subjects) if one.name == subjects.event_stream)
+    stream = MemoryStream(config, 0)
+    first, second = (
+        LeaderChanged(
+            id="4.5.6.leader_changed.0",
+            at=at,
+            region=REGION,
+            term=Term(5),
+            index=Index(6),
+            leader=PeerId(1),
+            store=StoreId(1),
+            previous=PeerId(2),
+        )
+        for at in (1, 2)
+    )
+    stream.append("flaredb.evt.region.leader_changed.4.store-1", encode_event(first), {}, None, 0)
+    check_events(stream, {first.id})
+    with pytest.raises(AssertionError, match="never reached"):
+        check_events(stream, {first.id, "4.5.7.leader_changed.0"})
+    stream.append("flaredb.evt.region.leader_changed.4.store-2", encode_event(second), {}, None, 0)
+    with pytest.raises(AssertionError, match="two contents"):
+        check_events(stream, {first.id})
+
+
+def test_replicas_that_differ_are_found(done: Run) -> None:
+    running = done._running()
+    check_equal(running)
+    check_ranges(running)
+    store, disk = next((one, at) for one, at in running if len(one.registry))
+    region = next(iter(store.registry)).region
+    row = data_key(region.keys.start + b"\0never written")
+    batch = Batch()
+    batch.put(row, seal(row, b"1"))
+    disk.view.apply(batch)
+    try:
+        with pytest.raises(AssertionError, match="differs"):
+            check_equal(running)
+    finally:
+        removal = Batch()
+        removal.delete(row)
+        disk.view.apply(removal)
+
+
+def test_a_gap_between_regions_is_found(done: Run) -> None:
+    running = [(store, disk) for store, disk in done._running() if len(store.registry) > 1]
+    removed = {}
+    for store, _ in running:
+        replica = next(iter(store.registry))
+        removed[store.me.store] = replica
+        store.registry.remove(replica.id)
+    try:
+        with pytest.raises(AssertionError):
+            check_ranges(running)
+    finally:
+        for store, _ in running:
+            store.registry.add(removed[store.me.store])
+
+
+def test_what_is_stuck_is_found(done: Run) -> None:
+    running = done._running()
+    assert not find_stuck(running)
+    led = next(item for store, _ in running for item in store.registry if item.leads)
+    led.held = True
+    assert any("does not apply" in why for why in find_stuck(running))
+    led.held = False
+    assert not any("awake" in why for why in find_awake([])) and not find_stuck(running)
+    hosts = [pair for pair in running if not any(one.leads for one in pair[0].registry)]
+    alive = [pair for pair in running if pair[0].registry.get(led.id) is not led]
+    assert len(hosts) < len(running)
+    assert f"region {led.id} has no leader" in find_leaderless(alive)
+
+
+def test_a_value_that_nobody_wrote_is_found() -> None:
+    assert name_of(filled(b"client1.7", 20)) == b"client1.7"
+    assert name_of(None) is None
+    with pytest.raises(AssertionError, match="other bytes"):
+        name_of(filled(b"client1.7", 20)[:-1] + b"!")

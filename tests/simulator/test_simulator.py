@@ -1,0 +1,76 @@
+"""A handful of seeds, the same bytes from the same seed, and bugs that are found at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.bugs import BUGS, planted
+from tests.simulator.hunting import MODULES
+from tests.simulator.options import draw
+from tests.simulator.run import FEWEST_OPERATIONS, run_seed
+from tests.simulator.troubles import FEWEST, KINDS
+
+ROOT = Path(__file__).parents[2]
+
+DIGEST = """
+from tests.simulator.run import run_seed
+result, _ = run_seed({seed})
+print(result.digest, result.failure)
+"""
+
+EASY = {
+    "second-bootstrap": range(1, 6),
+    "sleeping-leader-not-replaced": range(1, 6),
+    "dedup-skipped": range(1, 6),
+    "id-reused": range(1, 6),
+}
+"""Bugs that few seeds find; `python -m tests.simulator --bugs` looks for all of them."""
+
+
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_seed(seed: int) -> None:
+    """Nothing is lost, and everything comes to rest; the command below replays it."""
+    result, _ = run_seed(seed)
+    assert not result.failure, f"{result.failure}\nuv run python -m tests.simulator {seed}"
+    assert result.totals["operations"] >= FEWEST_OPERATIONS
+    assert result.totals["virtual_seconds"] >= 60
+    assert sum(result.totals[kind] for kind in KINDS) >= FEWEST
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    """In other processes, whatever their hashes of strings and bytes are."""
+    seed = 3
+    lines = [_digest(seed, hash_seed) for hash_seed in ("1", "2")]
+    here, _ = run_seed(seed)
+    assert lines == [f"{here.digest} {here.failure}".strip()] * 2
+
+
+def test_other_seeds_are_other_worlds() -> None:
+    assert len({draw(seed).workload for seed in range(20)}) > 15
+    assert run_seed(1)[0].digest != run_seed(2)[0].digest
+
+
+@pytest.mark.parametrize("name", sorted(EASY))
+def test_a_deliberate_bug_is_found(name: str) -> None:
+    with planted(name):
+        assert any(run_seed(seed)[0].failure for seed in EASY[name])
+
+
+def test_every_bug_changes_something_that_is_there() -> None:
+    """A patch of a name that production code has lost would find nothing for ever."""
+    assert MODULES
+    for name, bug in BUGS.items():
+        for target, attribute, value in bug.make():
+            assert getattr(target, attribute) is not value, f"{name} changes nothing"
+
+
+def _digest(seed: int, hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-c", DIGEST.format(seed=seed)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
