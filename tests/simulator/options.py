@@ -46,7 +46,9 @@ class Troubles(Struct, frozen=True):
     pd_pause: float
     transfer: float
     ambush: float
-    """To crash a store in the middle of a snapshot."""
+    """To crash a store in the middle of a snapshot, or while it stands for election."""
+    swing: float
+    """To have one majority give way to another while a member of both stands for election."""
     down_for: float
     """Mean seconds until a trouble is undone."""
     long_down: float
@@ -177,6 +179,7 @@ def _troubles(dice: random.Random) -> Troubles:
         pd_pause=every(0, 10, 30),
         transfer=every(0, 2, 8),
         ambush=every(0, 5, 5),
+        swing=every(0, 0, 8),
         down_for=every(0.5, 3, 8),
         long_down=every(10, 15),
         disk_loss=not journal_loss and dice.random() < 0.2,

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from flaredb.store.records import ReplicaState
-from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId
+from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
 from tests.simulator.stores import SimStore
@@ -44,8 +43,9 @@ class Troubles:
         self._stores = stores
         self._pds = pds
         self._healed = False
-        self._ambushed = 0.0
         self._crashes = 0
+        self._ambush = Ambush(world, stores, self.strike)
+        self._swing = Swing(world, stores)
         options = world.options
         troubles = options.troubles
         for mean, trouble in (
@@ -62,6 +62,7 @@ class Troubles:
             (troubles.pd_crash, self._pd_crash),
             (troubles.pd_pause, self._pd_pause),
             (troubles.transfer, self._transfer),
+            (troubles.swing, self._swing.begin),
         ):
             if mean:
                 self._repeat(mean, trouble)
@@ -97,21 +98,10 @@ class Troubles:
         world.note("heal", f"all but {[store.name for store in dead]}")
 
     def watch(self, store: Store) -> None:
-        """A turn of `store` has ended: strike amid a snapshot, or right after it stood up."""
-        world, mean = self._world, self._world.options.troubles.ambush
-        now = world.clockwork.now
-        if not mean or self._healed or now - self._ambushed < mean:
-            return
-        busy = any(
-            replica.state is ReplicaState.INSTALLING or replica.snapshot_floor
-            for replica in store.registry
-        )
-        stands = any(replica.unsaved and _stands(replica) for replica in store.registry)
-        if (busy and world.dice.random() < 0.1) or (stands and world.dice.random() < 0.3):
-            self._ambushed = now
-            victim = next(item for item in self._stores if item.store is store)
-            patience = world.options.disk.save if stands else 0.2
-            world.clockwork.after(world.dice.random() * patience, partial(self.strike, victim))
+        """A turn of `store` has ended: some troubles wait for their moment."""
+        if not self._healed:
+            self._ambush.watch(store)
+            self._swing.watch(store)
 
     # When.
 
@@ -308,12 +298,6 @@ class Troubles:
             others = [peer.id for peer in replica.region.peers if peer.id != replica.peer]
             for pd in self._pds:
                 pd.transfer(replica, dice.choice(others))
-
-
-def _stands(replica: Replica) -> bool:
-    """Whether it stands for election, or has just won one."""
-    node = replica.node
-    return node.vote == replica.peer and replica.machine.state.term < node.term
 
 
 def region_ids(stores: Sequence[SimStore]) -> list[RegionId]:

@@ -1,0 +1,117 @@
+"""Troubles that wait for their moment: amid a snapshot, at an election, at the birth of a leader."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from flaredb.store.records import ReplicaState
+from flaredb.store.replica import Replica
+from flaredb.store.store import Store
+from flaredb_schemas.ids import RegionId
+from tests.simulator.network import Link
+from tests.simulator.stores import SimStore
+from tests.simulator.world import World
+
+SWING_SECONDS = 10.0
+
+Strike = Callable[[SimStore], None]
+
+
+class Ambush:
+    """Kills a store amid a snapshot, or while it stands for election."""
+
+    def __init__(self, world: World, stores: Sequence[SimStore], strike: Strike) -> None:
+        self._world = world
+        self._stores = stores
+        self._strike = strike
+        self._struck = 0.0
+
+    def watch(self, store: Store) -> None:
+        """A turn of `store` has ended."""
+        world, mean = self._world, self._world.options.troubles.ambush
+        now, dice = world.clockwork.now, world.dice
+        if not mean or now - self._struck < mean:
+            return
+        amid = any(map(_is_amid_snapshot, store.registry)) and dice.random() < 0.1
+        stands = any(map(_stands, store.registry)) and dice.random() < 0.3
+        if amid or stands:
+            self._struck = now
+            victim = next(item for item in self._stores if item.store is store)
+            patience = world.options.disk.save if stands else 0.2
+            world.clockwork.after(dice.random() * patience, partial(self._strike, victim))
+
+
+class Swing:
+    """For a while each new leader of one region is cut off at once, and the one before is let in.
+
+    So majorities take turns, and logs part ways (Raft paper, figure 8). Now and then the new leader
+    is killed as well, and starts again at once.
+    """
+
+    def __init__(self, world: World, stores: Sequence[SimStore]) -> None:
+        self._world = world
+        self._stores = stores
+        self._ends = 0.0
+        self._region = RegionId(0)
+        self._term = 0
+        self._links: set[Link] = set()
+
+    def begin(self) -> None:
+        """Choose a region."""
+        running = [item.store for item in self._stores if item.store is not None]
+        hosted = sorted({replica.id for store in running for replica in store.registry})
+        if not hosted or self._world.clockwork.now < self._ends:
+            return
+        self._region, self._term = self._world.dice.choice(hosted), 0
+        self._ends = self._world.clockwork.now + SWING_SECONDS
+        self._world.note("swing", f"region {self._region}")
+        self._world.clockwork.after(SWING_SECONDS, self._let_in)
+
+    def watch(self, store: Store) -> None:
+        """A turn of `store` has ended."""
+        world = self._world
+        if world.clockwork.now >= self._ends:
+            return
+        replica = store.registry.get(self._region)
+        if replica is None or not replica.leads or replica.node.term <= self._term:
+            return
+        self._term = replica.node.term
+        quality = world.options.network
+        patience = 3 * (quality.delay + quality.spread) + world.options.disk.save
+        victim = next(item for item in self._stores if item.store is store)
+        world.clockwork.after(world.dice.random() * patience, partial(self._turn_on, victim))
+
+    def _turn_on(self, victim: SimStore) -> None:
+        world, network = self._world, self._world.network
+        self._let_in()
+        if world.healed:
+            return
+        others = {item.name for item in self._stores} - {victim.name}
+        self._links = {(victim.name, one) for one in others} | {
+            (one, victim.name) for one in others
+        }
+        network.cut |= self._links
+        world.note("cut", f"{victim.name}, which leads with term {self._term}")
+        if victim.running and world.dice.random() < 0.4:
+            victim.crash()
+            self._let_in()
+            world.clockwork.after(world.dice.random() * 0.3, partial(_start_again, victim))
+
+    def _let_in(self) -> None:
+        self._world.network.cut -= self._links
+        self._links = set()
+
+
+def _is_amid_snapshot(replica: Replica) -> bool:
+    return replica.state is ReplicaState.INSTALLING or bool(replica.snapshot_floor)
+
+
+def _stands(replica: Replica) -> bool:
+    """Whether it stands for election, or has just won one, and something of it is not saved."""
+    node = replica.node
+    own = node.vote == replica.peer and replica.machine.state.term < node.term
+    return own and replica.unsaved > 0
+
+
+def _start_again(store: SimStore) -> None:
+    if not store.running:
+        store.start()
