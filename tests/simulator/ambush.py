@@ -1,4 +1,4 @@
-"""Troubles that wait for their moment: amid a snapshot, at an election, at the birth of a leader."""
+"""Troubles that wait for their moment: amid a snapshot, at an election, at a leader's birth."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -85,12 +85,11 @@ class Swing:
         self._let_in()
         if world.healed:
             return
-        others = {item.name for item in self._stores} - {victim.name}
-        self._links = {(victim.name, one) for one in others} | {
-            (one, victim.name) for one in others
-        }
+        name = victim.name
+        others = {item.name for item in self._stores} - {name}
+        self._links = {(name, one) for one in others} | {(one, name) for one in others}
         network.cut |= self._links
-        world.note("cut", f"{victim.name}, which leads with term {self._term}")
+        world.note("cut", f"{name}, which leads with term {self._term}")
         if victim.running and world.dice.random() < 0.4:
             victim.crash()
             self._let_in()

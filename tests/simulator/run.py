@@ -13,7 +13,7 @@ from msgspec import Struct
 from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import RegionId, StoreUuid
 from flaredb_schemas.raft import Entry
 from tests.linearizability import Linearizable, Operation, RegisterModel, check, describe
 from tests.simulator.checkers.authority import Authority
@@ -77,7 +77,7 @@ class Run:
         ]
         self.inspector = Inspector(world, self.stores, self.hashes)
         world.on_start = self.authority.starts
-        world.on_serve = self.authority.granted
+        world.on_serve = self._serves
 
     def go(self) -> None:
         """Everything, in order. Raises `AssertionError` with what is wrong."""
@@ -109,6 +109,12 @@ class Run:
         """Some replica has applied `entry`; its newest events are at the end of its outbox."""
         self.logs.applied(replica.id, entry)
         self.events |= {waiting.event.id for waiting in replica.outbox.of(entry.index)}
+
+    def _serves(self, store: Store, disk: MemoryDisk, folder: StoreUuid) -> None:
+        """A start of a store has been accepted, and it has taken up what is on its disk."""
+        self.authority.granted(store.me.store, folder)
+        for replica in store.registry:
+            self.logs.check_saved(replica, disk)
 
     # The parts of healing.
 

@@ -277,7 +277,7 @@ class SimStore:
             last_batch=2,
             full_checks=True,
         )
-        world.on_serve(accepted.me.store, joining.uuid)
+        world.on_serve(self.store, disk, joining.uuid)
         words = store_words(accepted.me.store)
         world.network.listen(self.name, self._heard, (f"_INBOX.{self.name}", *words))
         if self.name in world.network.away:

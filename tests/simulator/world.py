@@ -4,8 +4,9 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.store import Store
-from flaredb_schemas.ids import PdEpoch, StoreId, StoreUuid
+from flaredb_schemas.ids import PdEpoch, StoreUuid
 from flaredb_schemas.subjects import Subjects
 from tests.simulator.clockwork import Clockwork
 from tests.simulator.network import Network
@@ -34,7 +35,7 @@ class World:
         """Whether clients rest, and troubles with them."""
         self.on_turn: Callable[[Store], None] = lambda store: None
         self.on_start: Callable[[StoreUuid, PdEpoch], None] = lambda folder, epoch: None
-        self.on_serve: Callable[[StoreId, StoreUuid], None] = lambda store, folder: None
+        self.on_serve: Callable[[Store, MemoryDisk, StoreUuid], None] = lambda *given: None
         self.counted: Counter[str] = Counter()
 
     def note(self, kind: str, text: str) -> None:

@@ -22,14 +22,16 @@ class LogsAgree:
         assert known == what, f"region {region}, entry {entry.index}: {known} became {what}"
 
     def check_saved(self, replica: Replica, disk: MemoryDisk) -> None:
-        """What `replica` has on disk, as far as it is committed, is what was applied."""
-        expected = Index(replica.log.start + 1)
+        """What `replica` has on disk is one log; as far as it is committed, what was applied."""
+        expected, term = Index(replica.log.start + 1), replica.log.start_term
         for key, record in disk.view.scan(*log_rows(replica.id, Index(1))):
             index = log_index(key)
             assert index == expected, f"region {replica.id}: {index} on disk instead of {expected}"
             expected = Index(index + 1)
             entry = decode_entry(replica.id, index, record)
             assert not isinstance(entry, Corrupt), f"region {replica.id}: {entry}"
+            assert entry.term >= term, f"region {replica.id}: the term falls at {index} on disk"
+            term = entry.term
             if index <= replica.node.commit:
                 self.applied(replica.id, entry)
 
