@@ -31,12 +31,14 @@ class Ambush:
         now, dice = world.clockwork.now, world.dice
         if not mean or now - self._struck < mean:
             return
-        amid = any(map(_is_amid_snapshot, store.registry)) and dice.random() < 0.1
-        stands = any(map(_stands, store.registry)) and dice.random() < 0.3
-        if amid or stands:
+        installs = any(one.state is ReplicaState.INSTALLING for one in store.registry)
+        sends = any(one.snapshot_floor for one in store.registry)
+        stands = any(map(_stands, store.registry))
+        chance = 0.5 if installs else 0.3 if stands else 0.1 if sends else 0.0
+        if dice.random() < chance:
             self._struck = now
             victim = next(item for item in self._stores if item.store is store)
-            patience = world.options.disk.save if stands else 0.2
+            patience = world.options.disk.save if installs or stands else 0.2
             world.clockwork.after(dice.random() * patience, partial(self._strike, victim))
 
 
@@ -98,10 +100,6 @@ class Swing:
     def _let_in(self) -> None:
         self._world.network.cut -= self._links
         self._links = set()
-
-
-def _is_amid_snapshot(replica: Replica) -> bool:
-    return replica.state is ReplicaState.INSTALLING or bool(replica.snapshot_floor)
 
 
 def _stands(replica: Replica) -> bool:
