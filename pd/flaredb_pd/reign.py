@@ -319,8 +319,8 @@ class Reign:
     def _answer_admitted(self, join: Join) -> None:
         reply = self._reply_to.pop((join.uuid, join.boot, join.nonce), "")
         judgement = judge(self.state, join)
-        if isinstance(judgement, Admission | Candidate):
-            judgement = JoinLater("PD is rebuilding its journal", RETRY_MS)
+        if not self.judges or isinstance(judgement, Admission | Candidate):
+            judgement = JoinLater(f"PD is {self.doing}", RETRY_MS)
         self._answer_join(reply, judgement)
 
     @property
