@@ -55,6 +55,8 @@ class Swing:
         self._ends = 0.0
         self._region = RegionId(0)
         self._term = 0
+        self._half_told = 0
+        """The term whose leader is spared until a follower has what older leaders left, only."""
         self._links: set[Link] = set()
 
     def begin(self) -> None:
@@ -74,9 +76,18 @@ class Swing:
         if world.clockwork.now >= self._ends:
             return
         replica = store.registry.get(self._region)
-        if replica is None or not replica.leads or replica.node.term <= self._term:
+        if replica is None or not replica.leads:
+            return
+        if self._half_told == replica.node.term and _has_told_half(replica):
+            self._half_told = 0
+            self._turn_on(next(item for item in self._stores if item.store is store))
+            return
+        if replica.node.term <= self._term:
             return
         self._term = replica.node.term
+        if world.dice.random() < 0.5:
+            self._half_told = self._term
+            return
         quality = world.options.network
         patience = 3 * (quality.delay + quality.spread) + world.options.disk.save
         victim = next(item for item in self._stores if item.store is store)
@@ -100,6 +111,18 @@ class Swing:
     def _let_in(self) -> None:
         self._world.network.cut -= self._links
         self._links = set()
+
+
+def _has_told_half(leader: Replica) -> bool:
+    """Whether a follower has entries of older terms from it, and none yet of its own term."""
+    status = leader.node.status()
+    log = leader.log
+    for peer, progress in status.progress.items():
+        if peer != leader.peer and log.start < progress.match < status.last:
+            term = log.term(progress.match) if progress.match <= log.last else status.term
+            if term != status.term:
+                return True
+    return False
 
 
 def _stands(replica: Replica) -> bool:

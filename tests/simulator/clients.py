@@ -145,7 +145,8 @@ class Client:
         number = self._number
         self._waiting[number] = task
         route = self._routes.find(task.place)
-        world.clockwork.after(ANSWER_SECONDS, lambda: self._unanswered(number))
+        patience = ANSWER_SECONDS * self.dice.uniform(0.2, 1.0)
+        world.clockwork.after(patience, lambda: self._unanswered(number))
         if route is None:
             query = QUERY.encode(RoutesQuery())
             inbox = f"_INBOX.{self.name}.routes"
