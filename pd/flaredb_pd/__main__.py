@@ -9,13 +9,13 @@ import asyncio
 import os
 import secrets
 import signal
-import ssl
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
 from flaredb.bus.bus import BusError
-from flaredb.bus.nats_bus import Login, NatsBus
+from flaredb.bus.login import login_of
+from flaredb.bus.nats_bus import NatsBus
 from flaredb.runtime import logs
 from flaredb.runtime.clock import SystemClock, seeded_jitter
 from flaredb.runtime.ops import ops_routes, serve_ops
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings, config))
-    except BusError as fault:
+    except (BusError, OSError) as fault:
         sys.stderr.write(f"flaredb_pd: {fault}\n")
         return 1
     return 0
@@ -86,7 +86,7 @@ def ranges_between(boundaries: Sequence[str]) -> tuple[KeyRange, ...]:
 async def serve(settings: PdSettings, config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises `BusError` when no NATS server answers."""
     log = logs.logger("flaredb_pd", pd=config.name)
-    bus = await NatsBus.connect(settings.nats_url, name=config.name, login=_login(settings))
+    bus = await NatsBus.connect(settings.nats_url, name=config.name, login=login_of(settings))
     service = PdService(bus, Subjects(settings.prefix), config, SystemClock(), seeded_jitter(), log)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,16 +102,6 @@ async def serve(settings: PdSettings, config: Config) -> None:
     finally:
         await bus.close()
     log.info("stopped")
-
-
-def _login(settings: PdSettings) -> Login:
-    tls = ssl.create_default_context(cafile=settings.nats_ca) if settings.nats_ca else None
-    return Login(
-        user=settings.nats_user,
-        password=settings.nats_password,
-        credentials=settings.nats_creds,
-        tls=tls,
-    )
 
 
 if __name__ == "__main__":

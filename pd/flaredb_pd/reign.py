@@ -177,6 +177,9 @@ class Reign:
         if join.cluster and (known is None or known.uuid == join.uuid):
             self._note_claim(claim_of(join), now)
         if not self.judges:
+            if not join.cluster:
+                # So that ids follow the order in which the stores came.
+                self._candidates.note(join, now.seconds)
             self._answer_join(reply, JoinLater(f"PD is {self.doing}", RETRY_MS))
         else:
             self._judge(join, reply, now)
