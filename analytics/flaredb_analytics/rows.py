@@ -17,6 +17,9 @@ HEARTBEAT: Final = "store.heartbeat"
 _TYPE_PREFIX: Final = "io.flaredb."
 
 
+NO_CLUSTER: Final = "-"
+
+
 class EventRow(Struct, frozen=True):
     """A row of `events`, but for `number`. `time` is milliseconds since 1970."""
 
@@ -102,9 +105,13 @@ def _object(payload: bytes) -> dict[str, Any] | None:
 
 
 def _cluster(fields: dict[str, Any], record: StreamRecord) -> str:
-    """From `ce-source`, `/flaredb/<cluster>/<publisher>`, else from the payload."""
+    """From `ce-source`, `/flaredb/<cluster>/<publisher>`, else from the payload.
+
+    PD's journal says `-` before the bootstrap, and the record of the bootstrap names the cluster.
+    """
     words = record.headers.get("ce-source", "").split("/")
-    return (words[2] if len(words) > 3 else "") or _text(fields, "cluster")
+    told = words[2] if len(words) > 3 else ""
+    return told if told not in ("", NO_CLUSTER) else _text(fields, "cluster") or told
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

@@ -1,6 +1,7 @@
 """Heartbeats: what this store and the regions it leads look like, for PD and for history.
 
-A full report every period, and the changed regions soon after they changed, gathered for a moment.
+A full report every period, the changed regions soon after they changed, gathered for a moment, and
+those that took writes within some seconds. Nothing is sent for a region in which nothing happens.
 Published plainly: PD hears them even when no stream records them.
 """
 
@@ -29,6 +30,9 @@ from flaredb_schemas.subjects import Subjects
 
 CHANGES_GATHERED_SECONDS: Final = 0.1
 
+WRITES_GATHERED_SECONDS: Final = 5.0
+"""How long the new size of a region that takes writes may go untold."""
+
 PENDING_ENTRIES: Final = 256
 """A peer that is so many entries behind counts as pending."""
 
@@ -54,6 +58,7 @@ class Reporter:
         "_send",
         "_subjects",
         "_used_cpu",
+        "_written_at",
     )
 
     def __init__(
@@ -77,6 +82,7 @@ class Reporter:
         self._full_at = context.now
         self._changed: dict[RegionId, None] = {}
         self._changed_at: float | None = None
+        self._written_at: float | None = None
 
     def note(self, replica: Replica) -> None:
         """Leader, range or peers of a region that is led here have changed."""
@@ -84,16 +90,25 @@ class Reporter:
         if self._changed_at is None:
             self._changed_at = self._context.now
 
+    def note_written(self, replica: Replica) -> None:
+        """A region that is led here has taken writes: its size is told before long."""
+        if replica.leads:
+            self._changed[replica.id] = None
+            if self._written_at is None:
+                self._written_at = self._context.now
+
     def request_full(self) -> None:
         """PD wants a full report now."""
         self._full_at = self._context.now
 
     def next_due(self) -> float:
         """When the next report is due."""
-        changed = self._changed_at
-        if changed is None:
-            return self._full_at
-        return min(self._full_at, changed + CHANGES_GATHERED_SECONDS)
+        due = self._full_at
+        if self._changed_at is not None:
+            due = min(due, self._changed_at + CHANGES_GATHERED_SECONDS)
+        if self._written_at is not None:
+            due = min(due, self._written_at + WRITES_GATHERED_SECONDS)
+        return due
 
     def flush(self) -> None:
         """Send what is due."""
@@ -105,7 +120,7 @@ class Reporter:
         if not full:
             led = [replica for replica in led if replica.id in self._changed]
         self._changed.clear()
-        self._changed_at = None
+        self._changed_at = self._written_at = None
         if full:
             self._full_at = now + self._context.settings.heartbeat_seconds
         self._report([self._region(replica) for replica in led], full)
