@@ -1,0 +1,1 @@
+"""FlareDB in containers, as compose.yaml starts it."""
