@@ -142,3 +142,9 @@ def test_sql(run: Run) -> None:
     ]
     assert told(run("sql", "-o", "json", input="select 2 as two")) == [{"two": 2}]
     assert "hint" not in run("sql", "selec 1", code=2)
+
+
+def test_import_of_what_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    assert "cannot read" in run("import", str(tmp_path / "nothing"), code=2)
+    told_rows = told(run("import", "-", "-o", "json", input='{"key": "in", "value": "1"}\n'))
+    assert told_rows == {"rows": 1}

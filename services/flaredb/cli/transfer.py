@@ -60,7 +60,7 @@ async def import_rows(
     Where it stops, every line before the one that it names is written: fix it and go on from there
     with --from-line.
     """
-    total = None if str(file) == "-" else _count_lines(file)
+    total = _count_lines(file) if file.is_file() else None
     db = await session.db()
     with _opened(file) as source, progress("imported lines", total, not no_progress) as advance:
         importer = Importer(db, advance)
@@ -204,17 +204,18 @@ def _at_line(number: int, error: FlareDBError) -> FlareDBError:
 
 
 def _count_lines(file: Path) -> int:
-    try:
-        with file.open("rb") as source:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: source.read(1 << 20), b""))
-    except OSError as fault:
-        raise InvalidArgumentError(f"cannot read {file}: {fault.strerror}") from fault
+    with _opened(file) as source:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: source.read(1 << 20), b""))
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
     if str(file) == "-":
         yield sys.stdin.buffer
-    else:
-        with file.open("rb") as source:
-            yield source
+        return
+    try:
+        source = file.open("rb")
+    except OSError as fault:
+        raise InvalidArgumentError(f"cannot read {file}: {fault.strerror}") from fault
+    with source:
+        yield source
