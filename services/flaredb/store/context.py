@@ -33,6 +33,8 @@ class Counters(Struct):
     frames_refused: int = 0
     """Items for regions that are not hosted here (FR-002)."""
     frames_malformed: int = 0
+    frames_dropped: int = 0
+    """Frames of other stores that came while too much waited."""
     requests: int = 0
     requests_refused: int = 0
     entries_applied: int = 0

@@ -29,6 +29,8 @@ log: Final = logging.getLogger(__name__)
 
 VERSION: Final = "0.1.0"
 
+INBOX_PREFIX: Final = "_INBOX"
+
 HAND_OVER_SECONDS: Final = 5.0
 """How long a stopping store waits for others to take its leaderships over."""
 
@@ -212,7 +214,8 @@ class StoreProcess:
             return received
 
         def request(message: Message) -> None:
-            if message.reply:
+            # An answer goes where the asker says: to an inbox, and to no subject of ours.
+            if message.reply.startswith(INBOX_PREFIX):
                 store.on_request(message.payload, message.reply)
                 self._ask_turn()
 

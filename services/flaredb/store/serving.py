@@ -80,6 +80,17 @@ class Service:
                 self._context.counters.requests_refused += 1
                 self._context.answers.refuse(asker, refusal)
 
+    def turn_away(self, payload: bytes, reply: str) -> None:
+        """Too much waits: refuse a frame of requests without looking into them."""
+        frame = REQUESTS.decode(payload)
+        if isinstance(frame, Malformed):
+            self._context.counters.frames_malformed += 1
+            return
+        for request in frame.requests:
+            self._context.counters.requests_refused += 1
+            busy = Busy("too many requests wait in this store", retry_ms=200)
+            self._context.answers.refuse(Asker(reply, request.number), busy)
+
     def _serve(self, request: Request, asker: Asker) -> Refusal | None:
         match request:
             case WriteRequest():

@@ -166,7 +166,7 @@ class SnapshotsIn:
             return "the region's range is another here"
         if header.region.id in self._arrivals:
             return "another snapshot is arriving"
-        if replica.state is ReplicaState.LIVE and header.meta.index <= replica.node.commit:
+        if header.meta.index <= replica.node.commit:
             return "the snapshot is not newer than what is committed here"
         usage = self._context.disk.usage()
         return "the disk is too full" if usage.free < 3 * header.size else None
@@ -178,9 +178,7 @@ class SnapshotsIn:
 
     def _verified(self, arrival: Arrival, result: JobResult) -> None:
         replica, header = arrival.replica, arrival.header
-        stale = replica.leads or (
-            replica.state is ReplicaState.LIVE and header.meta.index <= replica.node.commit
-        )
+        stale = replica.leads or header.meta.index <= replica.node.commit
         if not isinstance(result, Verified) or stale:
             self._end(arrival, False, getattr(result, "reason", "no longer needed"))
             return

@@ -94,6 +94,9 @@ class Store:
 
     def on_raft(self, from_store: StoreId, payload: bytes) -> None:
         """A frame of another store."""
+        if self._is_flooded:
+            self.counters.frames_dropped += 1
+            return
         self._queue(lambda: self._parts.incoming.handle(from_store, payload), len(payload))
 
     def on_snapshot(self, from_store: StoreId, payload: bytes) -> None:
@@ -102,6 +105,9 @@ class Store:
 
     def on_request(self, payload: bytes, reply: str) -> None:
         """A frame of requests; `reply` is the client's inbox."""
+        if self._is_flooded:
+            self._parts.service.turn_away(payload, reply)
+            return
         self._queue(lambda: self._parts.service.handle(payload, reply), len(payload))
 
     def on_order(self, payload: bytes) -> None:
@@ -219,6 +225,11 @@ class Store:
         return self._context.saver.is_settled and self._parts.history.is_own_empty
 
     # Inside the turn.
+
+    @property
+    def _is_flooded(self) -> bool:
+        """Whether so much waits that what comes is turned away: Raft repeats, clients try again."""
+        return len(self._inputs) >= self._context.settings.max_queued_requests
 
     def _queue(self, handle: Callable[[], None], size: int) -> None:
         self._inputs.append(Input(handle, size))
