@@ -275,3 +275,10 @@ class FakeCluster:
         next_start = rest[0].region.keys.start if rest else None
         answer = RoutesAnswer(ClusterId("c" * 32), page, next_start, ready=True)
         self._pd.send(message.reply, _routes.encode(answer))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the fake knows no events
+            await asyncio.sleep(0.005)
