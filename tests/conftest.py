@@ -3,6 +3,8 @@
 `--rewrite` lets stories and golden files hold what came instead of what was expected.
 """
 
+from pathlib import Path
+
 import pytest
 
 
@@ -19,8 +21,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option of all tests that compare with a file."""
+    """The options that tests share."""
     parser.addoption("--rewrite", action="store_true", help="write expectations anew, for review")
+    parser.addoption("--figures", type=Path, help="append what tests measure to this file")
+    parser.addoption("--repeats", type=int, default=1, help="how often to run what takes chance")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `repeat` runs as often as the option says."""
+    if "repeat" in metafunc.fixturenames:
+        metafunc.parametrize("repeat", range(metafunc.config.getoption("--repeats")))
 
 
 @pytest.fixture

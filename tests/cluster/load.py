@@ -1,0 +1,193 @@
+"""Clients that write and read while something is harmed, and the history of what they were told.
+
+Every client makes one call after the other: gets, puts, deletes and swaps on a few hundred shared
+keys, and now and then a put to a key of its own, written once. A write whose outcome nobody knows
+stays in the history without answer; one that surely had no effect is left out.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from flaredb.client.client import Client
+from flaredb.client.errors import FlareDBError, UndeterminedError
+from flaredb.playground.supervisor import LocalCluster
+from tests.linearizability import (
+    Answer,
+    Call,
+    CompareAndSet,
+    Delete,
+    Done,
+    Get,
+    Got,
+    Operation,
+    Put,
+    Swapped,
+)
+
+CLIENTS: Final = 8
+SHARED_KEYS: Final = 300
+OWN_SHARE: Final = 0.25
+"""The share of calls that write a new key."""
+
+CALL_SECONDS: Final = 15.0
+PATIENCE: Final = 30.0
+PAUSE_SECONDS: Final = 0.001
+
+
+class Load:
+    """What some clients do to a cluster until they are told to stop.
+
+    Invariant: a call stands in `history` at most once, and only after it has ended.
+    """
+
+    def __init__(self, cluster: LocalCluster, seed: int = 1) -> None:
+        self._cluster: Final = cluster
+        self._dice: Final = random.Random(seed)
+        self._stopped = False
+        self._last_write = 0.0
+        self.history: Final[list[Operation]] = []
+        self.written_once: Final[dict[bytes, bytes]] = {}
+        """What was acknowledged of the keys that are written only once."""
+        self.writes = 0
+        """Acknowledged writes."""
+        self.refused = 0
+        """Calls that surely had no effect."""
+        self.unknown = 0
+        """Calls whose outcome is not known."""
+        self.longest_gap = 0.0
+        """Seconds, between two acknowledged writes in a row."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Load"]:
+        """The clients call within the block, and have their last answers when it ends."""
+        self._last_write = time.monotonic()
+        async with asyncio.TaskGroup() as clients:
+            for number in range(CLIENTS):
+                clients.create_task(self._client(number))
+            try:
+                yield self
+            finally:
+                self._stopped = True
+        self._note_gap()
+
+    async def go_on(self, seconds: float, writes: int = 1) -> None:
+        """Return when so long has passed and so many writes more were acknowledged."""
+        enough, at_least = self.writes + writes, time.monotonic() + seconds
+        deadline = at_least + PATIENCE
+        while time.monotonic() < at_least or self.writes < enough:
+            assert time.monotonic() < deadline, "no write is acknowledged any more"
+            await asyncio.sleep(0.01)
+
+    async def seconds_to_next_write(self) -> float:
+        """How long it takes from now until a write that begins from now on is acknowledged."""
+        begun = time.monotonic()
+        async with self._cluster.client(timeout=PATIENCE) as db:
+            await asyncio.gather(*(db.put(b"%c-next" % first, b"") for first in b"az"))
+        return time.monotonic() - begun
+
+    async def read_all(self) -> None:
+        """Read every shared key, as one more client."""
+        async with self._cluster.client(timeout=PATIENCE) as db:
+            for number in range(SHARED_KEYS):
+                await self._do(db, CLIENTS, _shared_key(number), Get())
+
+    async def lost(self) -> list[bytes]:
+        """The keys, written once and acknowledged, that do not hold what was written."""
+        async with self._cluster.client(timeout=PATIENCE) as db:
+            found = await db.get_many(self.written_once)
+        return [key for key, value in self.written_once.items() if found.get(key) != value]
+
+    async def _client(self, number: int) -> None:
+        dice = random.Random(self._dice.random())
+        seen: dict[bytes, bytes | None] = {}
+        count = 0
+        async with self._cluster.client(timeout=CALL_SECONDS) as db:
+            while not self._stopped:
+                count += 1
+                value = b"%d.%d" % (number, count)
+                if dice.random() < OWN_SHARE:
+                    key = b"%c-own:%s" % (dice.choice(b"az"), value)
+                    if await self._do(db, number, key, Put(value)) is not None:
+                        self.written_once[key] = value
+                else:
+                    key = _shared_key(dice.randrange(SHARED_KEYS))
+                    call = _draw(dice, seen.get(key), value)
+                    seen[key] = _seen(call, await self._do(db, number, key, call))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _do(self, db: Client, process: int, key: bytes, call: Call) -> Answer | None:
+        """Make one call and record it; None if nothing is known of it."""
+        invoked = time.monotonic_ns()
+        try:
+            answer = await _make(db, key, call)
+        except UndeterminedError:
+            self.unknown += 1
+            self.history.append(Operation(process, key, call, None, invoked, None))
+            return None
+        except FlareDBError:
+            self.refused += 1
+            return None
+        self.history.append(Operation(process, key, call, answer, invoked, time.monotonic_ns()))
+        if _has_written(answer):
+            self.writes += 1
+            self._note_gap()
+        return answer
+
+    def _note_gap(self) -> None:
+        now = time.monotonic()
+        self.longest_gap = max(self.longest_gap, now - self._last_write)
+        self._last_write = now
+
+
+async def _make(db: Client, key: bytes, call: Call) -> Answer:
+    match call:
+        case Get():
+            return Got(await db.get(key))
+        case Put(bytes(value)):
+            await db.put(key, value)
+            return Done()
+        case Delete():
+            await db.delete(key)
+            return Done()
+        case CompareAndSet(bytes() | None as expected, bytes() | None as value):
+            return Swapped(*await db.compare_and_swap(key, expected, value))
+        case _:
+            raise AssertionError(f"no call of this load: {call}")
+
+
+def _has_written(answer: Answer) -> bool:
+    return answer.ok if isinstance(answer, Swapped) else isinstance(answer, Done)
+
+
+def _shared_key(number: int) -> bytes:
+    """Half of them in each of the two first regions."""
+    return b"%c-shared:%d" % (b"az"[number % 2], number)
+
+
+def _draw(dice: random.Random, seen: bytes | None, value: bytes) -> Call:
+    """A call; what the client saw last makes a swap likely to succeed."""
+    kind = dice.choices(("get", "put", "swap", "delete"), (5, 4, 4, 1))[0]
+    match kind:
+        case "get":
+            return Get()
+        case "put":
+            return Put(value)
+        case "swap":
+            return CompareAndSet(seen, value)
+        case _:
+            return Delete()
+
+
+def _seen(call: Call, answer: Answer | None) -> bytes | None:
+    """What the key holds after this answer, as far as this client knows."""
+    held: object = None
+    match call, answer:
+        case _, Got(value) | Swapped(False, value):
+            held = value
+        case Put(value) | CompareAndSet(_, value), Done() | Swapped():
+            held = value
+    return held if isinstance(held, bytes) else None
