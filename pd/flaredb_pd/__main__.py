@@ -64,7 +64,7 @@ def configure(settings: PdSettings) -> Config:
         name=f"pd-{incarnation[:8]}",
         incarnation=incarnation,
         cluster=ClusterId(secrets.token_hex(16)),
-        ranges=ranges_between(settings.initial_boundaries),
+        ranges=initial_ranges(settings),
         stores=settings.wanted_stores,
         replicas=settings.replicas,
         heartbeat_period=settings.heartbeat_seconds,
@@ -75,6 +75,19 @@ def configure(settings: PdSettings) -> Config:
         disconnected_after=max(settings.store_down_seconds, 1.5 * settings.heartbeat_seconds),
         down_after=max(2 * settings.store_down_seconds, 3 * settings.heartbeat_seconds),
     )
+
+
+def initial_ranges(settings: PdSettings) -> tuple[KeyRange, ...]:
+    """The ranges of the first regions; raises `ValueError` for one that is not `start..end`."""
+    if not settings.initial_regions:
+        return ranges_between(settings.initial_boundaries)
+    ranges: list[KeyRange] = []
+    for text in settings.initial_regions:
+        start, dots, end = text.partition("..")
+        if not dots:
+            raise ValueError(f"initial_regions: {text!r} is not start..end, for example ..m,m..")
+        ranges.append(KeyRange(start.encode(), end.encode()))
+    return tuple(ranges)
 
 
 def ranges_between(boundaries: Sequence[str]) -> tuple[KeyRange, ...]:

@@ -116,6 +116,8 @@ def fetch(port: int, path: str) -> tuple[int, str]:
     ("flags", "said"),
     [
         (("--initial-boundaries", "t,m"), "initial_boundaries"),
+        (("--initial-regions", "..m,k.."), 'overlap between ["", "m") and ["k", ∞)'),
+        (("--initial-regions", "..m,n.."), 'hole between ["", "m") and ["n", ∞)'),
         (("--wanted-stores", "1"), "3 replicas cannot be spread over 1 stores"),
     ],
 )

@@ -161,6 +161,10 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         Number, about("stores to wait for before the first regions are made", le=1_000)
     ] = 3
     replicas: Annotated[Number, about("voters of each region; odd", le=9)] = 3
+    initial_regions: Annotated[
+        tuple[str, ...],
+        Meta(description="the first regions as start..end, by commas; in place of boundaries"),
+    ] = ()
     initial_boundaries: Annotated[
         tuple[str, ...], about("keys at which the first regions meet, by commas")
     ] = ("m",)

@@ -88,13 +88,15 @@ class Orders:
         if isinstance(alive, Malformed):
             self._context.counters.frames_malformed += 1
             return
-        behind = alive.pd_epoch < self._seen.pd_epoch or alive.sequence < self._seen.sequence
+        known = max(alive.sequence, alive.settled)
+        behind = alive.pd_epoch < self._seen.pd_epoch or known < self._seen.sequence
         if behind or alive.pd_epoch > self._seen.pd_epoch:
             # Said before the new reign is noted: what counts is what was seen until now.
             self._witness = self._say()
         if not behind:
             self._note(alive.pd_epoch, alive.sequence, 0)
-            self._context.saver.then(self._speak)
+            if self._witness is not None:
+                self._context.saver.then(self._speak)
 
     def order(self, payload: bytes) -> None:
         """PD orders something."""
