@@ -14,7 +14,7 @@ from flaredb.store.records import ReplicaState, save
 from flaredb.store.replica import Replica
 from flaredb.store.saving import Saver
 from flaredb.store.sleeping import Sleeping
-from flaredb.store.snapshots_in import Arrival, SnapshotsIn
+from flaredb.store.snapshots_in import SnapshotsIn
 from flaredb_schemas.commands import Batch
 from flaredb_schemas.failures import SessionExpired
 from flaredb_schemas.frames import SnapshotHeader
@@ -128,18 +128,6 @@ def cleared_before_complete() -> list[Change]:
             self._context.saver.batch.delete_range(*data_rows(header.region.keys))
 
     return [(SnapshotsIn, "offered", offered)]
-
-
-@bug("serves-while-installing", "a replica stays live while its rows are being replaced")
-def serves_while_installing() -> list[Change]:
-    real = SnapshotsIn._verified
-
-    def verified(self: SnapshotsIn, arrival: Arrival, result: Any) -> None:
-        real(self, arrival, result)
-        arrival.replica.state = ReplicaState.LIVE
-        arrival.replica.node.allow_campaigns(True)
-
-    return [(SnapshotsIn, "_verified", verified)]
 
 
 @bug("installing-not-resumed", "after a crash amid an installation the replica goes on as it is")

@@ -168,7 +168,7 @@ def _troubles(dice: random.Random) -> Troubles:
         crash=every(4, 8, 20),
         crash_all=every(0, 0, 25),
         stop=every(0, 10, 20),
-        pause=every(0, 6, 15),
+        pause=every(0, 3, 8),
         partition=every(0, 8, 15),
         one_way=every(0, 8, 20),
         clog=every(0, 5, 15),

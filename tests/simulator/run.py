@@ -42,7 +42,7 @@ HEALING_SECONDS = 60.0
 """By then everything must be at rest."""
 
 FEWEST_OPERATIONS = 200
-CHECK_BUDGET = 3_000_000
+CHECK_BUDGET = 500_000
 
 COUNTED = ("snapshots_installed", "snapshots_sent", "logs_cut", "sleeps", "turns")
 

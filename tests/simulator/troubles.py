@@ -169,9 +169,13 @@ class Troubles:
         store.stop(stopped)
 
     def _pause(self) -> None:
-        store = self._world.dice.choice(self._stores)
+        """A process stands still; now and then it goes on where other stores do not reach it."""
+        dice = self._world.dice
+        store, seconds = dice.choice(self._stores), dice.expovariate(0.5)
         if store.running:
-            store.pause(self._world.dice.expovariate(0.5))
+            store.pause(seconds)
+            if dice.random() < 0.5:
+                self._cut_off({store.name}, seconds + 1.5)
 
     def _slow_disk(self) -> None:
         store = self._world.dice.choice(self._stores)
