@@ -11,7 +11,6 @@ import pytest
 
 from flaredb.bus.bus import StreamConfig
 from flaredb.bus.memory_bus import MemoryBus
-from flaredb.runtime.clock import SystemClock
 from flaredb_analytics import ingest as ingest_module
 from flaredb_analytics.ingest import Ingest
 from flaredb_analytics.warehouse import Warehouse, WarehouseBroken
@@ -21,6 +20,7 @@ from tests.analytics.facts import (
     JOURNAL,
     MEMORY,
     STREAMS,
+    SteppingClock,
     ask,
     elected,
     fact,
@@ -44,8 +44,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def ingesting(warehouse: Warehouse, bus: MemoryBus) -> AsyncIterator[Ingest]:
-    """Ingestion under way, on the clock of this machine."""
-    ingest = Ingest(warehouse, bus.history, STREAMS, SystemClock())
+    """Ingestion under way, at the time of the facts: old heartbeats would be pruned."""
+    ingest = Ingest(warehouse, bus.history, STREAMS, SteppingClock())
     task = asyncio.create_task(ingest.run())
     yield ingest
     task.cancel()
@@ -257,7 +257,7 @@ async def test_a_broken_warehouse_ends_ingestion_loudly(
         raise WarehouseBroken("a block's checksum does not match")
 
     monkeypatch.setattr(warehouse, "write", broken)
-    ingest = Ingest(warehouse, bus.history, STREAMS, SystemClock())
+    ingest = Ingest(warehouse, bus.history, STREAMS, SteppingClock())
 
     with pytest.raises(ExceptionGroup) as raised:
         await asyncio.wait_for(ingest.run(), 10)
