@@ -54,7 +54,9 @@ def test_a_saved_log_that_differs_is_found(done: Run) -> None:
     kept = disk.view.get(row)
     assert kept is not None
     try:
-        disk.view.values[row] = encode_entry(replica.id, entry(last, 1, b"another"))
+        disk.view.values[row] = encode_entry(
+            replica.id, entry(last, replica.node.last_term, b"another")
+        )
         with pytest.raises(AssertionError, match="became"):
             done.logs.check_saved(replica, disk)
     finally:
