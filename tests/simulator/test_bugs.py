@@ -1,0 +1,28 @@
+"""The simulator notices: deliberate bugs that it finds within a few seeds.
+
+All of them are hunted by `python -m tests.simulator --bugs`, which takes much longer.
+"""
+
+import pytest
+
+from tests.simulator.hunting import hunt
+
+FEW = 12
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "committed-entries-cut",
+        "dedup-skipped",
+        "hard-state-not-saved",
+        "pd-epoch-forgotten",
+        "second-bootstrap",
+        "sessions-missing-from-snapshots",
+        "sleeping-leader-not-replaced",
+        "vote-twice",
+    ],
+)
+def test_a_deliberate_bug_is_found_within_a_few_seeds(bug: str) -> None:
+    assert hunt(bug, FEW).seed is not None
