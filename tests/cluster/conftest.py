@@ -1,6 +1,7 @@
 """A fresh cluster per test, and a file for what was measured."""
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
     path: Path | None = request.config.getoption("--figures")
 
     def record(scenario: str, **figures: float | str) -> None:
-        print(f"\n{scenario}: {figures}")  # noqa: T201 - shown when a test fails
+        sys.stderr.write(f"\n{scenario}: {figures}\n")  # shown when a test fails
         if path is not None:
             with path.open("a") as file:
                 file.write(json.dumps({"scenario": scenario, **figures}) + "\n")
