@@ -2,7 +2,8 @@
 
 Raft is safe only as long as a store never forgets its votes. So an id belongs to one data folder
 (its uuid), and to one start of it at a time (its boot counter, which only rises, and the nonce of
-that start): a copy of a disk, or an old state of it, is refused.
+that start): a copy of a disk, or an old state of it, is refused. It gives itself away by a counter
+that does not rise or, once it has raised it by trying, by not knowing of the start accepted last.
 """
 
 import re
@@ -99,15 +100,24 @@ def _judge_known(state: State, join: Join, known: StoreRecord) -> Judgement:
             f"store id {known.id} belongs to data folder {known.uuid}, not to {join.uuid}",
             FRESH_FOLDER,
         )
-    if join.boot > known.boot:
+    if join.boot > known.boot and _knows_last_start(join, known):
         return Admission(known.id, state.highest_id)
     if (join.boot, join.nonce) == (known.boot, known.nonce):
         return Joined(state.cluster, known.id, state.epoch, state.sequence, state.highest_id)
     return JoinRefused(
         f"store {known.id} was started before with boot counter {known.boot}; this start claims "
-        f"{join.boot}, so its data folder is a copy or an old state",
+        f"{join.boot} and knows of none later than {join.accepted}, so its data folder is a copy "
+        "or an old state",
         FRESH_FOLDER,
     )
+
+
+def _knows_last_start(join: Join, known: StoreRecord) -> bool:
+    """Whether the folder has seen the start that was accepted last, or a later one.
+
+    A later one: the journal is behind. No nonce: the store was recovered from what others know.
+    """
+    return join.accepted > known.boot or known.nonce in ("", *join.starts)
 
 
 def _judge_unknown(state: State, join: Join) -> Judgement:

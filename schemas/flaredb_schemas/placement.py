@@ -34,7 +34,9 @@ class Join(Struct, frozen=True, array_like=True):
     `pd_epoch`, `sequence` and `highest_id` are the highest it has ever seen, saved with the epoch;
     none of the three ever falls. `nonce` is drawn anew by each start of the process and stays the
     same when it asks again: it tells a repeated question from a copy of the disk that claims the
-    same boot.
+    same boot. `starts` are the nonces of this folder's earlier starts, from the last accepted one
+    on, whose boot counter is `accepted` (0: none): they tell the folder from an old state of it,
+    which has never heard of the start that PD accepted last.
     """
 
     uuid: StoreUuid
@@ -49,6 +51,8 @@ class Join(Struct, frozen=True, array_like=True):
     labels: dict[str, str] = {}
     version: str = ""
     nonce: str = ""
+    starts: tuple[str, ...] = ()
+    accepted: BootCounter = BootCounter(0)
 
 
 class Joined(Struct, frozen=True, array_like=True, tag=1):

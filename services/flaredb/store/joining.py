@@ -2,7 +2,9 @@
 
 A data folder has a uuid, drawn once, and a boot counter that rises with each start; both are saved
 before PD is asked. PD grants the store's id and journals (id, uuid, boot) before it says yes, so a
-copy of an old disk, or an id under another uuid, is refused.
+copy of an old disk, or an id under another uuid, is refused. A copy that tries again and again
+raises its own counter, so the folder also names the starts that it knows of: PD accepts only who
+knows of the last accepted one.
 """
 
 from typing import Final, assert_never
@@ -20,6 +22,9 @@ from flaredb_schemas.placement import Join, JoinAnswer, Joined, JoinLater, JoinR
 
 JOINS: Final[Codec[Join]] = Codec(Join)
 JOIN_ANSWERS: Final[Codec[JoinAnswer]] = Codec(JoinAnswer)
+
+MAX_STARTS: Final = 64
+"""How many starts a folder names: the last accepted one, and the newest of those after it."""
 
 
 class Accepted(Struct, frozen=True):
@@ -44,14 +49,14 @@ class Joining:
     every question of this start.
     """
 
-    __slots__ = ("_boot", "_bootstrapped", "_identity", "_nonce", "_seen")
+    __slots__ = ("_boot", "_bootstrapped", "_earlier", "_identity", "_nonce", "_seen")
 
     def __init__(self, view: View, new_uuid: StoreUuid, nonce: str) -> None:
         """`new_uuid` is for a folder that has none yet; both it and `nonce` are drawn by chance."""
         known = load(view, IDENTITY_KEY, Identity)
-        boot = load(view, BOOT_KEY, Boot)
+        self._earlier = load(view, BOOT_KEY, Boot) or Boot(BootCounter(0))
         self._identity = known or Identity(new_uuid, NO_STORE, ClusterId(""))
-        self._boot = BootCounter(boot.counter + 1 if boot else 1)
+        self._boot = BootCounter(self._earlier.counter + 1)
         self._seen = load(view, PD_EPOCH_KEY, PdSeen) or PdSeen()
         self._bootstrapped = is_bootstrapped(view)
         self._nonce = nonce
@@ -65,7 +70,9 @@ class Joining:
         """What this start saves before it asks."""
         batch = Batch()
         save(batch, IDENTITY_KEY, self._identity)
-        save(batch, BOOT_KEY, Boot(self._boot))
+        accepted, later = self._earlier.starts[:1], self._earlier.starts[1:]
+        starts = (*accepted, *later[2 - MAX_STARTS :], self._nonce)
+        save(batch, BOOT_KEY, Boot(self._boot, starts, self._earlier.accepted))
         return batch
 
     def question(self, capacity: int, labels: dict[str, str], version: str) -> bytes:
@@ -85,6 +92,8 @@ class Joining:
                 labels=labels,
                 version=version,
                 nonce=self._nonce,
+                starts=self._earlier.starts,
+                accepted=self._earlier.accepted,
             )
         )
 
@@ -121,5 +130,6 @@ class Joining:
         )
         batch = Batch()
         save(batch, IDENTITY_KEY, Identity(known.uuid, joined.store, joined.cluster))
+        save(batch, BOOT_KEY, Boot(self._boot, (self._nonce,), self._boot))
         save(batch, PD_EPOCH_KEY, seen)
         return Accepted(Me(joined.store, joined.cluster, self._boot), seen, batch)

@@ -81,9 +81,15 @@ class PdSeen(Struct, frozen=True, array_like=True):
 
 
 class Boot(Struct, frozen=True, array_like=True):
-    """How often this folder has been started."""
+    """How often this folder has been started.
+
+    `starts` are the nonces of its starts from the last one on that PD accepted, whose counter is
+    `accepted` (0: none was).
+    """
 
     counter: BootCounter
+    starts: tuple[str, ...] = ()
+    accepted: BootCounter = BootCounter(0)
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
