@@ -10,7 +10,7 @@ from typing import Final
 
 from flaredb.disk.layout import outbox_key
 from flaredb.store.context import Context
-from flaredb.store.outbox import Waiting
+from flaredb.store.outbox import Outbox, Waiting
 from flaredb.store.replica import Replica
 from flaredb_schemas.events import Event, about, cloud_headers, encode_event, kind_of
 from flaredb_schemas.frames import Published
@@ -29,6 +29,9 @@ MAX_OWN_EVENTS: Final = 1_000
 """Events of the store itself that wait for the stream; the oldest go first when it stays away."""
 
 Publish = Callable[[int, str, bytes, Mapping[str, str]], None]
+
+OfRegion = tuple[Replica, Outbox, Waiting]
+"""An event under way, and the very outbox that it came from: a snapshot replaces the outbox."""
 
 
 class History:
@@ -57,7 +60,7 @@ class History:
         self._subjects = subjects
         self._publish = publish
         self._regions: dict[RegionId, None] = {}
-        self._tokens: dict[int, tuple[Replica, Waiting] | Event] = {}
+        self._tokens: dict[int, OfRegion | Event] = {}
         self._token = 0
         self._own: list[Event] = []
         self._own_events = 0
@@ -90,7 +93,7 @@ class History:
             waiting = replica.outbox.next()
             if waiting is not None:
                 replica.outbox.publishing += 1
-                self._offer((replica, waiting), waiting.event)
+                self._offer((replica, replica.outbox, waiting), waiting.event)
 
     def published(self, token: int, ok: bool) -> None:
         """The stream has, or has not, acknowledged the event with this token."""
@@ -101,8 +104,8 @@ class History:
             if not ok:
                 self.add_own(what)
             return
-        replica, waiting = what
-        replica.outbox.publishing -= 1
+        replica, outbox, waiting = what
+        outbox.publishing -= 1
         if ok:
             self._remove(replica, replica.outbox.published(waiting.index, waiting.number))
             if replica.outbox.is_done(waiting.index):
@@ -139,7 +142,7 @@ class History:
         """When something that could not be published is offered again."""
         return self._retry_at if self._own or self._regions else None
 
-    def _offer(self, what: tuple[Replica, Waiting] | Event, event: Event) -> None:
+    def _offer(self, what: OfRegion | Event, event: Event) -> None:
         self._token += 1
         self._tokens[self._token] = what
         publisher = f"store-{self._context.me.store}"
