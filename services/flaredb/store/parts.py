@@ -47,7 +47,7 @@ class Parts:
         self.sleeping: Final = Sleeping(context, liveness)
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
         self.snapshots: Final = SnapshotPlane(
-            context, self.jobs, self.history, subjects, outside.send_snapshot
+            context, self.jobs, self.history, self.guard, subjects, outside.send_snapshot
         )
         self.advancer: Final = Advancer(
             context, self.snapshots.out.begin, self.checks.applied, self._leadership_changed

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, assert_never
 
 from flaredb.store.context import Context
+from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.jobs import Jobs
 from flaredb.store.snapshots_in import SnapshotsIn
@@ -24,12 +25,13 @@ class SnapshotPlane:
         context: Context,
         jobs: Jobs,
         history: History,
+        guard: Guard,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
         self.out: Final = SnapshotsOut(context, jobs, subjects, send)
-        self.into: Final = SnapshotsIn(context, jobs, history, subjects, send)
+        self.into: Final = SnapshotsIn(context, jobs, history, guard, subjects, send)
 
     def handle(self, from_store: StoreId, payload: bytes) -> None:
         """One frame of the plane."""

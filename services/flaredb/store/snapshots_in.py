@@ -13,16 +13,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb.disk.disk import JobResult, Verified, VerifyFile
+from flaredb.disk.disk import DiskError, JobResult, Verified, VerifyFile
 from flaredb.disk.layout import OUTBOX, SESSION, outbox_position, region_key
 from flaredb.kv.machine import AppliedState, Machine
+from flaredb.raft.roles import Role
 from flaredb.store.births import load_sessions
 from flaredb.store.context import Context
+from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.installing import Installation
 from flaredb.store.jobs import Jobs
 from flaredb.store.outbox import Outbox
-from flaredb.store.records import ReplicaState, decode, open_sealed, save
+from flaredb.store.records import CorruptRecordError, ReplicaState, decode, open_sealed, save
 from flaredb.store.replica import Replica
 from flaredb.store.snapshots_out import SNAPSHOT_ITEMS
 from flaredb_schemas.events import SnapshotInstalled
@@ -64,22 +66,25 @@ class SnapshotsIn:
     """The snapshots that this store receives.
 
     Invariants: one arrival per region; nothing of the old state is touched before the file is
-    verified and the `installing` mark is durable; a replica is live again only with its last batch.
+    verified and the `installing` mark is durable; a replica is live again only with its last batch,
+    and a damaged one never; a replica that is installing stands for no election.
     """
 
-    __slots__ = ("_arrivals", "_context", "_history", "_jobs", "_send", "_subjects")
+    __slots__ = ("_arrivals", "_context", "_guard", "_history", "_jobs", "_send", "_subjects")
 
     def __init__(
         self,
         context: Context,
         jobs: Jobs,
         history: History,
+        guard: Guard,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
         self._jobs = jobs
         self._history = history
+        self._guard = guard
         self._subjects = subjects
         self._send = send
         self._arrivals: dict[RegionId, Arrival] = {}
@@ -98,7 +103,11 @@ class SnapshotsIn:
         file = f"in-{replica.id}-{from_store}-{transfer.boot}-{transfer.number}"
         arrival = Arrival(replica, header, from_store, file, now, now, now)
         self._arrivals[header.region.id] = arrival
-        self._pull(arrival)
+        if header.size:
+            self._pull(arrival)
+        else:  # a region without rows: there is no piece to wait for
+            self._context.disk.files.write(file, 0, b"")
+            self._verify(arrival)
 
     def chunk(self, from_store: StoreId, item: SnapshotChunk) -> None:
         """A piece has come."""
@@ -178,7 +187,11 @@ class SnapshotsIn:
 
     def _verified(self, arrival: Arrival, result: JobResult) -> None:
         replica, header = arrival.replica, arrival.header
-        stale = replica.leads or header.meta.index <= replica.node.commit
+        stale = (
+            replica.state is ReplicaState.DAMAGED
+            or replica.node.role is not Role.FOLLOWER  # a vote that comes later would make it lead
+            or header.meta.index <= replica.node.commit
+        )
         if not isinstance(result, Verified) or stale:
             self._end(arrival, False, getattr(result, "reason", "no longer needed"))
             return
@@ -192,18 +205,34 @@ class SnapshotsIn:
         saver.then(lambda: self._slice(arrival))
 
     def _slice(self, arrival: Arrival) -> None:
+        self._install(arrival, self._write_slice)
+
+    def _finish(self, arrival: Arrival) -> None:
+        self._install(arrival, self._go_live)
+
+    def _install(self, arrival: Arrival, work: Callable[[Replica, Arrival], None]) -> None:
+        """A step of the installation. Rows or a file that are damaged cost this replica alone."""
+        self._guard(arrival.replica, work, arrival)
+        if arrival.replica.state is ReplicaState.DAMAGED:
+            self._end(arrival, False, "the replica is damaged")
+
+    def _write_slice(self, _: Replica, arrival: Arrival) -> None:
         """Replace some rows; go on when they are saved."""
         installation = arrival.installation
         assert installation is not None
         saver = self._context.saver
-        if installation.write_slice(self._context.disk.files, saver.batch):
+        try:
+            last = installation.write_slice(self._context.disk.files, saver.batch)
+        except DiskError as fault:
+            raise CorruptRecordError(str(fault)) from fault
+        if last:
             saver.then(lambda: self._finish(arrival))
         else:
             saver.then(lambda: self._slice(arrival))
 
-    def _finish(self, arrival: Arrival) -> None:
+    def _go_live(self, replica: Replica, arrival: Arrival) -> None:
         """All rows are saved: the last batch makes the replica live at the snapshot's index."""
-        replica, header = arrival.replica, arrival.header
+        header = arrival.header
         assert arrival.installation is not None
         rows = arrival.installation.kept
         state = decode(AppliedState, header.applied)
