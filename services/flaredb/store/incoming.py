@@ -37,7 +37,8 @@ class Incoming:
     """Hands items to replicas.
 
     Invariants: an item reaches a replica only if it names this replica's own peer, and only from
-    the store that holds the sending peer; a damaged replica gets nothing.
+    the store that holds the sending peer, in the newest start of it that has been heard; a damaged
+    replica gets nothing.
     """
 
     __slots__ = ("_context", "_guard", "_history", "_liveness", "_sleeping")
@@ -62,6 +63,11 @@ class Incoming:
         if isinstance(frame, Malformed):
             self._context.counters.frames_malformed += 1
             log.warning("frame of store %s is malformed: %s", from_store, frame.reason)
+            return
+        if self._liveness.is_past(from_store, frame.boot):
+            # Late, or a process that lives on beside a copy of its disk: one id, one voice.
+            self._context.counters.frames_refused += 1
+            log.info("frame of start %s of store %s is of the past", frame.boot, from_store)
             return
         change = self._liveness.heard(from_store, frame.boot, self._context.now)
         if change is not None:

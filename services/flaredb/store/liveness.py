@@ -60,6 +60,11 @@ class Liveness:
         returned, known.suspected = known.suspected, False
         return Returned(store, restarted) if restarted or returned else None
 
+    def is_past(self, store: StoreId, boot: BootCounter) -> bool:
+        """Whether `store` has been heard under a later start than `boot`."""
+        known = self._neighbours.get(store)
+        return known is not None and boot < known.boot
+
     def expect(self, store: StoreId, now: float) -> None:
         """`store` shares regions with this one: its silence counts from now on."""
         if store not in self._neighbours:
