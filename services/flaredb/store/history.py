@@ -155,7 +155,7 @@ class History:
 
     def _remove(self, replica: Replica, gone: list[Waiting]) -> None:
         for waiting in gone:
-            self._context.saver.batch.delete(outbox_key(replica.id, waiting.index, waiting.number))
+            self._context.saver.published(outbox_key(replica.id, waiting.index, waiting.number))
 
     def _tell(self, replica: Replica, index: Index) -> None:
         for peer in replica.region.peers:

@@ -95,7 +95,7 @@ class Saver:
         self._submitted: dict[int, Saved] = {}
         self._dirty: dict[RegionId, Replica] = {}
         self._lanes: dict[tuple[RegionId, Lane], LaneState | None] = {}
-        self._events: list[tuple[bytes, bytes]] = []
+        self._events: dict[bytes, bytes] = {}
         self._trailing_since: float | None = None
         self._forced = False
         self.last_number = last_number
@@ -156,10 +156,15 @@ class Saver:
             record = replica.outbox.add(index, number, event)
             if record is not None:
                 row = outbox_key(replica.id, index, number)
-                self._events.append((row, seal(row, record)))
+                self._events[row] = seal(row, record)
         self._dirty[replica.id] = replica
         if self._trailing_since is None:
             self._trailing_since = now
+
+    def published(self, row: bytes) -> None:
+        """The event of this row of the outbox is in the stream: it is not kept any more."""
+        if self._events.pop(row, None) is None:
+            self._batch.delete(row)
 
     def force(self) -> None:
         """Save the applied rows with the next batch, however young they are."""
@@ -230,7 +235,7 @@ class Saver:
                 self._batch.delete(key)
             else:
                 self._batch.put(key, seal(key, LANES.encode(known)))
-        for row, event in self._events:
+        for row, event in self._events.items():
             self._batch.put(row, event)
         for region, replica in self._dirty.items():
             state = replica.machine.state
