@@ -104,10 +104,10 @@ def _judge_known(state: State, join: Join, known: StoreRecord) -> Judgement:
         return Admission(known.id, state.highest_id)
     if (join.boot, join.nonce) == (known.boot, known.nonce):
         return Joined(state.cluster, known.id, state.epoch, state.sequence, state.highest_id)
+    unaware = " and has not heard of that one" if join.boot > known.boot else ""
     return JoinRefused(
         f"store {known.id} was started before with boot counter {known.boot}; this start claims "
-        f"{join.boot} and knows of none later than {join.accepted}, so its data folder is a copy "
-        "or an old state",
+        f"{join.boot}{unaware}, so its data folder is a copy or an old state",
         FRESH_FOLDER,
     )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from anyio.to_thread import run_sync
 
+from flaredb.playground.process import Child
 from flaredb.playground.supervisor import LocalCluster
 
 START_SECONDS: Final = 60.0
@@ -56,3 +57,13 @@ async def start(cluster: LocalCluster, *names: str) -> None:
 def store_names(cluster: LocalCluster) -> list[str]:
     """The names of a cluster's stores."""
     return [f"store-{number}" for number in store_numbers(cluster)]
+
+
+def find_store(cluster: LocalCluster, store: int) -> Child:
+    """The process of the store that has this id; ids are given in the order of joining."""
+    said = f"store {store} of cluster"
+    return next(
+        cluster.children[name]
+        for name in store_names(cluster)
+        if said in cluster.children[name].log.read_text()
+    )

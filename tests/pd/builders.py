@@ -61,6 +61,8 @@ def join(
     boot: int = 1,
     cluster: str = "",
     nonce: str = "",
+    starts: tuple[str, ...] = (),
+    accepted: int = 0,
     seen: tuple[int, int, int] = (0, 0, 0),
     bootstrapped: bool = False,
 ) -> Join:
@@ -76,6 +78,8 @@ def join(
         bootstrapped=bootstrapped,
         capacity=1_000,
         nonce=nonce,
+        starts=starts,
+        accepted=BootCounter(accepted),
     )
 
 

@@ -49,6 +49,7 @@ class FakeStore:
         self.id = NO_STORE
         self.cluster = ClusterId("")
         self.boot = 0
+        self.starts: tuple[str, ...] = ()
         self.epoch = PdEpoch(0)
         self.sequence = JournalSequence(0)
         self.highest_id = 0
@@ -79,12 +80,14 @@ class FakeStore:
         self._subscriptions.clear()
 
     async def _ask_until_accepted(self) -> None:
+        earlier, self.starts = self.starts, (*self.starts, secrets.token_hex(8))
         asked = join(
             self.letter,
             store=self.id,
             boot=self.boot,
             cluster=self.cluster,
-            nonce=secrets.token_hex(8),
+            nonce=self.starts[-1],
+            starts=earlier,
             seen=(self.epoch, self.sequence, self.highest_id),
             bootstrapped=bool(self.regions),
         )

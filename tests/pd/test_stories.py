@@ -76,6 +76,8 @@ class Teller:
             boot=int(case.option("boot", "1")),
             cluster=_clusters[case.option("cluster")],
             nonce=case.option("nonce"),
+            starts=tuple(filter(None, case.option("starts").split(","))),
+            accepted=int(case.option("accepted", "0")),
             seen=_seen(case),
             bootstrapped="bootstrapped" in case.words,
         )

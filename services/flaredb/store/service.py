@@ -21,6 +21,7 @@ from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.joining import Accepted, Joining, Wait
 from flaredb.store.store import Store
+from flaredb.store.twins import find_twin, has_successor, say_first_word
 from flaredb_schemas.ids import StoreId, StoreUuid
 from flaredb_schemas.placement import JoinRefused
 from flaredb_schemas.subjects import Subjects
@@ -143,13 +144,16 @@ class StoreProcess:
         uuid = StoreUuid(secrets.token_hex(16))
         joining = Joining(disk.view, uuid, secrets.token_hex(8))
         await self._save(disk, 1, joining.begin())
-        subject = self._subjects.pd_request(StoreId(joining.asks_as), "join")
+        known, events = StoreId(joining.asks_as), self._planes.events
+        if known and (twin := await find_twin(events, self._subjects, known, self._settings.data)):
+            raise StoreFailed(twin)
+        subject = self._subjects.pd_request(known, "join")
         said = ""
         while not self._stop_asked and self.failure is None:
             usage = disk.usage()
             capacity = self._settings.capacity_bytes or min(usage.quota, usage.used + usage.free)
             question = joining.question(capacity, self._settings.labels, VERSION)
-            payload = await self._planes.events.request(subject, question, timeout=2.0)
+            payload = await events.request(subject, question, timeout=2.0)
             answer = joining.answer(payload)
             if isinstance(answer, Accepted):
                 await self._save(disk, 2, answer.batch)
@@ -189,6 +193,7 @@ class StoreProcess:
             last_batch=2,
         )
         await self._subscribe(store)
+        say_first_word(self._planes.raft, self._subjects, me)
         self._tick()
         self._ask_turn()
         log.info("store %s of cluster %s serves, start %s", me.store, me.cluster, me.boot)
@@ -199,9 +204,11 @@ class StoreProcess:
         def addressed(on_frame: Callable[[StoreId, bytes], None]) -> Callable[[Message], None]:
             def received(message: Message) -> None:
                 address = subjects.raft_address(message.subject)
-                if address is not None:
+                if address is not None and address.from_store != me:
                     on_frame(address.from_store, message.payload)
                     self._ask_turn()
+                elif address is not None and has_successor(store.me, message.payload):
+                    self.fail("another process goes on as this store, on a copy of its folder")
 
             return received
 
