@@ -29,11 +29,11 @@ class Installation:
     """How far the rows of one file are in place.
 
     Invariants: rows come in key order, and so do the ranges; nothing outside the ranges
-    is written or removed. `kept` are the rows of sessions and events, which the replica also holds
-    in memory.
+    is written or removed. `rows` were written so far; `kept` are those of sessions and events,
+    which the replica also holds in memory.
     """
 
-    __slots__ = ("_at", "_name", "_offset", "_range", "_ranges", "kept")
+    __slots__ = ("_at", "_name", "_offset", "_range", "_ranges", "kept", "rows")
 
     def __init__(self, region: Region, name: str) -> None:
         self._name = name
@@ -42,6 +42,7 @@ class Installation:
         self._at = self._ranges[0][0]
         self._offset: int | None = 0
         self.kept: list[tuple[bytes, bytes]] = []
+        self.rows = 0
 
     def write_slice(self, files: Files, batch: Batch) -> bool:
         """Put the next slice into `batch`; whether it was the last."""
@@ -49,6 +50,7 @@ class Installation:
         while self._offset is not None and written < SLICE_BYTES:
             block = files.read_block(self._name, self._offset)
             written += self._write(block.rows, batch)
+            self.rows += len(block.rows)
             self._offset = block.next
         if self._offset is None:
             self._clear_rest(batch, len(self._ranges))

@@ -54,7 +54,7 @@ class ReplicaRecord(Struct, frozen=True, array_like=True):
     snapshot: SnapshotHeader | None = None
     """While installing: what is being installed."""
     file: str = ""
-    """While installing: the verified file that holds its rows; empty if it is lost."""
+    """While installing: the verified file that holds its rows."""
 
 
 class LogStart(Struct, frozen=True, array_like=True):

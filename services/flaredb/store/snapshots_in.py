@@ -130,13 +130,10 @@ class SnapshotsIn:
             self._pull(arrival)
 
     def resume(self, replica: Replica) -> None:
-        """After a restart: a replica that was installing goes on, if its file is still there."""
+        """After a restart: a replica that was installing goes on; without its file it is lost."""
         if replica.installing is None:
             return
         header, name = replica.installing
-        if name not in self._context.disk.files.names():
-            log.warning("region %s: the snapshot to install is lost; another is needed", replica.id)
-            return
         now = self._context.now
         arrival = Arrival(replica, header, StoreId(0), name, now, now, now, header.size, True)
         arrival.installation = Installation(header.region, name)
@@ -234,6 +231,8 @@ class SnapshotsIn:
         """All rows are saved: the last batch makes the replica live at the snapshot's index."""
         header = arrival.header
         assert arrival.installation is not None
+        if arrival.installation.rows != header.rows:
+            raise CorruptRecordError(f"the file {arrival.file} has lost rows since it was verified")
         rows = arrival.installation.kept
         state = decode(AppliedState, header.applied)
         sessions = load_sessions((key, value) for key, value in rows if key[:1] == SESSION)
