@@ -1,66 +1,27 @@
 """The power goes: everything acknowledged is there afterwards, and the test would notice if not.
 
-A file system of its own in a file, which is shut down without writing its journal or its cache:
-what was not synced is gone, as on a machine without power. Needs root and ext4.
+Needs root and ext4.
 """
 
-import fcntl
-import os
 import random
-import shutil
-import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from flaredb.disk.disk import Copied, CopyRows, DiskError, VerifyFile
+from tests.disk.powered_disk import PoweredDisk, skip_without_rights
 from tests.disk.stations import LmdbStation, until
 from tests.disk.writing_process import batch_of, check_whole
 
 pytestmark = pytest.mark.anyio
 
-_EXT4_IOC_SHUTDOWN: Final = 0x8004587D
-_WITHOUT_LOG_FLUSH: Final = 2
-
-
-class PoweredDisk:
-    """A file system that can lose its power."""
-
-    def __init__(self, folder: Path) -> None:
-        self._image: Final = folder / "image"
-        self.folder: Final = folder / "mounted"
-        self.folder.mkdir()
-        with self._image.open("wb") as image:
-            image.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", str(self._image)], check=True)
-
-    def mount(self) -> bool:
-        """Power on; False if this machine does not let us."""
-        command = ["mount", "-o", "loop", str(self._image), str(self.folder)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    def cut(self) -> None:
-        """From now on nothing reaches the disk, and everything there fails."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            how = struct.pack("I", _WITHOUT_LOG_FLUSH)
-            fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, how)
-        finally:
-            os.close(descriptor)
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", str(self.folder)], check=True)
-
 
 @pytest.fixture
 def powered(tmp_path: Path) -> Iterator[PoweredDisk]:
     """A disk that is switched on."""
-    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-        pytest.skip("needs root and mkfs.ext4")
-    disk = PoweredDisk(tmp_path)
+    skip_without_rights()
+    disk = PoweredDisk(tmp_path / "image", tmp_path / "mounted")
     if not disk.mount():
         pytest.skip("needs the right to mount a file")
     yield disk
@@ -84,9 +45,7 @@ async def write_until_cut(station: LmdbStation, powered: PoweredDisk, first: int
 
 def power_on(station: LmdbStation, powered: PoweredDisk) -> None:
     """Power on again, in what the folder takes for another run of the machine."""
-    powered.unmount()
-    assert powered.mount()
-    (station.folder / "in-use").write_text("another run")
+    powered.power_on(station.folder)
     station.failures.clear()
 
 
