@@ -19,7 +19,7 @@ from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
 from flaredb.store.installing import snapshot_ranges
 from flaredb.store.jobs import Jobs
-from flaredb.store.records import ReplicaRecord, decode, encode, open_sealed
+from flaredb.store.records import ReplicaRecord, ReplicaState, decode, encode, open_sealed
 from flaredb.store.replica import Replica, configuration_of
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.frames import (
@@ -132,9 +132,8 @@ class SnapshotsOut:
     def tick(self) -> None:
         """Once per tick: end what has been silent for too long, or has lost its leader."""
         for attempt in list(self._attempts.values()):
-            current = self._context.registry.current(attempt.replica)
-            if not current or not attempt.replica.leads:
-                self._end(attempt, False, "this replica leads no longer")
+            if not self._may_send(attempt.replica):
+                self._end(attempt, False, "this replica leads no longer, or is damaged")
             elif self._context.now > attempt.deadline:
                 self._end(attempt, False, "nothing was heard of the receiver")
 
@@ -176,9 +175,17 @@ class SnapshotsOut:
             return
         self._seconds.pop(region, None)
         attempt.phase = Phase.SENDING
+        if not self._may_send(attempt.replica):
+            self._end(attempt, False, "this replica leads no longer, or is damaged")
+            return
         attempt.deadline = self._context.now + SILENCE_SECONDS
         attempt.header = _header(attempt, result)
         self._emit(attempt, attempt.header)
+
+    def _may_send(self, replica: Replica) -> bool:
+        """Whether its rows are worth having: those of a damaged replica would spread the damage."""
+        current = self._context.registry.current(replica)
+        return current and replica.leads and replica.state is ReplicaState.LIVE
 
     def _end(self, attempt: Attempt, ok: bool, reason: str) -> None:
         replica = attempt.replica
