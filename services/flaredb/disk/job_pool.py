@@ -12,7 +12,7 @@ import msgspec
 
 from flaredb.disk.child_messages import JobAnswer, OpenFolder
 from flaredb.disk.child_process import ChildProcess
-from flaredb.disk.disk import Job, JobFailed, JobResult, OnJob, VerifyFile
+from flaredb.disk.disk import DiskError, Job, JobFailed, JobResult, OnJob, VerifyFile
 
 MAX_JOB_PROCESSES: Final = 2
 GRACE_SECONDS: Final = 10.0
@@ -44,6 +44,8 @@ class JobProcess:
     async def do(self, job: Job) -> JobResult:
         """The job's result, whatever happens to the child."""
         assert self._child is not None and self._answer is None, "one job at a time"
+        if self.ended:
+            return JobFailed("the job's process ended before the job")
         self._answer = asyncio.get_running_loop().create_future()
         self._child.send(job)
         try:
@@ -105,11 +107,19 @@ class JobPool:
         loop = asyncio.get_running_loop()
         while True:
             job = await self._queue.get()
-            process = await self._idle_process()
-            result = await process.do(job)
-            self._idle.append(process)
+            result = await self._do(job)
             # From the loop, so that what the store's callback raises is not lost in this task.
             loop.call_soon(self._on_job, job.number, result)
+
+    async def _do(self, job: Job) -> JobResult:
+        """The job's result; that no process can be had for it is one, too."""
+        try:
+            process = await self._idle_process()
+        except (OSError, DiskError) as error:
+            return JobFailed(f"no process for the job: {error}")
+        result = await process.do(job)
+        self._idle.append(process)
+        return result
 
     async def _idle_process(self) -> JobProcess:
         """A process that lives and has no job: one that was kept, or else a new one."""
@@ -119,6 +129,6 @@ class JobPool:
             if not process.ended:
                 return process
         process = JobProcess(self._on_end)
-        self._processes.add(process)
         await process.start(self._order)
+        self._processes.add(process)
         return process
