@@ -1,5 +1,6 @@
 """What tests do to a cluster, from the loop that also runs its clients."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,8 +10,8 @@ from typing import Final
 
 from anyio.to_thread import run_sync
 
-from flaredb.playground.process import Child
 from flaredb.playground.supervisor import LocalCluster
+from flaredb_schemas.ids import StoreId
 
 START_SECONDS: Final = 60.0
 
@@ -59,11 +60,19 @@ def store_names(cluster: LocalCluster) -> list[str]:
     return [f"store-{number}" for number in store_numbers(cluster)]
 
 
-def find_store(cluster: LocalCluster, store: int) -> Child:
-    """The process of the store that has this id; ids are given in the order of joining."""
-    said = f"store {store} of cluster"
-    return next(
-        cluster.children[name]
-        for name in store_names(cluster)
-        if said in cluster.children[name].log.read_text()
+def store_id(cluster: LocalCluster, number: int) -> StoreId:
+    """The id that PD gave to a store; ids are given in the order of joining."""
+    said = re.findall(
+        r"store (\d+) of cluster", cluster.children[f"store-{number}"].log.read_text()
     )
+    return StoreId(int(said[-1]))
+
+
+def number_of(cluster: LocalCluster, store: StoreId) -> int:
+    """The number of the store that has this id."""
+    return next(each for each in store_numbers(cluster) if store_id(cluster, each) == store)
+
+
+def count(cluster: LocalCluster, number: int, what: str) -> int:
+    """What a store has counted since its start. Raises `OSError` if it is silent."""
+    return round(cluster.figures(f"store-{number}")[f"flaredb_store_{what}_total"])

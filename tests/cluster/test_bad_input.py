@@ -156,7 +156,7 @@ async def test_a_store_whose_successor_runs_ends(cluster: LocalCluster) -> None:
     try:
         later = Me(StoreId(1), ClusterId(""), BootCounter(1_000))
         say_first_word(bus, Subjects(cluster.prefix), later)
-        child = harm.find_store(cluster, 1)
+        child = cluster.children[f"store-{harm.number_of(cluster, StoreId(1))}"]
         await run_sync(child.wait, 10.0)
     finally:
         await bus.close()

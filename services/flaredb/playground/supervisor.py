@@ -161,8 +161,11 @@ class LocalCluster:
 
     def leaderships(self, number: int) -> int:
         """How many regions a store leads, as it says itself. Raises `OSError` if it is silent."""
-        figures = programs.metrics_of(self._ops[f"store-{number}"])
-        return round(figures.get("flaredb_store_leaders", 0))
+        return round(self.figures(f"store-{number}").get("flaredb_store_leaders", 0))
+
+    def figures(self, name: str) -> dict[str, float]:
+        """What a process counts and measures, without labels. Raises `OSError` if it is silent."""
+        return programs.metrics_of(self._ops[name])
 
     def store_folder(self, number: int) -> Path:
         """Where the data of a store lies."""

@@ -1,0 +1,139 @@
+"""A large region is caught up by snapshot: little memory, and no other region feels it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from anyio.to_thread import run_sync
+
+from flaredb.client.client import Client
+from flaredb.playground.supervisor import LocalCluster
+from flaredb_schemas.ids import StoreId
+from tests.cluster import harm
+from tests.cluster.memory import MIB, Watch
+from tests.cluster.verdict import Measured, all_replicas_agree
+
+pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
+
+VALUE_BYTES: Final = 4_096
+ROWS: Final = 96 * MIB // VALUE_BYTES
+WRITERS: Final = 32
+PROBE_SECONDS: Final = 0.01
+CATCH_UP_SECONDS: Final = 90.0
+
+CLOSE: Final = 200
+"""Entries that a replica may be behind while others go on writing."""
+
+SETTINGS: Final = {"log_max_bytes": "1 MiB"}
+"""So that a store that was away while a region grew needs a snapshot of it."""
+
+
+class Probes:
+    """Writes and reads of another region, a pair every few milliseconds."""
+
+    def __init__(self, db: Client) -> None:
+        self._db: Final = db
+        self.seconds: Final[list[float]] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Probes"]:
+        """Probe while the block runs; what has begun is waited for."""
+        async with asyncio.TaskGroup() as probes:
+            sending = asyncio.create_task(self._send(probes))
+            try:
+                yield self
+            finally:
+                sending.cancel()
+
+    @property
+    def longest(self) -> float:
+        """The longest wait of one probe in seconds."""
+        return max(self.seconds)
+
+    async def _send(self, probes: asyncio.TaskGroup) -> None:
+        while True:
+            probes.create_task(self._one())
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _one(self) -> None:
+        begun = time.monotonic()
+        await self._db.put(b"a-probe", b"%f" % begun)
+        await self._db.get(b"a-probe")
+        self.seconds.append(time.monotonic() - begun)
+
+
+async def fill(db: Client) -> None:
+    """Write the rows of the large region."""
+    left = iter(range(ROWS))
+
+    async def write() -> None:
+        for number in left:
+            await db.put(b"z-%08d" % number, b"%08d" % number * (VALUE_BYTES // 8))
+
+    await asyncio.gather(*(write() for _ in range(WRITERS)))
+
+
+async def is_caught_up(db: Client, store: StoreId) -> bool:
+    """Whether all replicas of a store have applied what their leaders have."""
+    here = {each.route.region.id: each for each in await db.inspector.replicas(store)}
+    for route in await db.inspector.routes():
+        if route.store not in (0, store):
+            leading = await db.inspector.replicas(route.store)
+            applied = max(
+                each.applied for each in leading if each.route.region.id == route.region.id
+            )
+            if here[route.region.id].applied + 200 < applied:
+                return False
+    return True
+
+
+async def lagging_store(cluster: LocalCluster) -> int:
+    """A store that leads nothing, or as little as possible."""
+    leading = [await run_sync(cluster.leaderships, n) for n in harm.store_numbers(cluster)]
+    return leading.index(min(leading)) + 1
+
+
+@pytest.mark.timeout(240)
+async def test_a_large_region_is_caught_up(tmp_path: Path, measured: Measured) -> None:
+    async with (
+        harm.running(tmp_path / "cluster", SETTINGS) as cluster,
+        cluster.client(timeout=60.0) as db,
+    ):
+        await asyncio.gather(*(db.put(b"a-%d" % n, b"") for n in range(500)))
+        watch, late = Watch(cluster), await lagging_store(cluster)
+        await asyncio.sleep(2.0)
+        before = {late: watch.now(late)}
+        before_below = {late: watch.now_below(late)}
+        await harm.kill(cluster, f"store-{late}")
+        await fill(db)
+        await asyncio.sleep(2.0)
+        for number in set(harm.store_numbers(cluster)) - {late}:
+            before[number], before_below[number] = watch.now(number), watch.now_below(number)
+        async with Probes(db).running() as calm:
+            await asyncio.sleep(3.0)
+        begun = time.monotonic()
+        async with watch.running(), Probes(db).running() as probes:
+            await harm.start(cluster, f"store-{late}")
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                while not await is_caught_up(db, harm.store_id(cluster, late)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            took = time.monotonic() - begun
+        await all_replicas_agree(cluster)
+    extra = {n: (watch.most[n] - before[n]) / MIB for n in before}
+    extra_below = {n: (watch.most_below[n] - before_below[n]) / MIB for n in before}
+    measured(
+        "96 MiB by snapshot",
+        seconds=round(took, 1),
+        receiver_extra_mib=round(extra.pop(late), 1),
+        sender_extra_mib=round(max(extra.values()), 1),
+        receiver_children_extra_mib=round(extra_below.pop(late), 1),
+        sender_children_extra_mib=round(max(extra_below.values()), 1),
+        largest_store_mib=round(max(watch.most.values()) / MIB, 1),
+        longest_probe_ms=round(probes.longest * 1000),
+        longest_probe_before_ms=round(calm.longest * 1000),
+        probes=len(probes.seconds),
+    )
