@@ -18,10 +18,10 @@ START_SECONDS: Final = 60.0
 
 @asynccontextmanager
 async def running(
-    folder: Path, settings: Mapping[str, str] | None = None
+    folder: Path, settings: Mapping[str, str] | None = None, stores: int = 3
 ) -> AsyncIterator[LocalCluster]:
-    """Three stores, PD and nats-server with these settings, stopped at the end."""
-    cluster = LocalCluster(folder, analytics=False, settings=settings)
+    """Stores, PD and nats-server with these settings, stopped at the end."""
+    cluster = LocalCluster(folder, stores=stores, analytics=False, settings=settings)
     await run_sync(cluster.start)
     try:
         yield cluster

@@ -103,7 +103,7 @@ async def test_a_retry_takes_effect_once(tmp_path: Path, measured: Measured) -> 
             await db.put(b"a-ballast-%d" % number, BALLAST)
         await harm.start(cluster, name)
         async with asyncio.timeout(PATIENCE):
-            while not await is_caught_up(db, leader):  # noqa: ASYNC110 - of another process
+            while not await is_caught_up(db, leader):
                 await asyncio.sleep(0.1)
         assert harm.count(cluster, int(name[-1]), "snapshots_installed") >= 1
         await make_leader(cluster, retried, int(name[-1]))

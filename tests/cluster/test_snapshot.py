@@ -119,7 +119,7 @@ async def test_a_large_region_is_caught_up(tmp_path: Path, measured: Measured) -
         async with watch.running(), Probes(db).running() as probes:
             await harm.start(cluster, f"store-{late}")
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                while not await is_caught_up(db, harm.store_id(cluster, late)):  # noqa: ASYNC110
+                while not await is_caught_up(db, harm.store_id(cluster, late)):
                     await asyncio.sleep(0.1)
             took = time.monotonic() - begun
         await all_replicas_agree(cluster)
