@@ -9,6 +9,9 @@ import anyio.to_thread
 import pytest
 
 from flaredb.testing import LocalCluster
+from tests.nats_server import nats_server
+
+__all__ = ["nats_server"]
 
 
 @pytest.fixture
