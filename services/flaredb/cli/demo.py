@@ -29,7 +29,7 @@ def add_demo_command(app: typer.Typer) -> None:
 
 def demo(
     dir_: Annotated[
-        Path | None, typer.Option("--dir", help="Keep the data here [a temporary folder].")
+        Path | None, typer.Option("--dir", help="Keep the data here, not in a temporary folder.")
     ] = None,
     output: Output = Format.TABLE,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no bars.")] = False,
