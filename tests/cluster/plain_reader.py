@@ -20,7 +20,8 @@ async def read(url: str) -> None:
     for subscription in (changes, beats):
         message = await subscription.next_msg(timeout=10)
         while True:
-            print(json.dumps({"subject": message.subject, **json.loads(message.data)}))
+            line = json.dumps({"subject": message.subject, **json.loads(message.data)})
+            sys.stdout.write(f"{line}\n")
             if message.metadata.num_pending == 0:
                 break
             message = await subscription.next_msg(timeout=10)

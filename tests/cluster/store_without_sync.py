@@ -10,5 +10,6 @@ from flaredb.disk.lmdb_disk import LmdbDisk
 from flaredb.store.__main__ import main
 
 if __name__ == "__main__":
-    LmdbDisk.open = partial(LmdbDisk.open, dangerously_without_sync=True)  # type: ignore[method-assign]
+    unsynced = partial(LmdbDisk.open, dangerously_without_sync=True)
+    LmdbDisk.open = unsynced  # type: ignore[method-assign]
     sys.exit(main())
