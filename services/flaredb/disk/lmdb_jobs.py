@@ -150,7 +150,3 @@ def _write(descriptor: int, blocks: Iterable[bytes]) -> int:
             os.fdatasync(descriptor)
             unsynced = 0
     return size
-
-
-if __name__ == "__main__":
-    main()

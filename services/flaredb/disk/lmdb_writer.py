@@ -160,7 +160,3 @@ def _delete_range(transaction: "lmdb.Transaction[bytes]", start: bytes, end: byt
         found = cursor.set_range(start)
         while found and cursor.key() < end:
             found = cursor.delete() and cursor.key() != b""
-
-
-if __name__ == "__main__":
-    main()
