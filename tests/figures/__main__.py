@@ -38,7 +38,10 @@ def main() -> int:
         wanted = [run for run in wanted if not _is_current(kept.get(run.name))]
     failed = False
     for run in wanted:
-        print(f"== {run.name}", flush=True)
+        reason = run.why_skip(ROOT)
+        print(f"== {run.name} {reason}", flush=True)
+        if reason:
+            continue
         kept[run.name] = measured = measure(run, given.quick)
         failed |= any(measured.exit_codes)
         if not given.quick:  # after each run: whoever interrupts loses only the one under way

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
@@ -41,6 +42,17 @@ class Run(Struct, frozen=True):
     read: Callable[[Output], Found]
     minutes: int
     quick: tuple[str, ...] = ()
+    needs: str = ""
+    """A folder, relative to the checkout, that some machines do not have."""
+
+    def why_skip(self, root: Path) -> str:
+        """Why this machine cannot run it; "" if it can."""
+        return skip(self.needs) if self.needs and not (root / self.needs).is_dir() else ""
+
+
+def skip(folder: str) -> str:
+    """What is said of a run whose folder is missing."""
+    return f"skipped: there is no {folder}"
 
 
 def read_counts(output: Output) -> Found:
@@ -108,8 +120,14 @@ RUNS: Final = (
         read_counts,
         10,
     ),
-    Run("raft_cases", (f"tests.conformance raft {CASES}/raft",), read_counts, 5),
-    Run("histories", (f"tests.conformance histories {CASES}/histories",), read_verdicts, 5),
+    Run("raft_cases", (f"tests.conformance raft {CASES}/raft",), read_counts, 5, needs=CASES),
+    Run(
+        "histories",
+        (f"tests.conformance histories {CASES}/histories",),
+        read_verdicts,
+        5,
+        needs=CASES,
+    ),
     Run(
         "simulator",
         ("tests.simulator --seeds 0..999",),
