@@ -16,9 +16,10 @@ from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import WriteAnswer, WriteRequest
 from tests.cluster import harm
 from tests.cluster.test_snapshot import is_caught_up
+from tests.cluster.unsettled import UNSETTLED
 from tests.cluster.verdict import Measured, all_replicas_agree
 
-pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
+pytestmark = [pytest.mark.cluster, pytest.mark.anyio, UNSETTLED]
 
 PATIENCE: Final = 30.0
 BALLAST: Final = bytes(8 * 1024)
