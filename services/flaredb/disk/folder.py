@@ -27,15 +27,27 @@ _RETRY_SECONDS: Final = 0.02
 def prepare_folder(folder: Path) -> None:
     """Make the folder and what belongs in it, for its owner alone; raises `DiskError`."""
     try:
+        _make_parents(folder)
         for path in (folder, folder / SNAPSHOTS):
-            if not path.is_dir():
-                path.mkdir(mode=0o700, parents=True)
-                sync_folder(path.parent)
+            _make(path, mode=0o700)
     except OSError as error:
         raise DiskError(
             f"cannot make the data folder {folder}: {error.strerror}. "
             "Give the store a folder that it may write to (FLAREDB_DATA)."
         ) from error
+
+
+def _make_parents(folder: Path) -> None:
+    """Make what is missing above `folder`, from the top down: rows are no safer than its name."""
+    for parent in reversed(folder.absolute().parents):
+        _make(parent, mode=0o777)
+
+
+def _make(path: Path, mode: int) -> None:
+    """Make the folder `path`, durably, unless it is there; `mode` is before the umask."""
+    if not path.is_dir():
+        path.mkdir(mode, exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
