@@ -22,8 +22,9 @@ from flaredb.runtime.logs import set_up
 from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import StoreSettings
 from flaredb.runtime.settings_sources import SettingsError, load
+from flaredb.store.planes import Planes
 from flaredb.store.records import CorruptRecordError
-from flaredb.store.service import Planes, StoreFailed, StoreProcess
+from flaredb.store.service import StoreFailed, StoreProcess
 
 log: Final = logging.getLogger("flaredb.store")
 

@@ -14,12 +14,13 @@ from typing import Final
 
 import anyio
 
-from flaredb.bus.bus import Appended, Bus, Message
+from flaredb.bus.bus import Appended, Message
 from flaredb.disk.disk import Batch, JobResult
 from flaredb.disk.lmdb_disk import LmdbDisk
 from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.joining import Accepted, Joining, Wait
+from flaredb.store.planes import Planes
 from flaredb.store.store import Store
 from flaredb.store.twins import find_twin, has_successor, say_first_word
 from flaredb_schemas.ids import StoreId, StoreUuid
@@ -38,23 +39,6 @@ HAND_OVER_SECONDS: Final = 5.0
 
 class StoreFailed(Exception):
     """The store cannot start, or cannot go on; the text says why and what to do."""
-
-
-class Planes:
-    """The connections of one store: traffic of one kind cannot hold up another's."""
-
-    __slots__ = ("clients", "events", "raft", "snapshots")
-
-    def __init__(self, *, raft: Bus, snapshots: Bus, events: Bus, clients: Bus) -> None:
-        self.raft = raft
-        self.snapshots = snapshots
-        self.events = events
-        self.clients = clients
-
-    async def close(self) -> None:
-        """Leave the bus."""
-        for bus in (self.clients, self.raft, self.snapshots, self.events):
-            await bus.close()
 
 
 class StoreProcess:
@@ -92,8 +76,10 @@ class StoreProcess:
     # What health checks and metrics read.
 
     def why_not_ready(self) -> str:
-        """Empty once the store serves."""
-        return "" if self._store is not None else f"waiting for {self._waiting_for}"
+        """Empty while the store serves: it has subscribed, and clients reach it."""
+        if not self._waiting_for and self._planes.clients.connected:
+            return ""
+        return f"waiting for {self._waiting_for or 'the bus'}"
 
     def figures(self) -> dict[str, float]:
         """What is worth plotting."""
@@ -134,7 +120,7 @@ class StoreProcess:
                 await self._ended.wait()
         finally:
             self._cancel_timers()
-            self._store = None
+            self._store, self._waiting_for = None, "its end"
             await self._planes.close()
             await self._disk.close()
         if self.failure is not None:
@@ -192,7 +178,9 @@ class StoreProcess:
             read_cpu=time.process_time,
             last_batch=2,
         )
+        self._waiting_for = "the bus"
         await self._subscribe(store)
+        self._waiting_for = ""
         say_first_word(self._planes.raft, self._subjects, me)
         self._tick()
         self._ask_turn()

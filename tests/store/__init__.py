@@ -1,0 +1,1 @@
+"""The asyncio edge of a store; its turn is driven by the simulator."""
