@@ -1,6 +1,7 @@
 """What only a real server does: it dies under traffic, freezes, complains, and is fed garbage."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,6 +87,24 @@ async def test_a_frozen_server_is_noticed_and_what_it_held_is_not_sent_again(
 
     assert accepted == nats_bus.MAX_WAITING // 1_000_000
     assert len(got) - 2 < accepted
+
+
+async def test_pings_that_a_frozen_server_never_answered_are_no_fault_of_the_process(
+    nats_world: NatsWorld,
+) -> None:
+    bus = await nats_world.connect("one")
+    reports: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reports.append(str(context)))
+
+    nats_world.server.pause()
+    await eventually(lambda: bus.counters.lines_lost == 1, 5)
+    nats_world.server.resume()
+    await eventually(lambda: bus.connected)
+    gc.collect()  # a future that failed unheard is reported when it goes
+
+    loop.set_exception_handler(None)
+    assert reports == []
 
 
 async def test_an_error_that_closes_the_connection_is_survived(nats_world: NatsWorld) -> None:

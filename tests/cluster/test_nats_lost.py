@@ -8,10 +8,9 @@ import pytest
 from flaredb.playground.supervisor import LocalCluster
 from tests.cluster import harm
 from tests.cluster.load import Load
-from tests.cluster.unsettled import UNSETTLED
 from tests.cluster.verdict import Measured, judge
 
-pytestmark = [pytest.mark.cluster, pytest.mark.anyio, UNSETTLED]
+pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
 RESUME_SECONDS: Final = 5.0
 """How soon after the server is back a write must be acknowledged."""

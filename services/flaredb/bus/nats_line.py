@@ -186,6 +186,7 @@ class _FastClient(Client):
         for future in (*self._resp_map.values(), *self._pongs):
             if not future.done():
                 future.set_exception(nats.errors.ConnectionClosedError())
+                future.exception()  # nobody waits for nats-py's own pings: that is no fault to log
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
