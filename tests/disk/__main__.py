@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from flaredb.disk.disk import Batch, Copied, CopyRows, HashRows, VerifyFile
-from tests.disk.stations import LmdbStation, lmdb_station, next_number
+from tests.disk.stations import LmdbStation, lmdb_station, next_number, sealed
 
 DICE: Final = random.Random(1)
 RANGES: Final = ((b"d", b"e"),)
@@ -26,7 +26,7 @@ def turn_of(rows: int, size: int) -> Batch:
     """A turn that puts so many rows, somewhere among a hundred thousand keys."""
     batch = Batch()
     for _ in range(rows):
-        batch.put(b"d%016d" % DICE.randrange(100_000), DICE.randbytes(size))
+        batch.put(*sealed(b"d%016d" % DICE.randrange(100_000), DICE.randbytes(size)))
     return batch
 
 

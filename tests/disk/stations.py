@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from flaredb.disk.disk import Batch, Disk, Job, JobResult, VerifyFile
 from flaredb.disk.folder import SNAPSHOTS
+from flaredb.disk.layout import seal
 from flaredb.disk.lmdb_disk import LmdbDisk
 from flaredb.disk.memory_disk import Contents, MemoryDisk
 
@@ -170,6 +171,11 @@ async def lmdb_station(folder: Path) -> AsyncIterator[LmdbStation]:
         yield station
     finally:
         await station.disk.close()
+
+
+def sealed(key: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    """A row as the store writes it, which is the only kind that jobs accept."""
+    return key, seal(key, payload)
 
 
 def put_batch(key: bytes, size: int = 0) -> Batch:

@@ -12,7 +12,9 @@ from flaredb.disk.disk import (
     Verified,
     VerifyFile,
 )
-from tests.disk.stations import Rows, Station, save, save_rows
+from flaredb.disk.layout import seal
+from flaredb.disk.row_files import BlockWriter
+from tests.disk.stations import Rows, Station, save, save_rows, sealed
 
 pytestmark = pytest.mark.anyio
 
@@ -22,8 +24,13 @@ SECONDS = 10.0
 
 def many_rows() -> Rows:
     """Rows for several blocks, one of which is a single large row."""
-    rows = [(b"d%04d" % number, b"%d" % number * 40) for number in range(3_000)]
-    return [*rows, (b"dlarge", bytes(600_000)), (b"s1", b"session"), (b"x", b"elsewhere")]
+    rows = [sealed(b"d%04d" % number, b"%d" % number * 40) for number in range(3_000)]
+    return [
+        *rows,
+        sealed(b"dlarge", bytes(600_000)),
+        sealed(b"s1", b"session"),
+        (b"x", b"not mine"),
+    ]
 
 
 def wanted_rows(rows: Rows) -> Rows:
@@ -51,12 +58,12 @@ async def test_a_copy_holds_the_rows_of_its_ranges(station: Station) -> None:
     expected = wanted_rows(many_rows())
     blocks = blocks_of(station, "one")
     assert [row for block in blocks for row in block] == expected
-    assert result.values == (b"session", None)
+    assert result.values == (seal(b"s1", b"session"), None)
     assert result.rows == len(expected)
     assert result.row_bytes == sum(len(key) + len(value) for key, value in expected)
     assert result.size == len(station.disk.files.read("one", 0, 10_000_000))
     assert len(blocks) > 2
-    assert max(sum(len(k) + len(v) for k, v in block) for block in blocks[:-1]) <= 600_006
+    assert max(sum(len(k) + len(v) for k, v in block) for block in blocks[:-1]) <= 600_010
 
 
 async def test_a_copy_travels_in_pieces_and_is_verified(station: Station) -> None:
@@ -79,24 +86,24 @@ async def test_a_copy_of_nothing_is_an_empty_file(station: Station) -> None:
 
 
 async def test_a_job_sees_what_is_saved_even_if_the_view_does_not(station: Station) -> None:
-    await save_rows(station, [(b"d1", b"old")])
-    await save_rows(station, [(b"d1", b"new")])
+    await save_rows(station, [sealed(b"d1", b"old")])
+    await save_rows(station, [sealed(b"d1", b"new")])
     station.disk.renew()
     result = await station.run(CopyRows(1, "one", (b"d1",), RANGES, SECONDS))
     assert isinstance(result, Copied)
-    assert result.values == (b"new",)
+    assert result.values == (seal(b"d1", b"new"),)
 
 
 async def test_equal_rows_have_equal_hashes(station: Station) -> None:
-    await save_rows(station, [(b"da", b"1"), (b"db", b"2"), (b"x", b"not in it")])
+    await save_rows(station, [sealed(b"da", b"1"), sealed(b"db", b"2"), (b"x", b"not in it")])
     first = await station.run(HashRows(1, (b"da",), RANGES, SECONDS))
     assert isinstance(first, Hashed)
     # SHA-256 over the length-prefixed rows, computed with sha256sum.
-    assert first.digest == "b8e3b730a1cd18bd2d4d49bdeb3134eec5a6f074bca48049fb6e75fc141fe33b"
-    assert (first.rows, first.row_bytes, first.values) == (2, 6, (b"1",))
+    assert first.digest == "f4eb4297d30eea131dde870db486b3ca4b9afc2ba24e203aa76418354968b2f1"
+    assert (first.rows, first.row_bytes, first.values) == (2, 14, (seal(b"da", b"1"),))
     await save(station, lambda batch: batch.put(b"x", b"changed"))
     assert await station.run(HashRows(2, (b"da",), RANGES, SECONDS)) == first
-    await save(station, lambda batch: batch.put(b"db", b"3"))
+    await save_rows(station, [sealed(b"db", b"3")])
     second = await station.run(HashRows(3, (b"da",), RANGES, SECONDS))
     assert isinstance(second, Hashed)
     assert second.digest != first.digest
@@ -127,6 +134,31 @@ async def test_one_damaged_byte_is_found(station: Station, offset: int) -> None:
     result = await station.run(VerifyFile(2, "one", size))
     assert isinstance(result, JobFailed)
     assert not result.expired
+    with pytest.raises(DiskError, match="one"):
+        blocks_of(station, "one")
+
+
+@pytest.mark.parametrize("damaged", [(b"d0007", b"not sealed"), (b"d8", seal(b"d7", b"moved"))])
+async def test_a_damaged_row_is_neither_copied_nor_hashed(
+    station: Station, damaged: tuple[bytes, bytes]
+) -> None:
+    await save_rows(station, [*many_rows(), damaged])
+    for job in (CopyRows(1, "one", (), RANGES, SECONDS), HashRows(2, (), RANGES, SECONDS)):
+        result = await station.run(job)
+        assert isinstance(result, JobFailed)
+        assert result.damaged and not result.expired
+        assert repr(damaged[0]) in result.reason
+    assert station.disk.files.names() == []
+
+
+async def test_a_file_with_a_damaged_row_is_refused(station: Station) -> None:
+    """Its blocks are whole: whoever sent it copied what was damaged."""
+    rows = [sealed(b"d1", b"sound"), (b"d2", b"not sealed")]
+    (block,) = BlockWriter().blocks(rows)
+    station.disk.files.write("one", 0, block)
+    result = await station.run(VerifyFile(1, "one", len(block)))
+    assert isinstance(result, JobFailed)
+    assert repr(b"d2") in result.reason and not result.damaged
     with pytest.raises(DiskError, match="one"):
         blocks_of(station, "one")
 

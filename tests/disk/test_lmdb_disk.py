@@ -29,6 +29,7 @@ from tests.disk.stations import (
     next_number,
     put_batch,
     save_rows,
+    sealed,
     until,
 )
 
@@ -113,7 +114,7 @@ async def test_a_map_that_is_full_grows(tmp_path: Path) -> None:
     first = await station.run(HashRows(1, (), RANGES, 10.0))
     assert isinstance(first, Hashed)
     for number in range(1, 9):
-        await save_rows(station, [(b"d%d" % number, bytes(600_000))])
+        await save_rows(station, [sealed(b"d%d" % number, bytes(600_000))])
     assert station.failures == []
     assert [key for key, _ in all_rows(station)] == [b"d%d" % number for number in range(1, 9)]
     grown = await station.run(HashRows(2, (), RANGES, 10.0))
@@ -123,7 +124,7 @@ async def test_a_map_that_is_full_grows(tmp_path: Path) -> None:
 
 
 async def test_a_killed_job_fails_and_the_next_one_runs(lmdb: LmdbStation) -> None:
-    await save_rows(lmdb, [(b"d1", b"x")])
+    await save_rows(lmdb, [sealed(b"d1", b"x")])
     assert isinstance(await lmdb.run(HashRows(1, (), RANGES, 10.0)), Hashed)
     (process,) = [pid for pid in children_of(os.getpid()) if "lmdb_jobs" in command_of(pid)]
     os.kill(process, signal.SIGSTOP)
@@ -142,7 +143,7 @@ async def test_a_killed_job_fails_and_the_next_one_runs(lmdb: LmdbStation) -> No
 
 
 async def test_closing_gives_up_jobs(lmdb: LmdbStation) -> None:
-    await save_rows(lmdb, [(b"d%06d" % number, bytes(100)) for number in range(20_000)])
+    await save_rows(lmdb, [sealed(b"d%06d" % number, bytes(100)) for number in range(20_000)])
     for number in range(5):
         lmdb.disk.start(HashRows(number, (), RANGES * 100, 30.0))
     await lmdb.disk.close()
@@ -153,7 +154,7 @@ async def test_closing_gives_up_jobs(lmdb: LmdbStation) -> None:
 
 
 async def test_more_jobs_than_readers(lmdb: LmdbStation) -> None:
-    await save_rows(lmdb, [(b"d1", b"x")])
+    await save_rows(lmdb, [sealed(b"d1", b"x")])
     for number in range(2 * MAX_READERS):
         lmdb.disk.start(HashRows(number, (), RANGES, 10.0))
     await until(lambda: len(lmdb.results) == 2 * MAX_READERS)

@@ -11,7 +11,7 @@ import pytest
 
 from flaredb.disk.disk import Copied, CopyRows, DiskError, VerifyFile
 from tests.disk.powered_disk import PoweredDisk, skip_without_rights
-from tests.disk.stations import LmdbStation, until
+from tests.disk.stations import LmdbStation, sealed, until
 from tests.disk.writing_process import batch_of, check_whole
 
 pytestmark = pytest.mark.anyio
@@ -80,9 +80,11 @@ async def test_without_sync_it_does_not(powered: PoweredDisk) -> None:
 async def test_copied_and_verified_files_survive(powered: PoweredDisk) -> None:
     station = LmdbStation(powered.folder / "data")
     await station.open()
-    station.disk.submit(1, batch_of(1))
+    batch = batch_of(1)
+    batch.put(*sealed(b"d1", bytes(10_000)))
+    station.disk.submit(1, batch)
     await station.settle()
-    copy = await station.run(CopyRows(1, "copied", (), ((b"a", b"z"),), 10.0))
+    copy = await station.run(CopyRows(1, "copied", (), ((b"d", b"e"),), 10.0))
     assert isinstance(copy, Copied)
     whole = station.disk.files.read("copied", 0, copy.size)
     station.disk.files.write("received", 0, whole)

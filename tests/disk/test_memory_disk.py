@@ -12,6 +12,7 @@ from flaredb.disk.disk import (
     Verified,
     VerifyFile,
 )
+from flaredb.disk.layout import seal
 from flaredb.disk.memory_disk import Contents, MemoryDisk
 
 
@@ -86,15 +87,16 @@ def test_after_a_failure_nothing_is_acknowledged(kept: int) -> None:
 def test_a_job_shows_its_view_and_not_a_later_one() -> None:
     reports = Reports()
     disk = reports.disk()
-    disk.submit(1, put(b"a", b"old"))
+    old, new = seal(b"a", b"old"), seal(b"a", b"new")
+    disk.submit(1, put(b"a", old))
     disk.finish_next()
     disk.start(CopyRows(1, "f", (b"a",), ((b"a", b"b"),), 1.0))
     disk.begin_job()
-    disk.submit(2, put(b"a", b"new"))
+    disk.submit(2, put(b"a", new))
     disk.finish_next()
     disk.finish_job()
-    assert reports.jobs == [(1, Copied((b"old",), 1, 4, 17))]
-    assert disk.files.read_block("f", 0).rows == [(b"a", b"old")]
+    assert reports.jobs == [(1, Copied((old,), 1, 8, 21))]
+    assert disk.files.read_block("f", 0).rows == [(b"a", old)]
 
 
 def test_an_iterator_does_not_outlive_its_view() -> None:

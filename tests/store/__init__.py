@@ -1,1 +1,1 @@
-"""The asyncio edge of a store; its turn is driven by the simulator."""
+"""The asyncio edge of a store; and its turn, step by step, where a damaged disk matters."""

@@ -108,7 +108,8 @@ class CopyRows(Struct, frozen=True, tag=True):
 
     The view holds at least all that was saved when the job was started. `wanted` are single keys
     whose values come back with the result, from the same view. Given up after `seconds`, because a
-    view that is held keeps LMDB from using freed pages again.
+    view that is held keeps LMDB from using freed pages again; and at the first row of the ranges
+    that is not as it was sealed, because what is damaged here must not travel.
     """
 
     number: int
@@ -119,7 +120,10 @@ class CopyRows(Struct, frozen=True, tag=True):
 
 
 class HashRows(Struct, frozen=True, tag=True):
-    """Hash the rows of `ranges` in order (SHA-256 over length-prefixed keys and values)."""
+    """Hash the rows of `ranges` in order (SHA-256 over length-prefixed keys and values).
+
+    Given up as `CopyRows` is.
+    """
 
     number: int
     wanted: tuple[bytes, ...]
@@ -128,7 +132,7 @@ class HashRows(Struct, frozen=True, tag=True):
 
 
 class VerifyFile(Struct, frozen=True, tag=True):
-    """Make a received file durable and check it: its size, and every block's checksum."""
+    """Make a received file durable and check it: its size, every block's and every row's seal."""
 
     number: int
     name: str
@@ -163,10 +167,15 @@ class Verified(Struct, frozen=True, tag=True):
 
 
 class JobFailed(Struct, frozen=True, tag=True):
-    """The job ended without its result. `expired` if only its time ran out."""
+    """The job ended without its result.
+
+    `expired` if only its time ran out; `damaged` if a row on this disk is not as it was sealed, so
+    that every repetition would fail.
+    """
 
     reason: str
     expired: bool = False
+    damaged: bool = False
 
 
 JobResult = Copied | Hashed | Verified | JobFailed

@@ -82,6 +82,9 @@ class Corrupt(msgspec.Struct, frozen=True):
     key: bytes
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.key!r}: {self.reason}"
+
 
 def seal(key: bytes, payload: bytes) -> bytes:
     """The record that stores `payload` under `key`."""
@@ -90,10 +93,15 @@ def seal(key: bytes, payload: bytes) -> bytes:
 
 def unseal(key: bytes, record: bytes) -> bytes | Corrupt:
     """The payload that was sealed for `key`."""
-    payload = record[_SEAL.size :]
-    if record[: _SEAL.size] != _SEAL.pack(zlib.crc32(payload, zlib.crc32(key))):
-        return Corrupt(key, "checksum does not match")
-    return payload
+    return check_seal(key, record) or record[_SEAL.size :]
+
+
+def check_seal(key: bytes, record: bytes) -> Corrupt | None:
+    """What is wrong with `record`, if it is not what was sealed for `key`."""
+    checksum = zlib.crc32(memoryview(record)[_SEAL.size :], zlib.crc32(key))
+    if record[: _SEAL.size] == _SEAL.pack(checksum):
+        return None
+    return Corrupt(key, "checksum does not match")
 
 
 def data_key(key: bytes) -> bytes:

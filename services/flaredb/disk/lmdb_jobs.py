@@ -29,7 +29,14 @@ from flaredb.disk.folder import SNAPSHOTS, sync_folder
 from flaredb.disk.folder_files import opened, read_block_at
 from flaredb.disk.lmdb_environment import LmdbView, open_environment
 from flaredb.disk.parent_link import ParentLink
-from flaredb.disk.row_files import BadBlock, BlockWriter, RowDigest, checked_name
+from flaredb.disk.row_files import (
+    BadBlock,
+    BlockWriter,
+    DamagedRowError,
+    RowDigest,
+    checked_name,
+    checked_rows,
+)
 
 _POLITENESS: Final = 5
 _SYNC_BYTES: Final = 8 * 1024**2
@@ -75,7 +82,9 @@ class Jobs:
                     assert_never(job)
         except _TimeRanOutError:
             return JobFailed("time ran out", expired=True)
-        except (lmdb.Error, OSError, DiskError) as error:
+        except (DamagedRowError, DiskError) as error:
+            return JobFailed(str(error), damaged=True)
+        except (lmdb.Error, OSError) as error:
             return JobFailed(str(error))
 
     def _copy(self, job: CopyRows) -> Copied:
@@ -131,7 +140,7 @@ def _rows(
     view: LmdbView, ranges: Iterable[tuple[bytes, bytes]], deadline: float
 ) -> Iterator[tuple[bytes, bytes]]:
     for start, end in ranges:
-        for row in view.scan(start, end):
+        for row in checked_rows(view.scan(start, end)):
             if time.monotonic() >= deadline:
                 raise _TimeRanOutError
             yield row

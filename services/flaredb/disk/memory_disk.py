@@ -7,7 +7,7 @@ work under way a crash leaves behind.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, assert_never
 
 import msgspec
@@ -32,7 +32,7 @@ from flaredb.disk.disk import (
     VerifyFile,
 )
 from flaredb.disk.memory_files import MemoryFiles
-from flaredb.disk.row_files import BlockWriter, RowDigest
+from flaredb.disk.row_files import BlockWriter, DamagedRowError, RowDigest, checked_rows
 from flaredb.runtime.clock import Jitter
 
 DEFAULT_QUOTA: Final = 1 << 30
@@ -253,15 +253,18 @@ class MemoryDisk:
         return self._contents
 
     def _do(self, job: Job) -> JobResult:
-        match job:
-            case CopyRows():
-                return self._copy(job)
-            case HashRows():
-                return self._hash(job)
-            case VerifyFile(name=name, size=size):
-                return self.files.verify(name, size)
-            case _:
-                assert_never(job)
+        try:
+            match job:
+                case CopyRows():
+                    return self._copy(job)
+                case HashRows():
+                    return self._hash(job)
+                case VerifyFile(name=name, size=size):
+                    return self.files.verify(name, size)
+                case _:
+                    assert_never(job)
+        except DamagedRowError as error:
+            return JobFailed(str(error), damaged=True)
 
     def _saved(self) -> SortedRows:
         """All that is saved, whether `view` shows it yet or not."""
@@ -277,19 +280,23 @@ class MemoryDisk:
 
     def _copy(self, job: CopyRows) -> Copied | JobFailed:
         saved, writer = self._saved(), BlockWriter()
+        data = b"".join(writer.blocks(_rows(saved, job.ranges)))
         if not self.files.create(job.name):
             return JobFailed(f"the file {job.name} exists")
-        data = b"".join(
-            writer.blocks(row for start, end in job.ranges for row in saved.scan(start, end))
-        )
         self.files.write(job.name, 0, data)
         values = tuple(saved.get(key) for key in job.wanted)
         return Copied(values, writer.rows, writer.row_bytes, len(data))
 
     def _hash(self, job: HashRows) -> Hashed:
         saved, digest = self._saved(), RowDigest()
-        for start, end in job.ranges:
-            for key, value in saved.scan(start, end):
-                digest.add(key, value)
+        for key, value in _rows(saved, job.ranges):
+            digest.add(key, value)
         values = tuple(saved.get(key) for key in job.wanted)
         return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
+
+
+def _rows(
+    saved: SortedRows, ranges: Iterable[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
+    for start, end in ranges:
+        yield from checked_rows(saved.scan(start, end))

@@ -2,7 +2,8 @@
 
 A block is its payload's length and CRC-32 (four bytes each, big-endian), then the payload: the
 rows as one MessagePack array, keys and values in turns. A file is blocks to its end, so a file
-without rows is empty. The same bytes travel between stores, whatever disk they have.
+without rows is empty. The same bytes travel between stores, whatever disk they have. A block's
+checksum is of the file; each row keeps the seal that it has had since it was written.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
+
+from flaredb.disk.layout import check_seal
 
 BLOCK_BYTES: Final = 256 * 1024
 """A block ends before the row that would make its rows exceed this; a larger row stands alone."""
@@ -87,7 +90,24 @@ def decode_block(head: bytes, payload: bytes) -> list[tuple[bytes, bytes]] | Bad
         return BadBlock(f"a block is not rows: {error}")
     if len(flat) % 2:
         return BadBlock("a key without a value")
-    return list(zip(flat[::2], flat[1::2], strict=True))
+    rows = zip(flat[::2], flat[1::2], strict=True)
+    try:
+        return list(checked_rows(rows))
+    except DamagedRowError as error:
+        return BadBlock(f"a row is damaged: {error}")
+
+
+class DamagedRowError(Exception):
+    """A row is not as it was sealed."""
+
+
+def checked_rows(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """These rows; raises `DamagedRowError` at the first that is not as it was sealed."""
+    for key, record in rows:
+        corrupt = check_seal(key, record)
+        if corrupt is not None:
+            raise DamagedRowError(str(corrupt))
+        yield key, record
 
 
 class RowDigest:

@@ -14,6 +14,7 @@ from flaredb.disk.disk import Hashed, HashRows, JobResult
 from flaredb.disk.layout import SESSION, applied_key, data_rows, region_rows
 from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
+from flaredb.store.guarding import Guard, raise_damage
 from flaredb.store.jobs import Jobs
 from flaredb.store.records import decode, encode, open_sealed
 from flaredb.store.replica import Asker, Replica
@@ -38,13 +39,14 @@ class Checks:
     """The checks under way and the newest results.
 
     Invariants: a replica is held from the apply of a check until its job has ended; results are
-    bounded.
+    bounded; a replica whose rows or records are found damaged is out of service.
     """
 
-    __slots__ = ("_context", "_digests", "_jobs", "_waiting")
+    __slots__ = ("_context", "_digests", "_guard", "_jobs", "_waiting")
 
-    def __init__(self, context: Context, jobs: Jobs) -> None:
+    def __init__(self, context: Context, jobs: Jobs, guard: Guard) -> None:
         self._context = context
+        self._guard = guard
         self._jobs = jobs
         self._digests: OrderedDict[tuple[RegionId, int], Digest | str] = OrderedDict()
         self._waiting: dict[tuple[RegionId, int], list[Asker]] = {}
@@ -86,12 +88,8 @@ class Checks:
         replica.held = False
         self._context.touch(replica.id)
         name = (replica.id, nonce)
-        digest: Digest | str = (
-            _digest(replica, index, result)
-            if isinstance(result, Hashed)
-            else f"the rows could not be hashed: {getattr(result, 'reason', result)}"
-        )
-        self._digests[name] = digest
+        self._guard(replica, self._keep, (name, index, result))
+        digest = self._digests.setdefault(name, "the replica is damaged here")
         while len(self._digests) > KEPT_DIGESTS:
             self._digests.popitem(last=False)
         for asker in self._waiting.pop(name, ()):
@@ -99,6 +97,16 @@ class Checks:
                 self._answer(asker, digest)
             else:
                 self._context.answers.refuse(asker, NotReady(digest))
+
+    def _keep(self, replica: Replica, ended: tuple[tuple[RegionId, int], Index, JobResult]) -> None:
+        """Note what a check found. Raises `CorruptRecordError` for what is damaged here."""
+        name, index, result = ended
+        raise_damage(result)
+        self._digests[name] = (
+            _digest(replica, index, result)
+            if isinstance(result, Hashed)
+            else f"the rows could not be hashed: {getattr(result, 'reason', result)}"
+        )
 
     def _answer(self, asker: Asker, digest: Digest) -> None:
         self._context.answers.add(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from flaredb.disk.disk import JobFailed, JobResult
 from flaredb.store.context import Context
 from flaredb.store.history import History
 from flaredb.store.records import CorruptRecordError, ReplicaState
@@ -17,6 +18,12 @@ from flaredb_schemas.events import ReplicaLost
 log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+def raise_damage(result: JobResult) -> None:
+    """Raise `CorruptRecordError` if a job found what it read of a replica damaged."""
+    if isinstance(result, JobFailed) and result.damaged:
+        raise CorruptRecordError(result.reason)
 
 
 class Guard:
@@ -39,6 +46,8 @@ class Guard:
 
     def _damaged(self, replica: Replica, reason: str) -> None:
         context = self._context
+        if not context.registry.current(replica):
+            return
         log.error("region %s is damaged here: %s", replica.id, reason)
         replica.state = ReplicaState.DAMAGED
         context.wheel.forget(replica.id)

@@ -43,7 +43,7 @@ class Parts:
         self.beating: Final = Beating(context, liveness)
         self.history: Final = History(context, subjects, outside.publish)
         self.guard: Final = Guard(context, self.history)
-        self.checks: Final = Checks(context, self.jobs)
+        self.checks: Final = Checks(context, self.jobs, self.guard)
         self.sleeping: Final = Sleeping(context, liveness)
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
         self.snapshots: Final = SnapshotPlane(

@@ -128,5 +128,5 @@ def open_sealed(key: bytes, record: bytes) -> bytes:
     """The payload that was sealed for `key`. Raises `CorruptRecordError`."""
     payload = unseal(key, record)
     if isinstance(payload, Corrupt):
-        raise CorruptRecordError(f"{payload.key!r}: {payload.reason}")
+        raise CorruptRecordError(str(payload))
     return payload

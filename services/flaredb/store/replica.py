@@ -137,8 +137,8 @@ class Replica:
 
     @property
     def leads(self) -> bool:
-        """Whether this replica believes that it leads."""
-        return self.node.role is Role.LEADER
+        """Whether this replica believes that it leads; one that is damaged has given that up."""
+        return self.node.role is Role.LEADER and self.state is not ReplicaState.DAMAGED
 
     def store_of(self, peer: PeerId) -> StoreId:
         """The store that holds `peer`; zero if the region's record does not know."""

@@ -30,7 +30,7 @@ class SnapshotPlane:
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
-        self.out: Final = SnapshotsOut(context, jobs, subjects, send)
+        self.out: Final = SnapshotsOut(context, jobs, guard, subjects, send)
         self.into: Final = SnapshotsIn(context, jobs, history, guard, subjects, send)
 
     def handle(self, from_store: StoreId, payload: bytes) -> None:

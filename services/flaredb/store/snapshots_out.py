@@ -17,6 +17,7 @@ from flaredb.disk.disk import Copied, CopyRows, JobFailed, JobResult
 from flaredb.disk.layout import applied_key, region_key
 from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
+from flaredb.store.guarding import Guard, raise_damage
 from flaredb.store.installing import snapshot_ranges
 from flaredb.store.jobs import Jobs
 from flaredb.store.records import ReplicaRecord, ReplicaState, decode, encode, open_sealed
@@ -76,20 +77,32 @@ class SnapshotsOut:
     """The snapshots that this store sends.
 
     Invariants: one attempt per region and peer; no more are copied or sent at a time than the
-    setting says; each ends in one report; a region keeps its log from the floor of each attempt on.
+    setting says; each ends in one report; a region keeps its log from the floor of each attempt on;
+    a replica whose rows or records are found damaged is out of service, and sends nothing.
     """
 
-    __slots__ = ("_attempts", "_context", "_jobs", "_number", "_seconds", "_send", "_subjects")
+    __slots__ = (
+        "_attempts",
+        "_context",
+        "_guard",
+        "_jobs",
+        "_number",
+        "_seconds",
+        "_send",
+        "_subjects",
+    )
 
     def __init__(
         self,
         context: Context,
         jobs: Jobs,
+        guard: Guard,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
         self._jobs = jobs
+        self._guard = guard
         self._subjects = subjects
         self._send = send
         self._number = 0
@@ -164,6 +177,7 @@ class SnapshotsOut:
 
     def _copied(self, attempt: Attempt, result: JobResult) -> None:
         region = attempt.replica.id
+        self._guard(attempt.replica, _examine, (attempt, result))
         if self._attempts.get((region, attempt.peer)) is not attempt:
             self._context.disk.files.delete(attempt.file)
             return
@@ -178,8 +192,8 @@ class SnapshotsOut:
         if not self._may_send(attempt.replica):
             self._end(attempt, False, "this replica leads no longer, or is damaged")
             return
+        assert attempt.header is not None, "what may be sent was examined"
         attempt.deadline = self._context.now + SILENCE_SECONDS
-        attempt.header = _header(attempt, result)
         self._emit(attempt, attempt.header)
 
     def _may_send(self, replica: Replica) -> bool:
@@ -215,6 +229,14 @@ class SnapshotsOut:
     def _emit(self, attempt: Attempt, item: SnapshotItem) -> None:
         subject = self._subjects.snapshot(attempt.replica.id, attempt.store, self._context.me.store)
         self._send(subject, SNAPSHOT_ITEMS.encode(item))
+
+
+def _examine(_: Replica, ended: tuple[Attempt, JobResult]) -> None:
+    """Make the header of what was copied. Raises `CorruptRecordError` for what is damaged here."""
+    attempt, result = ended
+    raise_damage(result)
+    if isinstance(result, Copied):
+        attempt.header = _header(attempt, result)
 
 
 def _header(attempt: Attempt, copied: Copied) -> SnapshotHeader:
