@@ -62,7 +62,7 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, help="a TOML file with settings")
     parser.add_argument("--data", help="the data folder")
-    parser.add_argument("--http", help="host:port of SQL and the console")
+    parser.add_argument("--http", help="host:port where SQL answers")
     parser.add_argument("--nats-url", help="NATS servers, joined by commas")
     given = vars(parser.parse_args())
     try:

@@ -71,9 +71,8 @@ def configure(settings: PdSettings) -> Config:
         alive_period=settings.keep_alive_seconds,
         silence=settings.takeover_seconds,
         witness_window=settings.answer_seconds,
-        # Stores speak once per period: less than that much silence says nothing.
-        disconnected_after=max(settings.store_down_seconds, 1.5 * settings.heartbeat_seconds),
-        down_after=max(2 * settings.store_down_seconds, 3 * settings.heartbeat_seconds),
+        disconnected_after=settings.store_disconnected_seconds,
+        down_after=settings.store_down_seconds,
     )
 
 

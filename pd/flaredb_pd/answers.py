@@ -4,12 +4,12 @@ from typing import Final
 
 import msgspec
 
-from flaredb_pd.config import Config
+from flaredb_pd.availability import region_state
 from flaredb_pd.heard import Heard
-from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.state import State, StoreRecord
-from flaredb_schemas.ids import StoreId
+from flaredb_pd.watch import StoreWatch
+from flaredb_schemas.ids import NO_PEER, StoreId
 from flaredb_schemas.keys import show_key
 from flaredb_schemas.pd_answers import (
     PdFailure,
@@ -38,7 +38,7 @@ def answer_routes(state: State, heard: Heard, ready: bool, query: RoutesQuery) -
     return RoutesAnswer(state.cluster, routes, following, ready)
 
 
-def answer_regions(heard: Heard, payload: bytes) -> RegionsPage | PdFailure:
+def answer_regions(heard: Heard, watch: StoreWatch, payload: bytes) -> RegionsPage | PdFailure:
     """One page of the region list, as the JSON `payload` asks for it."""
     try:
         query = _regions_query.decode(payload) if payload.strip() else RegionsQuery()
@@ -49,7 +49,8 @@ def answer_regions(heard: Heard, payload: bytes) -> RegionsPage | PdFailure:
             'send nothing, or JSON like {"start_b64": "", "limit": 1000}',
         )
     found, following = _page(heard, query.start_b64, query.limit)
-    return RegionsPage(tuple(_region_row(one) for one in found), following, len(heard.regions))
+    rows = tuple(_region_row(one, watch) for one in found)
+    return RegionsPage(rows, following, len(heard.regions))
 
 
 def _page(heard: Heard, start: bytes, limit: int) -> tuple[list[Sighting], bytes | None]:
@@ -64,10 +65,11 @@ def _page(heard: Heard, start: bytes, limit: int) -> tuple[list[Sighting], bytes
     return found, None
 
 
-def _region_row(sighting: Sighting) -> RegionRow:
+def _region_row(sighting: Sighting, watch: StoreWatch) -> RegionRow:
     region, report = sighting.region, sighting.report
     return RegionRow(
         id=region.id,
+        state=region_state(region, watch),
         start=show_key(region.keys.start),
         end=show_key(region.keys.end),
         start_b64=region.keys.start,
@@ -86,22 +88,19 @@ def _region_row(sighting: Sighting) -> RegionRow:
     )
 
 
-def answer_stores(state: State, heard: Heard, config: Config, now: Instant) -> StoresAnswer:
+def answer_stores(state: State, heard: Heard, watch: StoreWatch) -> StoresAnswer:
     """Every store that has joined."""
-    rows = (
-        _store_row(state.stores[store], heard, heard.health(store, config, now))
-        for store in sorted(state.stores)
-    )
-    return StoresAnswer(tuple(rows))
+    stores = sorted(state.stores)
+    return StoresAnswer(tuple(_store_row(state.stores[store], heard, watch) for store in stores))
 
 
-def _store_row(record: StoreRecord, heard: Heard, health: str) -> StoreRow:
-    sighting = heard.stores.get(StoreId(record.id))
+def _store_row(record: StoreRecord, heard: Heard, watch: StoreWatch) -> StoreRow:
+    sighting, last_heard = heard.stores.get(StoreId(record.id)), watch.last_heard(record.id)
     report = sighting.report if sighting else None
     return StoreRow(
         id=record.id,
         uuid=record.uuid,
-        state=health,
+        state=watch.health(record.id),
         boot=record.boot,
         regions=report.regions if report else 0,
         leaders=report.leaders if report else 0,
@@ -109,15 +108,18 @@ def _store_row(record: StoreRecord, heard: Heard, health: str) -> StoreRow:
         used=report.used if report else 0,
         free=report.free if report else 0,
         cpu=report.cpu if report else 0.0,
-        last_seen_ms=sighting.at.wall if sighting else None,
+        last_seen_ms=last_heard.wall if last_heard else None,
         labels=(report.labels if report else {}) or record.labels,
         version=record.version,
         frames_refused=report.frames_refused if report else 0,
     )
 
 
-def describe_status(state: State, heard: Heard, doing: str) -> PdStatus:
-    """The leading PD in one object; `doing` is what it waits for, empty when it is ready."""
+def describe_status(state: State, heard: Heard, watch: StoreWatch, doing: str) -> PdStatus:
+    """The leading PD in one object; `doing` is what it waits for, empty when it is ready. O(n)."""
+    up = {store for store in state.stores if watch.health(store) == "up"}
+    regions = list(heard.regions.from_key(b""))
+    states = [region_state(found.region, watch) for found in regions]
     return PdStatus(
         cluster=state.cluster,
         pd=state.pd,
@@ -126,8 +128,10 @@ def describe_status(state: State, heard: Heard, doing: str) -> PdStatus:
         ready=not doing,
         doing=doing,
         stores=len(state.stores),
-        regions=len(heard.regions),
-        leaders=heard.leaders,
+        stores_up=len(up),
+        regions=len(regions),
+        regions_unavailable=states.count("unavailable"),
+        leaders=sum(found.leader != NO_PEER and found.store in up for found in regions),
         bootstrapped_at=state.bootstrapped_at,
         leaders_elected_s=None if state.leaders_ms is None else state.leaders_ms / 1000,
         stale_reports=heard.stale_reports,

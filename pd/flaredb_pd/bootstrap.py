@@ -1,7 +1,8 @@
 """The first regions: which ranges, on which stores, under which ids.
 
 Replicas go round: region i's first replica stands on store i, its second on store i+1, and so on,
-so first replicas (which start the first elections) and all others are spread evenly.
+so first replicas (which start the first elections) and all others are spread evenly. Stores that
+name themselves (label `name`) get ids in the order of their names, `store-1` before `store-10`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def bootstrap_facts(
     under a second one nobody would ever stand where its replicas are placed.
     """
     joined: list[StoreJoined] = []
-    for join in joins:
+    for join in sorted(joins, key=_place_by_name):
         store = known.get(join.uuid) or StoreId(grant(highest_id, 1)[0])
         highest_id = max(highest_id, store)
         joined.append(joined_fact(join, store, highest_id))
@@ -68,6 +69,12 @@ def bootstrap_facts(
         highest_id=max(peer.id for region in regions for peer in region.peers),
     )
     return (*joined, born)
+
+
+def _place_by_name(join: Join) -> tuple[bool, int, str]:
+    """Named stores first, shorter names before longer ones; the others as they came."""
+    name = join.labels.get("name", "")
+    return not name, len(name), name
 
 
 def joined_fact(

@@ -41,8 +41,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How long a new reign waits for stores that do not answer."""
     order_period: float = 0.5
     journal_check_period: float = 5.0
-    disconnected_after: float = 45.0
-    down_after: float = 300.0
+    disconnected_after: float = 5.0
+    down_after: float = 20.0
+    """How long a store, which answers every keep-alive, may be silent before it counts as such."""
 
     def __post_init__(self) -> None:
         fault = find_config_fault(self)

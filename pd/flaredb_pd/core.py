@@ -17,6 +17,7 @@ from flaredb_pd.journal import CaughtUp, Deposed, Journal, Lost, Progress, Writt
 from flaredb_pd.recovery import Claim, claims_of
 from flaredb_pd.reign import Reign
 from flaredb_pd.state import State
+from flaredb_pd.store_news import StoreNews
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import PdEpoch
 from flaredb_schemas.pd_answers import PdStatus
@@ -43,6 +44,7 @@ class PdCore:
         self._jitter = jitter
         self._journal = Journal(subjects, config)
         self._reign: Reign | None = None
+        self._news = StoreNews(config, subjects)
         self._memory: tuple[Claim, ...] = ()
         self._heard_epoch = PdEpoch(0)
         self._last_tick = now.seconds
@@ -63,7 +65,7 @@ class PdCore:
     @property
     def status(self) -> PdStatus | None:
         """How things stand, if this PD leads."""
-        return Desk(self._config, self._reign).status() if self._reign else None
+        return Desk(self._reign).status() if self._reign else None
 
     @property
     def unready(self) -> str:
@@ -82,7 +84,7 @@ class PdCore:
         if self._reign is None:
             return []
         words = message.subject.removeprefix(f"{self._subjects.prefix}.").split(".")
-        effects = Desk(self._config, self._reign).on_message(words, message, now)
+        effects = Desk(self._reign).on_message(words, message, now)
         return [*effects, *self._reign.take_effects()]
 
     def _on_alive(self, alive: Alive | Malformed, now: Instant) -> list[Effect]:
@@ -108,6 +110,7 @@ class PdCore:
         self._wait_anew(now)
         if self._reign is None:
             return []
+        self._reign.watch.listen_anew(now)
         self._reign.announce(now)
         return self._reign.take_effects()
 
@@ -116,14 +119,24 @@ class PdCore:
         stalled = now.seconds - self._last_tick > STALL
         self._last_tick = now.seconds
         if self._reign is not None:
+            if stalled:
+                self._reign.watch.listen_anew(now)
             self._reign.on_tick(now)
-            return self._reign.take_effects()
+            return [*self._reign.take_effects(), *self._tell_of_stores(self._reign, now)]
         if stalled:
             self._wait_anew(now)
         if self._journal.busy and not self._journal.stuck:
             return []
         wanted = self._journal.stuck or not self._has_read or now.seconds >= self._take_over_at
         return [self._journal.read()] if wanted else []
+
+    def _tell_of_stores(self, reign: Reign, now: Instant) -> list[Effect]:
+        return self._news.tick(self.state, reign.watch, now) if reign.judges else []
+
+    def on_published(self, name: str, ok: bool, now: Instant) -> list[Effect]:
+        """The answer to a `Publish`."""
+        self._news.published(name, ok, now)
+        return []
 
     def on_appended(self, result: AppendResult, now: Instant) -> list[Effect]:
         """The answer to an `AppendRecord`."""
@@ -164,6 +177,7 @@ class PdCore:
     def _begin_reign(self, now: Instant) -> None:
         memory, self._memory = self._memory, ()
         self._reign = Reign(self._config, self._subjects, self._journal, memory, now)
+        self._news = StoreNews(self._config, self._subjects)
 
     def _step_down(self, reason: str, now: Instant) -> list[Effect]:
         self._reign = None

@@ -10,7 +10,6 @@ import msgspec
 
 from flaredb.bus.bus import Message
 from flaredb_pd.answers import answer_regions, answer_routes, answer_stores, describe_status
-from flaredb_pd.config import Config
 from flaredb_pd.effects import Effect, Note, Send
 from flaredb_pd.instant import Instant
 from flaredb_pd.reign import Reign
@@ -18,6 +17,7 @@ from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.pd_answers import PdFailure, PdStatus
 from flaredb_schemas.placement import (
     Heartbeat,
+    Here,
     Join,
     JoinAnswer,
     JoinRefused,
@@ -27,6 +27,7 @@ from flaredb_schemas.placement import (
 )
 
 _heartbeats = msgspec.json.Decoder(Heartbeat)
+_here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
 _witness: Codec[Witness] = Codec(Witness)
@@ -37,15 +38,15 @@ _routes_answer: Codec[RoutesAnswer] = Codec(RoutesAnswer)
 class Desk:
     """The requests to one reign. Holds nothing of its own."""
 
-    __slots__ = ("_config", "_reign")
+    __slots__ = ("_reign",)
 
-    def __init__(self, config: Config, reign: Reign) -> None:
-        self._config = config
+    def __init__(self, reign: Reign) -> None:
         self._reign = reign
 
     def status(self) -> PdStatus:
         """How things stand."""
-        return describe_status(self._reign.state, self._reign.heard, self._reign.doing)
+        reign = self._reign
+        return describe_status(reign.state, reign.heard, reign.watch, reign.doing)
 
     def on_message(self, words: list[str], message: Message, now: Instant) -> list[Effect]:
         """Handle a message; `words` are its subject without the prefix."""
@@ -56,12 +57,14 @@ class Desk:
                 return self._on_join(store, message, now)
             case ["pd", "req", store, "witness"]:
                 return self._on_witness(store, message, now)
+            case ["pd", "req", store, "here"]:
+                return self._on_here(store, message, now)
             case ["pd", "get", *what]:
-                return _reply(message, self._read(".".join(what), message.payload, now))
+                return _reply(message, self._read(".".join(what), message.payload))
             case ["pd", "admin", *what]:
                 return _reply(message, _json(_unknown("admin", ".".join(what), ())))
             case ["pd", "req", _, *what]:
-                known = ("join", "witness")
+                known = ("here", "join", "witness")
                 return _reply(message, _json(_unknown("req", ".".join(what), known)))
             case _:
                 return []
@@ -94,12 +97,23 @@ class Desk:
         self._reign.on_witness(witness, message.reply, now)
         return []
 
-    def _read(self, what: str, payload: bytes, now: Instant) -> bytes:
+    def _on_here(self, store: str, message: Message, now: Instant) -> list[Effect]:
+        here = _here.decode(message.payload)
+        fault = _speaker_fault(here, store)
+        if isinstance(here, Malformed) or fault:
+            return [Note("warning", f"a sign of life of store {store}: {fault}")]
+        state = self._reign.state
+        known = state.stores.get(here.store)
+        if known and here.cluster == state.cluster and here.boot >= known.boot:
+            self._reign.watch.hear(here.store, now)
+        return []
+
+    def _read(self, what: str, payload: bytes) -> bytes:
         reign = self._reign
         readers: dict[str, Callable[[], bytes]] = {
             "routes": lambda: self._routes(payload),
-            "regions": lambda: _json(answer_regions(reign.heard, payload)),
-            "stores": lambda: _json(answer_stores(reign.state, reign.heard, self._config, now)),
+            "regions": lambda: _json(answer_regions(reign.heard, reign.watch, payload)),
+            "stores": lambda: _json(answer_stores(reign.state, reign.heard, reign.watch)),
             "status": lambda: _json(self.status()),
         }
         reader = readers.get(what)
@@ -116,7 +130,7 @@ class Desk:
         )
 
 
-def _speaker_fault(told: Join | Witness | Malformed, store: str) -> str:
+def _speaker_fault(told: Here | Join | Witness | Malformed, store: str) -> str:
     if isinstance(told, Malformed):
         return f"cannot be understood: {told.reason}"
     return "" if str(told.store) == store else f"names store {told.store}, came as store {store}"

@@ -28,6 +28,15 @@ class AppendRecord(Struct, frozen=True):
     expected_last: int
 
 
+class Publish(Struct, frozen=True):
+    """Append an event to the stream of its subject; the result is fed back as `on_published`."""
+
+    id: str
+    subject: str
+    payload: bytes
+    headers: Mapping[str, str]
+
+
 class ReadJournal(Struct, frozen=True):
     """Read the journal's state and its records above `after`, without waiting for new ones."""
 
@@ -41,7 +50,7 @@ class Note(Struct, frozen=True):
     text: str
 
 
-Effect = Send | AppendRecord | ReadJournal | Note
+Effect = Send | AppendRecord | Publish | ReadJournal | Note
 
 
 class JournalRead(Struct, frozen=True):

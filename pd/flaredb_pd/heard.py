@@ -1,4 +1,4 @@
-"""What heartbeats have told in this reign: when each store was heard, and the regions they lead.
+"""What heartbeats have told in this reign: each store's own figures, and the regions they lead.
 
 All of it is soft: a new reign begins with the regions of the bootstrap record and no leader, and is
 told everything again. Nothing here grants, orders or decides.
@@ -6,31 +6,26 @@ told everything again. Nothing here grants, orders or decides.
 
 import re
 from collections.abc import Iterable
-from typing import Literal
 
 from msgspec import Struct
 
-from flaredb_pd.config import Config
 from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import RegionMap, Sighting, Stale
-from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
 from flaredb_schemas.regions import Region
 
 _NUMBER = re.compile(r"\d{1,19}")
 
-Health = Literal["up", "disconnected", "down"]
-
 
 class StoreSighting(Struct, frozen=True):
-    """A store's own report, and the moment it came.
+    """A store's own report.
 
     `n` numbers its heartbeats within one boot; `full` says that a full one has come.
     """
 
     report: StoreReport
     n: tuple[int, ...]
-    at: Instant
     full: bool
 
 
@@ -51,14 +46,14 @@ class Heard:
             self._leaderless.add(region.id)
         self._had_initial = bool(self._leaderless)
 
-    def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
+    def on_heartbeat(self, beat: Heartbeat) -> None:
         """Take in what is newer than what is known; the rest is counted."""
-        self._note_store(beat, now)
+        self._note_store(beat)
         for report in beat.regions:
             if not self._note_region(report, beat.store.store):
                 self.stale_reports += 1
 
-    def _note_store(self, beat: Heartbeat, now: Instant) -> None:
+    def _note_store(self, beat: Heartbeat) -> None:
         report, n = beat.store, _number_of(beat)
         known = self.stores.get(report.store)
         same_boot = known is not None and known.report.boot == report.boot
@@ -67,7 +62,7 @@ class Heard:
         # The last chunk: messages of one sender come in order, so the others were heard or lost.
         whole = beat.full and beat.chunk == beat.chunks - 1
         full = whole or (same_boot and known is not None and known.full)
-        self.stores[report.store] = StoreSighting(report, n, now, full)
+        self.stores[report.store] = StoreSighting(report, n, full)
 
     def _note_region(self, report: RegionReport, store: StoreId) -> bool:
         region = reported_region(report)
@@ -79,14 +74,6 @@ class Heard:
             return False
         self._leaderless.discard(region.id)
         return True
-
-    def health(self, store: StoreId, config: Config, now: Instant) -> Health:
-        """How long the store has been silent, in a word; silence counts from the reign's start."""
-        known = self.stores.get(store)
-        silent = now.seconds - (known.at if known else self.since).seconds
-        if silent >= config.down_after:
-            return "down"
-        return "up" if known and silent < config.disconnected_after else "disconnected"
 
     def lacks_replicas(self, store: StoreId) -> bool:
         """Whether the store has said in this reign that its initial replicas are not there yet."""
@@ -102,11 +89,6 @@ class Heard:
     def all_initial_led(self) -> bool:
         """Whether there were initial regions to watch and a leader of each has reported."""
         return self._had_initial and not self._leaderless
-
-    @property
-    def leaders(self) -> int:
-        """How many regions have a known leader; O(n)."""
-        return sum(found.leader != NO_PEER for found in self.regions.from_key(b""))
 
 
 def _number_of(beat: Heartbeat) -> tuple[int, ...]:

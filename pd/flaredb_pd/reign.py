@@ -32,6 +32,7 @@ from flaredb_pd.journal import Journal, Skipped
 from flaredb_pd.orders import Addressed, creations, due_orders
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
 from flaredb_pd.state import State
+from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.placement import (
@@ -80,6 +81,7 @@ class Reign:
         self._reply_to: dict[tuple[str, int, str], str] = {}
         self._candidates = Candidates()
         self._strangers: dict[str, float] = {}
+        self.watch = StoreWatch(now)
         self._begin_epoch(now)
         for claim in memory:
             self._muster.note(claim)
@@ -140,7 +142,8 @@ class Reign:
         if not self.state.exists and beat.cluster:
             self._strangers[beat.cluster] = now.seconds
         elif self.state.exists and beat.cluster == self.state.cluster and self._may_speak(beat):
-            self.heard.on_heartbeat(beat, now)
+            self.heard.on_heartbeat(beat)
+            self.watch.hear(beat.store.store, now)
             self._create_at_once(beat.store.store)
             self._note_leaders(now)
 

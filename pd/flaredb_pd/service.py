@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, assert_never
 
-from flaredb.bus.bus import Bus, BusError, Message
+from flaredb.bus.bus import Appended, Bus, BusError, Message
 from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.logs import Logger
 from flaredb_pd.config import Config
 from flaredb_pd.core import PdCore
-from flaredb_pd.effects import AppendRecord, Effect, Note, ReadJournal, Send
+from flaredb_pd.effects import AppendRecord, Effect, Note, Publish, ReadJournal, Send
 from flaredb_pd.instant import Instant
 from flaredb_pd.streams import all_streams, ensure_streams, journal_stream, read_journal
 from flaredb_schemas.subjects import Subjects
@@ -119,6 +119,8 @@ class PdService:
                 self._bus.send(effect.subject, effect.payload)
             case AppendRecord():
                 self._start(self._append(effect))
+            case Publish():
+                self._start(self._publish(effect))
             case ReadJournal():
                 self._start(self._read(effect))
             case Note(level="warning"):
@@ -144,6 +146,11 @@ class PdService:
             effect.subject, effect.payload, effect.headers, effect.expected_last
         )
         self._drive(lambda: self.core.on_appended(result, self._now()))
+
+    async def _publish(self, effect: Publish) -> None:
+        result = await self._bus.history.append(effect.subject, effect.payload, effect.headers)
+        ok = isinstance(result, Appended)
+        self._drive(lambda: self.core.on_published(effect.id, ok, self._now()))
 
     async def _read(self, effect: ReadJournal) -> None:
         read = await read_journal(self._bus.history, self._journal, effect.after)

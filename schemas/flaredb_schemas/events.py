@@ -2,8 +2,8 @@
 
 An event that comes from the log is named by its entry (`region.term.index.kind.n`) and says only
 what stands in the entry, so every replica would say the same bytes; who published it stands in the
-subject and the headers. An event of a store by itself is named `store.boot.n`. Consumers key on the
-id, and order the events of a region by `index`.
+subject and the headers. An event of a store by itself is named `store.boot.n`, what PD tells about
+a store `pd.epoch.store.n`. Consumers key on the id, and order the events of a region by `index`.
 """
 
 from typing import Any, Final
@@ -78,7 +78,44 @@ class StoreStopped(Struct, frozen=True, kw_only=True, tag_field="type", tag="sto
     leaders_moved: int
 
 
-Event = LeaderChanged | ReplicaLost | SnapshotInstalled | StoreStarted | StoreStopped
+class _StoreHealth(Struct, frozen=True, kw_only=True):
+    """What PD hears of a store. `boot` is its last accepted start; `silent_ms` how long nothing was
+    heard of it before this; `previous` is `unknown` where this reign of PD tells of it first."""
+
+    id: str
+    at: int
+    store: StoreId
+    boot: BootCounter
+    previous: str
+    silent_ms: int
+
+
+class StoreUp(_StoreHealth, frozen=True, kw_only=True, tag_field="type", tag="store.up"):
+    """PD hears the store: for the first time in its reign, or again."""
+
+
+class StoreDisconnected(
+    _StoreHealth, frozen=True, kw_only=True, tag_field="type", tag="store.disconnected"
+):
+    """PD has not heard the store for some seconds (its setting `store_disconnected_seconds`)."""
+
+
+class StoreDown(_StoreHealth, frozen=True, kw_only=True, tag_field="type", tag="store.down"):
+    """PD has not heard the store for longer (its setting `store_down_seconds`)."""
+
+
+StoreEvent = StoreUp | StoreDisconnected | StoreDown
+
+Event = (
+    LeaderChanged
+    | ReplicaLost
+    | SnapshotInstalled
+    | StoreStarted
+    | StoreStopped
+    | StoreUp
+    | StoreDisconnected
+    | StoreDown
+)
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     LeaderChanged,
@@ -86,6 +123,9 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     SnapshotInstalled,
     StoreStarted,
     StoreStopped,
+    StoreUp,
+    StoreDisconnected,
+    StoreDown,
 )
 
 _encoder = msgspec.json.Encoder()
@@ -109,7 +149,7 @@ def about(event: Event) -> int:
     match event:
         case LeaderChanged() | ReplicaLost() | SnapshotInstalled():
             return event.region
-        case StoreStarted() | StoreStopped():
+        case StoreStarted() | StoreStopped() | StoreUp() | StoreDisconnected() | StoreDown():
             return event.store
 
 

@@ -3,13 +3,15 @@
 Keys are escaped text for reading and base64 under `_b64`. An empty payload asks with the defaults.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from flaredb_schemas.ids import BootCounter, PeerId, RegionId, StoreId, StoreUuid
 from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
+
+RegionState = Literal["available", "degraded", "unavailable"]
 
 
 class RegionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,9 +22,14 @@ class RegionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RegionRow(Struct, frozen=True):
-    """A region as PD knows it; `leader` and `leader_store` are 0 where no leader is known."""
+    """A region as PD knows it; `leader` and `leader_store` are 0 where no leader is known.
+
+    `state` is `available`, `degraded` where some of its stores are not up, and `unavailable` where
+    no majority of them is: it serves nothing until enough are back.
+    """
 
     id: RegionId
+    state: RegionState
     start: str
     end: str
     start_b64: bytes
@@ -49,7 +56,7 @@ class RegionsPage(Struct, frozen=True):
 
 
 class StoreRow(Struct, frozen=True):
-    """A store as PD knows it; `state` is `up`, `disconnected` or `down` by its last heartbeat.
+    """A store as PD knows it; `state` is `up`, `disconnected` or `down`, by how long it is silent.
 
     Figures are 0 and `last_seen_ms` (milliseconds since 1970) None where this reign has not heard
     of it yet. `capacity`, `used` and `free` are bytes, `cpu` a share of one core.
@@ -82,7 +89,9 @@ class PdStatus(Struct, frozen=True):
 
     `cluster` is empty before the bootstrap. `bootstrapped_at` is milliseconds since 1970, 0 where
     it is not known; `leaders_elected_s` the seconds from there to the last first leader of the
-    initial regions, None until then. `doing` says in words what PD waits for, empty when `ready`.
+    initial regions, None until then. `doing` says in words what PD waits for, empty when `ready`:
+    that is PD alone. `stores_up` of `stores` are heard; `leaders` counts the regions whose leader's
+    store is up, `regions_unavailable` those without a majority of their stores.
     """
 
     cluster: str
@@ -92,7 +101,9 @@ class PdStatus(Struct, frozen=True):
     ready: bool
     doing: str
     stores: Count
+    stores_up: Count
     regions: Count
+    regions_unavailable: Count
     leaders: Count
     bootstrapped_at: int
     leaders_elected_s: float | None

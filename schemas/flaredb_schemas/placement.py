@@ -157,6 +157,14 @@ class Witnessed(Struct, frozen=True, array_like=True):
     pd_epoch: PdEpoch
 
 
+class Here(Struct, frozen=True, array_like=True):
+    """A store's answer to PD's keep-alive (`pd.req.<store>.here`): it lives. No stream keeps it."""
+
+    store: StoreId
+    boot: BootCounter
+    cluster: ClusterId
+
+
 class PendingPeer(Struct, frozen=True):
     """A peer that lags: `behind` entries after the leader's last."""
 

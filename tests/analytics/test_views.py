@@ -1,13 +1,18 @@
 """Rows in, answers out of the named views."""
 
+from typing import Any
+
 import msgspec
 
 from flaredb_analytics.warehouse import Warehouse
+from flaredb_schemas.events import Event, StoreDisconnected, StoreDown, StoreStarted, StoreUp
+from flaredb_schemas.ids import BootCounter, StoreId
 from flaredb_schemas.placement import Heartbeat
 from tests.analytics.facts import (
     EVENTS,
     HEARTBEATS,
     JOURNAL,
+    START,
     ask,
     elected,
     fact,
@@ -52,6 +57,27 @@ def test_regions_now_forgets_a_region_that_is_reported_no_more(warehouse: Wareho
     )
 
     assert ask(warehouse, "SELECT region FROM regions_now") == [(1,)]
+
+
+def test_store_changes_tells_when_a_store_was_lost_and_came_back(warehouse: Warehouse) -> None:
+    told: dict[str, Any] = {"at": START, "store": StoreId(2), "boot": BootCounter(3)}
+    happened: tuple[Event, ...] = (
+        StoreStarted(id="2.3.1", regions=2, version="0.1.0", **told),
+        StoreUp(id="pd.1.store.1", previous="unknown", silent_ms=0, **told),
+        StoreDisconnected(id="pd.1.store.2", previous="up", silent_ms=5_000, **told),
+        StoreDown(id="pd.1.store.3", previous="disconnected", silent_ms=20_000, **told),
+    )
+    records = [of_event(number, event) for number, event in enumerate(happened, 1)]
+    store_records(warehouse, EVENTS, *records)
+
+    assert ask(
+        warehouse, "SELECT store, state, previous, boot, silent FROM store_changes ORDER BY seq"
+    ) == [
+        (2, "started", None, 3, None),
+        (2, "up", "unknown", 3, 0.0),
+        (2, "disconnected", "up", 3, 5.0),
+        (2, "down", "disconnected", 3, 20.0),
+    ]
 
 
 def test_leader_changes_lists_elections(warehouse: Warehouse) -> None:

@@ -103,10 +103,10 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compose]:
         yield compose
 
 
-def rows_of(console: str, query: str) -> list[list[object]]:
+def rows_of(analytics: str, query: str) -> list[list[object]]:
     """What analytics answers to SQL."""
     body = json.dumps({"query": query}).encode()
-    question = Request(f"http://{console}/v1/sql", body, {"Content-Type": "application/json"})
+    question = Request(f"http://{analytics}/v1/sql", body, {"Content-Type": "application/json"})
     with urlopen(question, timeout=10) as answer:
         rows: list[list[object]] = json.load(answer)["rows"]
     return rows
@@ -114,12 +114,12 @@ def rows_of(console: str, query: str) -> list[list[object]]:
 
 def test_a_cluster_in_containers(compose: Compose) -> None:
     rows = [(b"fruit:%03d" % number, b"%d" % number) for number in range(100)]
-    nats, console = compose.say("port", "nats", "4222"), compose.say("port", "analytics", "7480")
+    nats, analytics = compose.say("port", "nats", "4222"), compose.say("port", "analytics", "7480")
     with flaredb.connect(f"nats://{nats}", timeout=30) as database:
         for key, value in rows:
             database.put(key, value)
         assert list(database.scan(prefix=b"fruit:")) == rows
-        compose.wait_until(lambda: rows_of(console, STORES) == [[1], [2], [3]])
+        compose.wait_until(lambda: rows_of(analytics, STORES) == [[1], [2], [3]])
 
         compose.say("kill", "store1")
         database.put(b"fruit:100", b"written without the first store")

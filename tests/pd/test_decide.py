@@ -18,7 +18,7 @@ from flaredb_pd.decide import (
 from flaredb_pd.fresh_ids import LOSS_MARGIN
 from flaredb_pd.recovery import claim_of, find_loss
 from flaredb_pd.state import State, evolve, follows, numbered
-from flaredb_schemas.ids import JournalSequence, PdEpoch
+from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
@@ -85,6 +85,17 @@ def test_a_bootstrap_names_stores_regions_and_peers_from_one_row_of_ids() -> Non
     born = facts[-1]
     assert isinstance(born, Bootstrapped)
     assert tuple(bootstrapped_region(region) for region in born.regions) == state.regions
+
+
+def test_named_stores_get_their_ids_in_the_order_of_their_names() -> None:
+    """However they came; those without a name follow."""
+    named = [("c", "store-10"), ("d", ""), ("b", "store-2"), ("a", "store-1")]
+    joins = tuple(
+        msgspec.structs.replace(join(uuid), labels={"name": name} if name else {})
+        for uuid, name in named
+    )
+    state, _ = when(given(TAKE_OVER), Bootstrap(joins))
+    assert [state.stores[StoreId(n)].uuid for n in (1, 2, 3, 4)] == [uuid_of(u) for u in "abcd"]
 
 
 def test_there_is_no_second_bootstrap() -> None:

@@ -1,7 +1,7 @@
 """A cluster as text in; records, orders and answers out. The files say what each is about.
 
-Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `raw`, `routes`, `regions`,
-`stores`, `status`, `journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `stream`, `foreign`.
+Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `raw`, `routes`,
+`journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `stream`, `foreign`.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import StoreId
+from flaredb_schemas.ids import BootCounter, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import Join, RegionReport, Witness
+from flaredb_schemas.placement import Here, Join, RegionReport, Witness
 from flaredb_schemas.regions import Epoch, Region
 from tests.pd.builders import (
     MINE,
@@ -31,6 +31,7 @@ from tests.stories import Case, check_story
 
 STORIES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
 
+_here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _witness: Codec[Witness] = Codec(Witness)
 _clusters = {"": "", "mine": MINE, "other": OTHER}
@@ -111,6 +112,12 @@ class Teller:
         reports = tuple(_report(line, store) for line in case.input.splitlines())
         beat = msgspec.structs.replace(beat, regions=reports)
         self.world.tell(SUBJECTS.heartbeat(StoreId(store)), msgspec.json.encode(beat))
+
+    def do_here(self, case: Case) -> None:
+        store, boot = StoreId(int(case.words[0])), BootCounter(int(case.option("boot", "1")))
+        said = _here.encode(Here(store, boot, MINE))
+        sender = StoreId(int(case.option("as", case.words[0])))
+        self.world.tell(SUBJECTS.pd_request(sender, "here"), said)
 
     def do_raw(self, case: Case) -> None:
         self.world.tell(f"flaredb.{case.words[0]}", case.input.encode(), "raw")

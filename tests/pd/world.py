@@ -11,10 +11,19 @@ from flaredb.bus.bus import AppendResult, AppendUnknown, Message, WrongSequence
 from flaredb.bus.memory_streams import MemoryStream
 from flaredb_pd.config import Config
 from flaredb_pd.core import PdCore
-from flaredb_pd.effects import AppendRecord, Effect, JournalRead, Note, ReadJournal, Send
+from flaredb_pd.effects import (
+    AppendRecord,
+    Effect,
+    JournalRead,
+    Note,
+    Publish,
+    ReadJournal,
+    Send,
+)
 from flaredb_pd.instant import Instant
 from flaredb_pd.streams import journal_stream
 from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.events import StoreEvent, decode_event, kind_of
 from flaredb_schemas.journal import Unreadable, decode_fact
 from flaredb_schemas.placement import (
     Alive,
@@ -126,6 +135,8 @@ class PdWorld:
                 case AppendRecord():
                     result = self._append(name, effect)
                     self._carry_out(name, self.pds[name].on_appended(result, self.now))
+                case Publish():
+                    self._carry_out(name, self._publish(name, effect))
                 case ReadJournal():
                     self._carry_out(name, self.pds[name].on_read(self._read(effect), self.now))
 
@@ -140,6 +151,11 @@ class PdWorld:
         fenced = " refused" if isinstance(result, WrongSequence) else ""
         self._say(name, f"append after {effect.expected_last}{fenced}: {fact}")
         return AppendUnknown("the answer was lost") if self.answers == "lost" else result
+
+    def _publish(self, name: str, effect: Publish) -> list[Effect]:
+        answered = self.answers == "yes"
+        self._say(name, f"publishes{'' if answered else ' without answer'} {_told(effect)}")
+        return self.pds[name].on_published(effect.id, answered, self.now)
 
     def _read(self, effect: ReadJournal) -> JournalRead | None:
         if self.dark:
@@ -176,6 +192,13 @@ class PdWorld:
 
     def _say(self, name: str, text: str) -> None:
         self.lines.append(f"{name}: {text}")
+
+
+def _told(effect: Publish) -> str:
+    event = decode_event(effect.payload)
+    assert isinstance(event, StoreEvent)
+    what = f"{event.id} {kind_of(event)} store={event.store} boot={event.boot}"
+    return f"{what} previous={event.previous} silent_ms={event.silent_ms}"
 
 
 def _read_answer(effect: Send) -> str:

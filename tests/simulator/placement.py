@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import assert_never
 
-from flaredb.bus.bus import AppendResult, Message
+from flaredb.bus.bus import Appended, AppendResult, Message
 from flaredb.store.orders import ORDERS
 from flaredb.store.replica import Replica
 from flaredb_pd.config import Config
 from flaredb_pd.core import PdCore
-from flaredb_pd.effects import AppendRecord, Effect, JournalRead, Note, ReadJournal, Send
+from flaredb_pd.effects import AppendRecord, Effect, JournalRead, Note, Publish, ReadJournal, Send
 from flaredb_pd.instant import Instant
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.ids import ClusterId, PdEpoch, PeerId
@@ -114,6 +114,8 @@ class SimPd:
                     self._send(effect.subject, effect.payload)
                 case AppendRecord():
                     self._append(effect)
+                case Publish():
+                    self._publish(effect)
                 case ReadJournal():
                     self._read(effect)
                 case Note():
@@ -131,6 +133,16 @@ class SimPd:
         self.world.streams.append(
             effect.subject, effect.payload, effect.headers, effect.expected_last, appended
         )
+
+    def _publish(self, effect: Publish) -> None:
+        start = self._start
+
+        def appended(result: AppendResult) -> None:
+            if start == self._start:
+                ok = isinstance(result, Appended)
+                self._awake(lambda core: core.on_published(effect.id, ok, self._now()))
+
+        self.world.streams.append(effect.subject, effect.payload, effect.headers, None, appended)
 
     def _read(self, effect: ReadJournal) -> None:
         start = self._start

@@ -66,7 +66,7 @@ class Run:
         self.leaders = OneLeaderPerTerm()
         self.logs = LogsAgree()
         self.hashes = HashesAgree()
-        self.authority = Authority()
+        self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
         self.pds = [SimPd(world, number + 1) for number in range(options.pds)]
@@ -90,7 +90,6 @@ class Run:
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:
-            self.authority.journal_lost |= bool(self.world.trace.totals["journal_loss"])
             self.leaders.look(store)
             troubles.watch(store)
 

@@ -85,7 +85,7 @@ def test_hashes_that_differ_are_found() -> None:
 
 def test_a_fence_that_leaks_is_found() -> None:
     folder = StoreUuid("a" * 32)
-    authority = Authority()
+    authority = Authority(lambda: False)
     authority.orders(PdEpoch(1), "pd1")
     authority.obeyed(folder, PdEpoch(2), PdEpoch(2))
     authority.granted(StoreId(1), folder)

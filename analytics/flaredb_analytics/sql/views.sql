@@ -13,6 +13,19 @@ SELECT
 FROM events
 WHERE type = 'region.leader_changed';
 
+-- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
+-- seconds (`disconnected`) or for longer (`down`). `silent` is for how many seconds it was not heard.
+CREATE OR REPLACE VIEW store_changes AS
+SELECT
+    cluster, time, store,
+    substr(type, 7) AS state,
+    payload ->> '$.previous' AS previous,
+    CAST(payload ->> '$.boot' AS BIGINT) AS boot,
+    CAST(payload ->> '$.silent_ms' AS BIGINT) / 1000.0 AS silent,
+    id, seq
+FROM events
+WHERE type IN ('store.started', 'store.stopped', 'store.up', 'store.disconnected', 'store.down');
+
 -- One region as last reported, in the five minutes before the newest heartbeat of its cluster; the
 -- leader is the one of the newest term, be it told by a heartbeat or by an election since.
 CREATE OR REPLACE VIEW regions_now AS

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape as plain
-from rich.table import Table
+from rich.table import Column, Table
 
 from flaredb.client.errors import (
     ClosedError,
@@ -85,7 +85,7 @@ class Printer:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
         """A table for people, whatever the format; without a head where no column has a name."""
         table = Table(
-            *columns,
+            *(Column(name, overflow="fold") for name in columns),
             title=title or None,
             title_justify="left",
             header_style="bold",

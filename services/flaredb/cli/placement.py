@@ -1,6 +1,7 @@
 """status, region list|show|check, store list|show: the cluster as PD and the stores know it."""
 
 import base64
+import time
 from typing import Annotated, Any
 
 import typer
@@ -10,13 +11,14 @@ from flaredb.cli.commands import cluster_command, not_found
 from flaredb.cli.output import Format
 from flaredb.cli.session import Session
 from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb.playground.record import PlaygroundRecord
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import RegionRow, StoreRow
+from flaredb_schemas.pd_answers import PdStatus, RegionRow, StoreRow
 
 REGION_COLUMNS = (
-    "id", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
+    "id", "state", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
 )  # fmt: skip
-STORE_COLUMNS = ("id", "state", "regions", "leaders", "used", "free", "cpu", "boot", "labels")
+STORE_COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "used")
 
 RegionNumber = Annotated[int, typer.Argument(metavar="ID", help="The region's number.")]
 StoreNumber = Annotated[int, typer.Argument(metavar="ID", help="The store's number.")]
@@ -37,23 +39,51 @@ def add_placement_commands(app: typer.Typer) -> None:
 
 
 async def status(session: Session) -> None:
-    """Whether the cluster runs and serves. Exit code 5 if nothing runs."""
+    """Whether the cluster runs and every region serves. Exit code 5 if not."""
     pd = await (await session.db()).placement.status()
     playground = session.reach.playground
+    trouble = find_trouble(pd)
     record = {
-        "ready": pd.ready,
-        "doing": pd.doing,
+        "ready": not trouble,
+        "doing": trouble,
         "nats": session.reach.url,
         "http": playground.http_url if playground else "",
         "cluster": pd.cluster,
         "pd": pd.pd,
         "pd_epoch": pd.pd_epoch,
         "stores": pd.stores,
+        "stores_up": pd.stores_up,
         "regions": pd.regions,
+        "regions_unavailable": pd.regions_unavailable,
         "leaders": pd.leaders,
         "leaders_elected_s": pd.leaders_elected_s,
     }
     session.printer.record(record)
+    if trouble:
+        hint = _HINT_LOST if pd.regions_unavailable else _HINT_WAIT
+        raise UnavailableError(f"the cluster is not ready: {trouble}", hint=hint)
+
+
+def find_trouble(pd: PdStatus) -> str:
+    """Why the cluster does not serve every key, or nothing."""
+    if pd.doing:
+        return pd.doing
+    down = pd.stores - pd.stores_up
+    if pd.regions_unavailable:
+        return (
+            f"{pd.regions_unavailable} of {pd.regions} regions have no majority of their stores: "
+            f"{down} of {pd.stores} stores are not up"
+        )
+    if pd.leaders < pd.regions:
+        return f"{pd.regions - pd.leaders} of {pd.regions} regions have no leader yet"
+    return ""
+
+
+_HINT_LOST = (
+    "see which stores are not up with `flaredb store list`, look into their logs, and start them "
+    "again; which regions wait for them: `flaredb region list`"
+)
+_HINT_WAIT = "ask again in a few seconds; if it stays so, look into PD's log"
 
 
 async def region_list(session: Session) -> None:
@@ -99,7 +129,13 @@ async def region_check(session: Session, number: RegionNumber) -> None:
 async def store_list(session: Session) -> None:
     """All stores that have joined."""
     rows = await (await session.db()).placement.stores()
-    session.printer.records([store_record(row) for row in rows], STORE_COLUMNS)
+    records = [store_record(row, session.reach.playground) for row in rows]
+    if session.printer.form is Format.TABLE:
+        for record in records:
+            record["last_seen"] = _ago(record["last_seen_ms"])
+    here, away = ("pid", "data", "log"), ("free", "cpu", "boot", "labels")
+    more = away if session.reach.playground is None else here
+    session.printer.records(records, (*STORE_COLUMNS, *more))
 
 
 async def store_show(session: Session, number: StoreNumber) -> None:
@@ -108,13 +144,14 @@ async def store_show(session: Session, number: StoreNumber) -> None:
     found = [row for row in rows if row.id == number]
     if not found:
         raise not_found(f"there is no store {number}", "see `flaredb store list`")
-    session.printer.record(store_record(found[0]))
+    session.printer.record(store_record(found[0], session.reach.playground))
 
 
 def region_record(row: RegionRow) -> dict[str, Any]:
     """A region as JSON tells it: keys as escaped text, and as base64 under `_b64`."""
     return {
         "id": row.id,
+        "state": row.state,
         "start": row.start,
         "end": row.end,
         "start_b64": base64.b64encode(row.start_b64).decode(),
@@ -133,9 +170,19 @@ def region_record(row: RegionRow) -> dict[str, Any]:
     }
 
 
-def store_record(row: StoreRow) -> dict[str, Any]:
-    """A store as JSON tells it."""
-    return structs.asdict(row)
+def store_record(row: StoreRow, playground: PlaygroundRecord | None) -> dict[str, Any]:
+    """A store as JSON tells it; with its process, where it runs in a playground of this machine."""
+    record = structs.asdict(row)
+    for process in playground.processes if playground else ():
+        if process.name == row.labels.get("name"):
+            record |= structs.asdict(process)
+    return record
+
+
+def _ago(moment_ms: int | None) -> str:
+    if moment_ms is None:
+        return "not yet"
+    return f"{max(0.0, time.time() - moment_ms / 1000):.0f} s ago"
 
 
 async def _region(session: Session, number: int) -> RegionRow:

@@ -43,7 +43,7 @@ def playground(
         str, typer.Option("--nats", help="Use this NATS instead of starting one.")
     ] = "",
     http: Annotated[
-        str | None, typer.Option("--http", help="Where SQL and the console answer.")
+        str | None, typer.Option("--http", help="Where SQL answers, host:port [127.0.0.1:7480].")
     ] = None,
     analytics: Annotated[
         bool, typer.Option("--analytics/--no-analytics", help="Keep history and answer SQL.")
@@ -111,8 +111,16 @@ def _watch(cluster: LocalCluster, stop: threading.Event) -> None:
         dead = set(cluster.dead())
         for name in sorted(dead - known):
             child = cluster.children[name]
-            note(f"{name} ended with code {child.exit_code}; see {child.log}")
+            note(f"{name} {_ending(child.exit_code)}; see {child.log}")
+        if dead != known:
+            cluster.tell()
         known = dead
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
 
 
 @contextmanager

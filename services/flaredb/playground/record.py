@@ -17,12 +17,16 @@ class FolderInUse(Exception):
 
 
 class ProcessRecord(Struct, frozen=True):
-    """One process of a playground. `ops` is `host:port` of health and metrics, empty for none."""
+    """One process of a playground; `pid` is None when it does not run.
+
+    `ops` is `host:port` of health and metrics, `data` its folder; either is empty for none.
+    """
 
     name: str
     pid: int | None
     log: str
     ops: str = ""
+    data: str = ""
 
 
 class PlaygroundRecord(Struct, frozen=True):

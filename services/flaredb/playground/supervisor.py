@@ -134,12 +134,12 @@ class LocalCluster:
     def kill(self, name: str) -> None:
         """SIGKILL any process (`nats`, `pd`, `store-1`, `analytics`), and wait for its end."""
         self.children[name].kill()
-        self._tell()
+        self.tell()
 
     def stop(self, name: str) -> None:
         """SIGTERM any process, and wait for its clean end."""
         self._stop([name])
-        self._tell()
+        self.tell()
 
     def restart(self, name: str, *, wait: bool = True) -> None:
         """Start a process again that was killed or stopped; with `wait`, until it serves."""
@@ -154,6 +154,12 @@ class LocalCluster:
     def resume(self, name: str) -> None:
         """SIGCONT."""
         self.children[name].signal(signal.SIGCONT)
+
+    def tell(self) -> None:
+        """Write down who runs, for other commands."""
+        processes = tuple(self._record(name) for name in self.children)
+        record = PlaygroundRecord(os.getpid(), self.url, self.http_url, self.prefix, processes)
+        self._folder.write(record)
 
     def dead(self) -> list[str]:
         """The processes that have ended."""
@@ -179,12 +185,18 @@ class LocalCluster:
             planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
         planned.append(self._with_ops("pd", "flaredb_pd", {"wanted_stores": str(self.stores)}))
         for number in range(1, self.stores + 1):
-            data = {"data": str(self.store_folder(number).resolve())}
-            planned.append(self._with_ops(f"store-{number}", "flaredb.store", data))
+            planned.append(self._plan_store(number))
         if self._with_analytics:
             data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
             planned.append(self._python("analytics", "flaredb_analytics", data, self._http))
         return {child.name: child for child in planned}
+
+    def _plan_store(self, number: int) -> Child:
+        """A store that tells PD its name, which gives it the same number in a new cluster."""
+        name, folder = f"store-{number}", self.store_folder(number)
+        labels = ",".join(filter(None, (self._settings.get("labels", ""), f"name={name}")))
+        settings = {"data": str(folder.resolve()), "labels": labels}
+        return self._with_ops(name, "flaredb.store", settings)
 
     def _with_ops(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
         """A process that has a port of its own for health and metrics."""
@@ -204,7 +216,7 @@ class LocalCluster:
 
     def _launch(self, name: str) -> None:
         self._starter.submit(self.children[name].start).result()
-        self._tell()
+        self.tell()
 
     def _stop(self, names: list[str]) -> None:
         for name in names:
@@ -214,10 +226,7 @@ class LocalCluster:
         for name in names:
             self.children[name].wait(max(0.1, deadline - time.monotonic()))
 
-    def _tell(self) -> None:
-        processes = tuple(
-            ProcessRecord(name, child.pid, str(child.log), self._ops.get(name, ""))
-            for name, child in self.children.items()
-        )
-        record = PlaygroundRecord(os.getpid(), self.url, self.http_url, self.prefix, processes)
-        self._folder.write(record)
+    def _record(self, name: str) -> ProcessRecord:
+        child = self.children[name]
+        data = "" if name == "pd" else str(self.path / name)
+        return ProcessRecord(name, child.pid, str(child.log), self._ops.get(name, ""), data)

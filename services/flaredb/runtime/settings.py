@@ -181,6 +181,9 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         Seconds, about("how long a new PD waits for the stores' answers", le=60)
     ] = 3.0
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
+    store_disconnected_seconds: Annotated[
+        Seconds, about("silence after which a store counts as disconnected", le=86_400)
+    ] = 5.0
     store_down_seconds: Annotated[
         Seconds, about("silence after which a store counts as down", le=86_400)
     ] = 20.0
@@ -200,6 +203,11 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         super().__post_init__()
         if self.takeover_seconds <= self.keep_alive_seconds:
             raise ValueError("takeover_seconds must be longer than keep_alive_seconds")
+        if self.store_disconnected_seconds < 2 * self.keep_alive_seconds:
+            # Stores speak once per keep-alive: less silence says nothing.
+            raise ValueError("store_disconnected_seconds must be at least twice keep_alive_seconds")
+        if self.store_down_seconds < self.store_disconnected_seconds:
+            raise ValueError("store_down_seconds must be at least store_disconnected_seconds")
         if self.replicas % 2 == 0:
             raise ValueError("replicas must be odd: one more would survive no further failure")
         if list(self.initial_boundaries) != sorted({*self.initial_boundaries} - {""}):
@@ -207,10 +215,10 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AnalyticsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """History, SQL and the console."""
+    """History, and SQL over HTTP."""
 
     data: Annotated[Given, about("the data folder")] = "flaredb-analytics"
-    http: Annotated[Address, Meta(min_length=1), about("host:port of the console and of SQL")] = (
+    http: Annotated[Address, Meta(min_length=1), about("host:port where SQL answers")] = (
         "127.0.0.1:7480"
     )
     memory_limit: Annotated[
@@ -235,7 +243,6 @@ class ClientSettings(BusSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout_seconds: Annotated[
         Seconds, about("one call's time, over all of its retries", le=3_600)
     ] = 5.0
-    max_in_flight: Annotated[Number, about("batches under way to one store", le=1_024)] = 16
 
 
 class PlaygroundSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -243,7 +250,7 @@ class PlaygroundSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unkn
 
     dir: Annotated[Given, about("folder of everything")] = ".flaredb"
     stores: Annotated[Number, about("stores to start", le=16)] = 3
-    http: Annotated[Address, Meta(min_length=1), about("host:port of the console and of SQL")] = (
+    http: Annotated[Address, Meta(min_length=1), about("host:port where SQL answers")] = (
         "127.0.0.1:7480"
     )
     nats_server: Annotated[str, about("path of nats-server; empty to look for it")] = ""

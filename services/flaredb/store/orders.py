@@ -19,6 +19,7 @@ from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreUuid
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
+    Here,
     Order,
     Report,
     TransferLeader,
@@ -29,6 +30,7 @@ from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
 
+HERE: Final[Codec[Here]] = Codec(Here)
 ALIVE: Final[Codec[Alive]] = Codec(Alive)
 ORDERS: Final[Codec[Order]] = Codec(Order)
 WITNESS: Final[Codec[Witness]] = Codec(Witness)
@@ -88,6 +90,9 @@ class Orders:
         if isinstance(alive, Malformed):
             self._context.counters.frames_malformed += 1
             return
+        me = self._context.me
+        here = HERE.encode(Here(me.store, me.boot, me.cluster))
+        self._send(self._subjects.pd_request(me.store, "here"), here)
         known = max(alive.sequence, alive.settled)
         behind = alive.pd_epoch < self._seen.pd_epoch or known < self._seen.sequence
         if behind or alive.pd_epoch > self._seen.pd_epoch:

@@ -1,16 +1,18 @@
 """PD's fence: one PD orders per epoch, no lower epoch is obeyed, every id is granted once."""
 
+from collections.abc import Callable
+
 from flaredb_schemas.ids import PdEpoch, StoreId, StoreUuid
 
 
 class Authority:
     """Remembers who reigned, what each data folder obeyed, and which ids were granted."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal_lost: Callable[[], bool]) -> None:
         self._reigns: dict[PdEpoch, str] = {}
         self._obeyed: dict[StoreUuid, PdEpoch] = {}
         self._folders: dict[int, StoreUuid] = {}
-        self.journal_lost = False
+        self._journal_lost = journal_lost
 
     def orders(self, epoch: PdEpoch, process: str) -> None:
         """A start of a PD gives an order under this epoch.
@@ -20,7 +22,7 @@ class Authority:
         known = self._reigns.setdefault(epoch, process)
         # Where the journal lost the record that opened a reign, and the stores that knew of it
         # answer late or not at all, its epoch may come again.
-        assert self.journal_lost or known == process, f"epoch {epoch}: {known} and {process}"
+        assert self._journal_lost() or known == process, f"epoch {epoch}: {known} and {process}"
 
     def obeyed(self, folder: StoreUuid, epoch: PdEpoch, saved: PdEpoch) -> None:
         """A store carries out an order; `saved` is the highest epoch on its disk."""

@@ -1,0 +1,88 @@
+"""Which stores live, as PD hears them: by their answers to its keep-alive, and by heartbeats.
+
+A store answers each second, so some seconds of silence say something; its full reports, of which
+there is one in thirty seconds, would say it late. Nothing here grants, orders or decides.
+"""
+
+from collections.abc import Collection
+from typing import Literal
+
+from msgspec import Struct
+
+from flaredb_pd.config import Config
+from flaredb_pd.instant import Instant
+from flaredb_schemas.ids import StoreId
+
+Health = Literal["up", "disconnected", "down"]
+
+
+class Change(Struct, frozen=True):
+    """A store's health is another one; `previous` is None where this reign had not judged it.
+
+    `silent` is for how many seconds the store had not been heard while PD listened.
+    """
+
+    store: StoreId
+    health: Health
+    previous: Health | None
+    silent: float
+
+
+class StoreWatch:
+    """The health of all stores.
+
+    Invariants: health worsens only by silence while PD listens, and mends only by the store's own
+    voice; `tick` tells every change once.
+    """
+
+    def __init__(self, now: Instant) -> None:
+        self._listening = now.seconds
+        self._heard: dict[StoreId, Instant] = {}
+        self._expected: dict[StoreId, float] = {}
+        """Since when each store is looked for."""
+        self._health: dict[StoreId, Health] = {}
+        self._silences: dict[StoreId, float] = {}
+        """How long each store that is not up yet was silent before it was heard."""
+
+    def hear(self, store: StoreId, now: Instant) -> None:
+        """Something that this store says has come."""
+        if self._health.get(store) != "up":
+            self._silences.setdefault(store, self._silent(store, now))
+        self._heard[store] = now
+
+    def listen_anew(self, now: Instant) -> None:
+        """PD heard nobody until now, by its own fault: no silence before this moment counts."""
+        self._listening = now.seconds
+
+    def health(self, store: StoreId) -> Health:
+        """The store's health; one of which nothing is known yet counts as disconnected."""
+        return self._health.get(store, "disconnected")
+
+    def last_heard(self, store: StoreId) -> Instant | None:
+        """When the store was heard last; None if it was not heard in this reign."""
+        return self._heard.get(store)
+
+    def tick(self, stores: Collection[StoreId], config: Config, now: Instant) -> list[Change]:
+        """Judge `stores`; returns what has changed, by store."""
+        for store in stores:
+            self._expected.setdefault(store, now.seconds)
+        judged = (self._judge(store, config, now) for store in sorted(stores))
+        changes = [change for change in judged if change is not None]
+        self._health.update((change.store, change.health) for change in changes)
+        return changes
+
+    def _judge(self, store: StoreId, config: Config, now: Instant) -> Change | None:
+        heard, before = self._heard.get(store), self._health.get(store)
+        silent, after = self._silent(store, now), before
+        if silent >= config.down_after:
+            after = "down"
+        elif silent >= config.disconnected_after:
+            after = before if before == "down" else "disconnected"
+        elif heard is not None and heard.seconds >= self._listening:
+            after, silent = "up", self._silences.pop(store, 0.0)
+        return Change(store, after, before, silent) if after and after != before else None
+
+    def _silent(self, store: StoreId, now: Instant) -> float:
+        heard = self._heard.get(store)
+        since = heard.seconds if heard else self._expected.get(store, now.seconds)
+        return now.seconds - max(since, self._listening)
