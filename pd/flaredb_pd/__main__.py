@@ -24,7 +24,7 @@ from flaredb.runtime.settings_sources import SettingsError, describe, load
 from flaredb_pd.config import Config
 from flaredb_pd.ops import figures
 from flaredb_pd.service import PdService
-from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.ids import ClusterId, PdIncarnation
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.subjects import Subjects
 
@@ -59,7 +59,7 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, object]:
 
 def configure(settings: PdSettings) -> Config:
     """What this PD is told, with the ids that it draws; raises `ValueError` with what to change."""
-    incarnation = secrets.token_hex(16)
+    incarnation = PdIncarnation(secrets.token_hex(16))
     return Config(
         name=f"pd-{incarnation[:8]}",
         incarnation=incarnation,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flaredb_schemas.ids import StoreUuid
+from flaredb_schemas.ids import ClusterId, StoreUuid
 from flaredb_schemas.placement import Join
 
 PATIENCE: Final = 3.0
@@ -19,6 +19,16 @@ class Candidates:
 
     def __init__(self) -> None:
         self._waiting: dict[StoreUuid, tuple[Join, float]] = {}
+        self._stranger = ClusterId("")
+        self._stranger_at = 0.0
+
+    def note_stranger(self, cluster: ClusterId, now: float) -> None:
+        """A store of a cluster that the journal does not know has spoken."""
+        self._stranger, self._stranger_at = cluster, now
+
+    def stranger(self, now: float, patience: float) -> ClusterId:
+        """The cluster of which a store has spoken within `patience` seconds; empty if none."""
+        return self._stranger if now - self._stranger_at < patience else ClusterId("")
 
     def note(self, join: Join, now: float) -> None:
         """This folder asks, or asks again."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.ids import ClusterId, PdIncarnation
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange, find_fault
 
 MAX_INITIAL_REGIONS: Final = 1_000
@@ -26,7 +26,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    incarnation: str
+    incarnation: PdIncarnation
     cluster: ClusterId
     ranges: tuple[KeyRange, ...] = (KeyRange(b"", b""),)
     stores: int = 3

@@ -27,8 +27,8 @@ from flaredb_schemas.subjects import Subjects
 _alive: Codec[Alive] = Codec(Alive)
 
 STALL = 1.0
-"""Seconds between two ticks that mean that this process stood still: what it did not hear meanwhile
-proves no silence."""
+"""Seconds without a tick, a message or an answer that mean that this process stood still: what it
+did not hear meanwhile proves no silence."""
 
 
 class PdCore:
@@ -47,7 +47,7 @@ class PdCore:
         self._news = StoreNews(config, subjects)
         self._memory: tuple[Claim, ...] = ()
         self._heard_epoch = PdEpoch(0)
-        self._last_tick = now.seconds
+        self._last_awake = now.seconds
         self._has_read = False
         self._heard_leader = float("-inf")
         self._wait_anew(now)
@@ -72,13 +72,14 @@ class PdCore:
         """Why this PD does not do its part yet; empty when it does: it leads, or hears who does."""
         if self._reign:
             return "" if self._reign.judges else self._reign.doing
-        silent = self._last_tick - self._heard_leader
+        silent = self._last_awake - self._heard_leader
         return "" if silent < self._config.silence else "no PD leads"
 
     def on_message(self, message: Message, now: Instant) -> list[Effect]:
         """A message came on a subject that PD listens to."""
         if message.no_responders:
             return []
+        self._notice_stall(now)
         if message.subject == self._subjects.pd_alive:
             return self._on_alive(_alive.decode(message.payload), now)
         if self._reign is None:
@@ -90,9 +91,8 @@ class PdCore:
     def _on_alive(self, alive: Alive | Malformed, now: Instant) -> list[Effect]:
         if isinstance(alive, Malformed):
             return [Note("warning", f"a keep-alive is malformed: {alive.reason}")]
-        own = alive.pd == self._config.name and alive.pd_epoch == self.state.epoch
-        if self._reign is not None and own:
-            return []
+        if alive.incarnation == self._config.incarnation:
+            return []  # Its own echo. Another of the same epoch is not: the journal was lost once.
         if self._reign is not None and alive.pd_epoch < self.state.epoch:
             return []
         self._heard_epoch = max(self._heard_epoch, alive.pd_epoch)
@@ -105,26 +105,29 @@ class PdCore:
 
     def on_connection(self, up: bool, now: Instant) -> list[Effect]:
         """The bus was lost or is back: silence while it was away proves nothing."""
-        if not up:
-            return []
+        if up:
+            self._hear_again(now)
+        elif self._reign is not None:
+            self._reign.on_deaf()
+        return self._reign.take_effects() if self._reign is not None else []
+
+    def _notice_stall(self, now: Instant) -> None:
+        stalled = now.seconds - self._last_awake > STALL
+        self._last_awake = now.seconds
+        if stalled:
+            self._hear_again(now)
+
+    def _hear_again(self, now: Instant) -> None:
         self._wait_anew(now)
-        if self._reign is None:
-            return []
-        self._reign.watch.listen_anew(now)
-        self._reign.announce(now)
-        return self._reign.take_effects()
+        if self._reign is not None:
+            self._reign.on_hearing_again(now)
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Time has passed; called about ten times a second."""
-        stalled = now.seconds - self._last_tick > STALL
-        self._last_tick = now.seconds
+        self._notice_stall(now)
         if self._reign is not None:
-            if stalled:
-                self._reign.watch.listen_anew(now)
             self._reign.on_tick(now)
             return [*self._reign.take_effects(), *self._tell_of_stores(self._reign, now)]
-        if stalled:
-            self._wait_anew(now)
         if self._journal.busy and not self._journal.stuck:
             return []
         wanted = self._journal.stuck or not self._has_read or now.seconds >= self._take_over_at
@@ -140,10 +143,12 @@ class PdCore:
 
     def on_appended(self, result: AppendResult, now: Instant) -> list[Effect]:
         """The answer to an `AppendRecord`."""
+        self._notice_stall(now)
         return self._advance(self._journal.on_appended(result, now.wall), now)
 
     def on_read(self, read: JournalRead | None, now: Instant) -> list[Effect]:
         """The answer to a `ReadJournal`."""
+        self._notice_stall(now)
         return self._advance(self._journal.on_read(read, now.wall), now)
 
     def _advance(self, progress: Progress, now: Instant) -> list[Effect]:

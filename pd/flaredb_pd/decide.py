@@ -95,7 +95,7 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
         case Admit():
             return _admit(state, command.join)
         case Rebuild():
-            return _rebuild(state, command.loss)
+            return _rebuild(state, command.loss, config)
         case Recover():
             return _recover(state, command.claim)
         case FinishRebuild():
@@ -131,7 +131,7 @@ def _admit(state: State, join: Join) -> tuple[JournalFact, ...]:
     return (joined_fact(join, judgement.store, judgement.highest_id, judgement.recovered),)
 
 
-def _rebuild(state: State, loss: Loss) -> tuple[JournalFact, ...]:
+def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...]:
     started = RebuildStarted(
         epoch=PdEpoch(max(state.highest_epoch, loss.epoch) + 1),
         reason=loss.reason,
@@ -140,10 +140,12 @@ def _rebuild(state: State, loss: Loss) -> tuple[JournalFact, ...]:
         lost_sequence=loss.sequence,
         lost_id=loss.highest_id,
         highest_id=floor_after_loss(max(state.highest_id, loss.highest_id)),
+        incarnation=config.incarnation,
     )
+    stores = state.stores if state.cluster == loss.cluster else {}
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:
-        if claim.store not in state.stores:
+        if claim.store not in stores:
             unknown.setdefault(claim.store, claim)
     return (started, *(_recovered(claim, started.highest_id) for claim in unknown.values()))
 
@@ -161,7 +163,7 @@ def _recovered(claim: Claim, highest_id: int) -> StoreJoined:
         store=claim.store,
         uuid=claim.uuid,
         boot=claim.boot,
-        nonce="",
+        nonce=claim.nonce,
         labels={},
         capacity=0,
         version="",

@@ -14,7 +14,7 @@ from msgspec import Struct
 from flaredb_pd.fresh_ids import grant
 from flaredb_pd.state import State, StoreRecord
 from flaredb_schemas.ids import NO_STORE, StoreId
-from flaredb_schemas.placement import Join, Joined, JoinLater, JoinRefused
+from flaredb_schemas.placement import Join, Joined, JoinLater, JoinRefused, Witness
 
 _UUID = re.compile(r"[0-9a-f]{32}")
 
@@ -103,7 +103,8 @@ def _judge_known(state: State, join: Join, known: StoreRecord) -> Judgement:
     if join.boot > known.boot and _knows_last_start(join, known):
         return Admission(known.id, state.highest_id)
     if (join.boot, join.nonce) == (known.boot, known.nonce):
-        return Joined(state.cluster, known.id, state.epoch, state.sequence, state.highest_id)
+        at = state.epoch, state.sequence, state.highest_id
+        return Joined(state.cluster, known.id, *at, state.incarnation)
     unaware = " and has not heard of that one" if join.boot > known.boot else ""
     return JoinRefused(
         f"store {known.id} was started before with boot counter {known.boot}; this start claims "
@@ -127,7 +128,16 @@ def _judge_unknown(state: State, join: Join) -> Judgement:
             f"data folder {join.uuid} is store {double.id}, not store {join.store}", FRESH_FOLDER
         )
     if join.store > state.lost_id:
-        # Above all that a rebuild has heard of: either the journal is behind, which the claims of
-        # this very message show, or the id was never granted.
+        # A rebuild went on above `lost_id`: up to there the lost journal may have granted it,
+        # though nobody spoke of it then. This one was never granted, or the journal is behind
+        # again, which the claims of this very message show.
         return JoinRefused(f"store id {join.store} was never granted here", FRESH_FOLDER)
     return Admission(join.store, state.highest_id, recovered=True)
+
+
+def find_impostor(state: State, witness: Witness) -> str:
+    """Why a store that runs must not: its id was granted again after the journal was lost."""
+    known = state.stores.get(witness.store)
+    if known is None or known.uuid == witness.uuid or witness.cluster != state.cluster:
+        return ""
+    return f"store id {known.id} belongs to data folder {known.uuid}, not to {witness.uuid}"

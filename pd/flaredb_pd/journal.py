@@ -3,7 +3,9 @@
 An append names the last sequence that this PD knows, so two PDs cannot both write. An append that
 got no answer is settled by reading the stream from there before anything else is written. A record
 of a higher epoch means that this PD is deposed; any other record that is not its own is skipped and
-told. If the stream is another one than before, or shorter, the journal is lost.
+told. If the stream is another one than before, or shorter, or what was read last stands there no
+more, the journal is lost. Each read begins with the record read last, so that a stream that lost
+its end and has grown again does not pass for the same.
 
 No I/O: operations come out as effects, results go in, one operation at a time.
 """
@@ -73,7 +75,8 @@ class Journal:
     """One PD's view of the stream, and its right to write there.
 
     Invariants: at most one operation is under way; `state` is the fold of the stream up to
-    `state.sequence`; a record in flight follows `state`; only who leads has one in flight.
+    `state.sequence`, whose last record is `_last` (None: it was not read); a record in flight
+    follows `state`; only who leads has one in flight; in doubt nothing is appended before a read.
     """
 
     def __init__(self, subjects: Subjects, config: Config) -> None:
@@ -81,6 +84,8 @@ class Journal:
         self._subjects = subjects
         self._name = config.name
         self._created: int | None = None
+        self._last: bytes | None = None
+        self.doubted = False
         self._under_way: AppendRecord | ReadJournal | None = None
         self._leading = False
         self._waiting: deque[JournalFact] = deque()
@@ -100,16 +105,24 @@ class Journal:
     def read(self) -> ReadJournal:
         """Begin to read what is new; a PD that does not lead thereby catches up."""
         assert self._under_way is None, "one journal operation at a time"
-        effect = ReadJournal(self.state.sequence)
+        effect = ReadJournal(max(0, self.state.sequence - 1))
         self._under_way = effect
         return effect
 
-    def write(self, facts: Iterable[JournalFact], wall: int) -> AppendRecord:
+    def write(self, facts: Iterable[JournalFact], wall: int) -> AppendRecord | ReadJournal:
         """Begin to append `facts` in order; from here on others' records depose this PD."""
         assert not self.busy, "one write at a time"
         self._leading = self._writing = True
         self._waiting.extend(facts)
-        return self._append_next(wall)
+        return self.read() if self.doubted else self._append_next(wall)
+
+    def doubt(self) -> None:
+        """This PD did not hear what went on for a while: it reads before it writes again.
+
+        The stream may have lost its end and grown again under another PD, and the expected last
+        sequence be right by chance.
+        """
+        self.doubted = True
 
     def stop_writing(self) -> None:
         """Follow from here on. What is under way is still answered, and means nothing more."""
@@ -123,7 +136,8 @@ class Journal:
         self._under_way = None
         if self._record is None:
             return Progress()  # deposed meanwhile: the next replay reads it if it got there
-        if isinstance(result, Appended) and result.sequence == self.state.sequence + 1:
+        next_up = self.state.sequence + 1
+        if isinstance(result, Appended) and result.sequence == next_up and not self.doubted:
             return self._written(self._record, wall)
         # No answer, another last sequence, or a place that cannot be: the stream itself knows.
         return Progress(self.read())
@@ -139,12 +153,13 @@ class Journal:
             return self._give_up(Lost(lost, self.state))
         self._created = read.created
         if read.first > self.state.sequence + 1:
-            self.state = note_missing(self.state, read.first)
+            self.state, self._last = note_missing(self.state, read.first), None
         skipped: list[Skipped] = []
-        for record in read.records:
+        for record in self._new_in(read):
             deposed = self._take(record, skipped)
             if deposed:
                 return self._give_up(deposed, skipped)
+            self._last = record.payload
         if self.state.sequence < read.last:
             return Progress(self.read(), skipped=tuple(skipped))
         return self._caught_up(wall, skipped)
@@ -154,10 +169,16 @@ class Journal:
             return "the stream was made anew"
         if read.last < self.state.sequence:
             return f"the stream ends at {read.last}, {self.state.sequence} had been read"
-        next_up = max([read.first, *(record.sequence for record in read.records[:1])])
+        for record in read.records:
+            if record.sequence == self.state.sequence and record.payload != self._last is not None:
+                return f"record {record.sequence} is another one than was read"
+        next_up = max([read.first, *(record.sequence for record in self._new_in(read)[:1])])
         if self._leading and next_up > self.state.sequence + 1:
             return f"records after {self.state.sequence} are gone"
         return ""
+
+    def _new_in(self, read: JournalRead) -> list[StreamRecord]:
+        return [record for record in read.records if record.sequence > self.state.sequence]
 
     def _take(self, record: StreamRecord, skipped: list[Skipped]) -> Deposed | None:
         if not self._leading:
@@ -188,6 +209,7 @@ class Journal:
 
     def _caught_up(self, wall: int, skipped: list[Skipped]) -> Progress:
         passed = tuple(skipped)
+        self.doubted = False
         if self._record is not None:
             return Progress(self._append(self._record), skipped=passed)
         if self._waiting:
@@ -198,6 +220,7 @@ class Journal:
 
     def _written(self, fact: JournalFact, wall: int) -> Progress:
         self.state = evolve(self.state, fact, JournalSequence(self.state.sequence + 1))
+        self._last = encode_fact(fact)
         self._record = None
         if self._waiting:
             return Progress(self._append_next(wall))
@@ -224,5 +247,5 @@ class Journal:
         if isinstance(outcome, Lost):
             # The fold begins anew, but no epoch that was once used may be used again.
             self.state = State(highest_epoch=outcome.before.highest_epoch)
-            self._created = None
+            self._created = self._last = None
         return Progress(outcome=outcome, skipped=tuple(skipped))

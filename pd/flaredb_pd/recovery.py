@@ -2,12 +2,15 @@
 
 JetStream is history, not truth: a power cut may take records that it had acknowledged. Stores save
 the highest epoch, sequence and id they have seen, so a journal that is empty or behind shows by
-what they tell. PD then begins anew above all of it, and gives no order until heartbeats have told
-the whole key space.
+what they tell. So does one that has lost records and grown again since: a record is named by its
+sequence and its reign, as a Raft entry is by index and term, and a reign by its epoch and who
+opened it. PD then begins anew above all of it, and gives no order until heartbeats have told the
+whole key space.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from flaredb_pd.state import State
@@ -17,6 +20,7 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     StoreId,
     StoreUuid,
 )
@@ -24,7 +28,10 @@ from flaredb_schemas.placement import Join, Witness
 
 
 class Claim(Struct, frozen=True):
-    """What a store has seen of PD. `member` if it runs under the id that it names."""
+    """What a store has seen of PD. `member` if it runs under the id that it names.
+
+    `nonce` is that of the start that was accepted under `boot`, where that is known.
+    """
 
     store: StoreId
     uuid: StoreUuid
@@ -34,6 +41,8 @@ class Claim(Struct, frozen=True):
     sequence: JournalSequence
     highest_id: int
     member: bool
+    incarnation: PdIncarnation = PdIncarnation("")
+    nonce: str = ""
 
 
 def claim_of(told: Witness | Join) -> Claim:
@@ -48,6 +57,7 @@ def claim_of(told: Witness | Join) -> Claim:
         # A store's own id was granted, whatever else it remembers.
         highest_id=max(told.highest_id, told.store),
         member=isinstance(told, Witness),
+        incarnation=told.incarnation,
     )
 
 
@@ -55,10 +65,23 @@ def claims_of(state: State) -> tuple[Claim, ...]:
     """What a PD itself remembers when the stream was taken away under it: its own word counts."""
     if not state.exists:
         return ()
-    seen = state.epoch, state.sequence, state.highest_id
-    stores = state.stores.values()
-    own = Claim(NO_STORE, StoreUuid(""), BootCounter(0), state.cluster, *seen, member=False)
-    known = (Claim(one.id, one.uuid, one.boot, state.cluster, *seen, member=True) for one in stores)
+    own = Claim(
+        store=NO_STORE,
+        uuid=StoreUuid(""),
+        boot=BootCounter(0),
+        cluster=state.cluster,
+        pd_epoch=state.epoch,
+        sequence=state.sequence,
+        highest_id=state.highest_id,
+        member=False,
+        incarnation=state.incarnation,
+    )
+    known = (
+        msgspec.structs.replace(
+            own, store=one.id, uuid=one.uuid, boot=one.boot, member=True, nonce=one.nonce
+        )
+        for one in state.stores.values()
+    )
     return (own, *known)
 
 
@@ -82,10 +105,25 @@ def find_evidence(state: State, claim: Claim) -> str:
         return f"{who} belongs to cluster {claim.cluster}, the journal to none"
     if claim.pd_epoch > state.epoch:
         return f"{who} has seen epoch {claim.pd_epoch}, the journal {state.epoch}"
-    if claim.sequence > max(state.sequence, state.lost_sequence):
-        return f"{who} has seen record {claim.sequence}, the last is {state.sequence}"
     if claim.highest_id > state.highest_id:
         return f"{who} knows id {claim.highest_id}, granted are {state.highest_id}"
+    if claim.pd_epoch <= state.lost_epoch and claim.sequence <= state.lost_sequence:
+        return ""  # The last rebuild has begun above it.
+    if claim.sequence > state.sequence:
+        return f"{who} has seen record {claim.sequence}, the last is {state.sequence}"
+    return _find_contradiction(state, claim, who)
+
+
+def _find_contradiction(state: State, claim: Claim, who: str) -> str:
+    """Why this journal is not the one that `claim` tells of, though it is long enough."""
+    for reign in state.reigns:
+        if reign.epoch == claim.pd_epoch and "" != reign.incarnation != claim.incarnation != "":
+            return f"{who} has seen epoch {reign.epoch} opened by another PD"
+        if reign.epoch > claim.pd_epoch and reign.sequence <= claim.sequence:
+            return (
+                f"{who} has seen record {claim.sequence} in epoch {claim.pd_epoch}, here epoch "
+                f"{reign.epoch} began with record {reign.sequence}"
+            )
     return ""
 
 
@@ -106,7 +144,9 @@ def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
         reasons[0],
         cluster,
         PdEpoch(max([state.highest_epoch, *(claim.pd_epoch for claim in ours)])),
-        JournalSequence(max([state.sequence, *(claim.sequence for claim in ours)])),
+        JournalSequence(
+            max([state.sequence, state.lost_sequence, *(claim.sequence for claim in ours)])
+        ),
         max([state.highest_id, *(claim.highest_id for claim in ours)]),
         tuple(claim for claim in ours if claim.member),
     )
@@ -120,20 +160,32 @@ def _most_common(claims: tuple[Claim, ...]) -> ClusterId:
 class Muster:
     """Who has answered the announcement of this reign.
 
+    `expected` are the stores that the journal counts, and the data folder of each; who speaks for
+    one of them from another folder does not speak for it.
+
     Invariant: once complete it stays complete, whatever is noted later.
     """
 
-    def __init__(self, expected: Iterable[StoreId], started: float, window: float) -> None:
-        self._missing = set(expected)
+    def __init__(
+        self, expected: Mapping[StoreId, StoreUuid], started: float, window: float
+    ) -> None:
+        self._missing = dict(expected)
         self._anyone = bool(self._missing)
+        self._window = window
         self._deadline = started + window
         self._complete = False
         self._claims: dict[tuple[StoreId, StoreUuid], Claim] = {}
 
     def note(self, claim: Claim) -> None:
         """A store has answered, or asked to join under the id that it had."""
-        self._claims[claim.store, claim.uuid] = claim
-        self._missing.discard(claim.store)
+        known = self._claims.get((claim.store, claim.uuid), claim)
+        self._claims[claim.store, claim.uuid] = _together(known, claim)
+        if self._missing.get(claim.store) == claim.uuid:
+            del self._missing[claim.store]
+
+    def wait_anew(self, now: float) -> None:
+        """Begin the window again: until now this PD was deaf, so that silence proved nothing."""
+        self._deadline = now + self._window
 
     def complete(self, now: float) -> bool:
         """Whether every expected store has answered or the window is over.
@@ -154,3 +206,18 @@ class Muster:
     def missing(self) -> frozenset[StoreId]:
         """The stores that have not answered."""
         return frozenset(self._missing)
+
+
+def _together(one: Claim, other: Claim) -> Claim:
+    """What two claims of one data folder say together; they may come in any order."""
+    newer = max(other, one, key=lambda claim: claim.boot)
+    further = max(other, one, key=lambda claim: (claim.pd_epoch, claim.sequence))
+    nonces = {claim.nonce for claim in (one, other) if claim.boot == newer.boot} - {""}
+    return msgspec.structs.replace(
+        newer,
+        pd_epoch=further.pd_epoch,
+        incarnation=further.incarnation,
+        sequence=further.sequence,
+        highest_id=max(one.highest_id, other.highest_id),
+        nonce=min(nonces, default=""),
+    )

@@ -24,44 +24,30 @@ from flaredb_pd.decide import (
     Recover,
     decide,
 )
-from flaredb_pd.effects import Effect, Note, Send
+from flaredb_pd.effects import Effect
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
-from flaredb_pd.joins import RETRY_MS, Admission, Candidate, judge
+from flaredb_pd.joins import RETRY_MS, Admission, Candidate, find_impostor, judge
 from flaredb_pd.journal import Journal, Skipped
 from flaredb_pd.orders import Addressed, creations, due_orders
+from flaredb_pd.post import Post
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import StoreId
-from flaredb_schemas.placement import (
-    Alive,
-    Heartbeat,
-    Join,
-    JoinAnswer,
-    JoinLater,
-    JoinRefused,
-    Order,
-    Witness,
-    Witnessed,
-)
+from flaredb_schemas.placement import Heartbeat, Join, JoinLater, JoinRefused, Witness
 from flaredb_schemas.subjects import Subjects
 
 MOST_QUEUED: Final = 1_000
 """How many commands may wait for the journal; beyond, stores are told to ask again."""
-
-_alive: Codec[Alive] = Codec(Alive)
-_order: Codec[Order] = Codec(Order)
-_join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
-_witnessed: Codec[Witnessed] = Codec(Witnessed)
 
 
 class Reign:
     """The leading PD.
 
     Invariants: at most one command is in the journal's hands; no id is granted and no order leaves
-    before the muster is complete, nor while a rebuild is wanted; no order while one is under way.
+    before the muster is complete, nor while a rebuild is wanted, nor before the journal was read
+    again after this PD stood still; no order while a rebuild is under way.
     """
 
     def __init__(
@@ -74,14 +60,14 @@ class Reign:
     ) -> None:
         self._config = config
         self._subjects = subjects
+        self._post = Post(subjects)
         self._journal = journal
-        self._effects: list[Effect] = []
         self._queue: deque[Command] = deque()
         self._current: Command | None = None
         self._reply_to: dict[tuple[str, int, str], str] = {}
         self._candidates = Candidates()
-        self._strangers: dict[str, float] = {}
         self.watch = StoreWatch(now)
+        self._deaf = False
         self._begin_epoch(now)
         for claim in memory:
             self._muster.note(claim)
@@ -92,14 +78,15 @@ class Reign:
         self._reply_to.clear()
         seeds = () if self.state.rebuilding else self.state.regions
         self.heard = Heard(seeds, now)
-        self._muster = Muster(self.state.stores, now.seconds, self._config.witness_window)
+        folders = {store.id: store.uuid for store in self.state.stores.values()}
+        self._muster = Muster(folders, now.seconds, self._config.witness_window)
         self._mustered = False
         self._rebuild_wanted = False
         self._leaders_noted = False
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
         text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
-        self._effects.append(Note("info", text))
+        self._post.note("info", text)
         self.announce(now)
 
     @property
@@ -113,6 +100,8 @@ class Reign:
         if not self._mustered:
             missing = sorted(self._muster.missing)
             return f"waiting for the stores' answers to epoch {self.state.epoch} {missing}"
+        if self._journal.doubted:
+            return "finding out whether another PD has taken over meanwhile"
         if self._rebuild_wanted or self.state.rebuilding:
             return "rebuilding: waiting until heartbeats cover the key space"
         if not self.state.exists:
@@ -122,25 +111,21 @@ class Reign:
     @property
     def judges(self) -> bool:
         """Whether stores are accepted or refused now, rather than told to wait."""
-        return self._mustered and not self._rebuild_wanted
+        return self._mustered and not self._rebuild_wanted and not self._journal.doubted
 
     def take_effects(self) -> list[Effect]:
         """What is to be done now."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._post.take()
 
     def announce(self, now: Instant) -> None:
         """Say that this PD leads: the first of an epoch is the announcement."""
         self._next_alive = now.seconds + self._config.alive_period
-        state = self.state
-        name, settled = self._config.name, state.lost_sequence
-        alive = Alive(name, state.epoch, state.sequence, state.cluster, settled)
-        self._effects.append(Send(self._subjects.pd_alive, _alive.encode(alive)))
+        self._post.announce(self.state, self._config.name)
 
     def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
         """A store tells of itself and of regions that it leads."""
         if not self.state.exists and beat.cluster:
-            self._strangers[beat.cluster] = now.seconds
+            self._candidates.note_stranger(beat.cluster, now.seconds)
         elif self.state.exists and beat.cluster == self.state.cluster and self._may_speak(beat):
             self.heard.on_heartbeat(beat)
             self.watch.hear(beat.store.store, now)
@@ -164,48 +149,58 @@ class Reign:
             self._leaders_noted = True
             self._enqueue(NoteLeaders(len(self.state.regions), now.wall), now)
 
+    def on_deaf(self) -> None:
+        """The bus is away: from here on silence says nothing about the stores."""
+        self._deaf = True
+
+    def on_hearing_again(self, now: Instant) -> None:
+        """The bus is back, or this process goes on after it stood still."""
+        self._deaf = False
+        self.watch.listen_anew(now)
+        self._muster.wait_anew(now.seconds)
+        self._journal.doubt()
+        self._next_check = now.seconds
+        self.announce(now)
+
     def on_witness(self, witness: Witness, reply: str, now: Instant) -> None:
         """A store answers the announcement."""
-        known = self.state.stores.get(witness.store)
-        if known and known.uuid != witness.uuid:
-            text = f"a witness for store {witness.store} from data folder {witness.uuid}: ignored"
-            self._effects.append(Note("warning", text))
-            return
-        self._answer(reply, _witnessed.encode(Witnessed(self.state.epoch)))
+        refused = find_impostor(self.state, witness)
+        if refused:
+            self._post.note("warning", f"no member witnesses: {refused}")
+        if not refused or self.judges:
+            self._post.answer_witness(reply, self.state, refused)
         self._note_claim(claim_of(witness), now)
 
     def on_join(self, join: Join, reply: str, now: Instant) -> None:
         """A store asks to be accepted."""
-        known = self.state.stores.get(join.store)
-        if join.cluster and (known is None or known.uuid == join.uuid):
+        if join.cluster:
             self._note_claim(claim_of(join), now)
         if not self.judges:
             if not join.cluster:
                 # So that ids follow the order in which the stores came.
                 self._candidates.note(join, now.seconds)
-            self._answer_join(reply, JoinLater(f"PD is {self.doing}", RETRY_MS))
+            self._post.answer_join(reply, JoinLater(f"PD is {self.doing}", RETRY_MS))
         else:
             self._judge(join, reply, now)
 
     def _judge(self, join: Join, reply: str, now: Instant) -> None:
         judgement = judge(self.state, join)
         if isinstance(judgement, Candidate):
-            self._answer_join(reply, self._note_candidate(join, now))
+            self._post.answer_join(reply, self._note_candidate(join, now))
         elif isinstance(judgement, Admission):
             self._admit(join, reply, now)
         else:
             if isinstance(judgement, JoinRefused):
-                self._effects.append(Note("warning", f"join refused: {judgement.reason}"))
-            self._answer_join(reply, judgement)
+                self._post.note("warning", f"join refused: {judgement.reason}")
+            self._post.answer_join(reply, judgement)
 
     def _note_candidate(self, join: Join, now: Instant) -> JoinLater:
         if self.state.incomplete:
             stream = self._subjects.journal_stream
             return JoinLater(f"the beginning of {stream} is gone: waiting for those who knew it")
-        patience = 2 * self._config.heartbeat_period
-        for cluster, heard in self._strangers.items():
-            if now.seconds - heard < patience:
-                return JoinLater(f"stores of cluster {cluster} speak here: no second bootstrap")
+        stranger = self._candidates.stranger(now.seconds, 2 * self._config.heartbeat_period)
+        if stranger:
+            return JoinLater(f"stores of cluster {stranger} speak here: no second bootstrap")
         self._candidates.note(join, now.seconds)
         waiting = self._candidates.waiting(now.seconds)
         if len(waiting) >= self._config.stores:
@@ -221,7 +216,7 @@ class Reign:
             return
         if len(self._queue) >= MOST_QUEUED:
             del self._reply_to[start]
-            self._answer_join(reply, JoinLater("PD's journal does not keep up"))
+            self._post.answer_join(reply, JoinLater("PD's journal does not keep up"))
             return
         self._enqueue(Admit(join), now)
 
@@ -233,7 +228,7 @@ class Reign:
             self._enqueue_recovery(claim, now)
 
     def _finish_muster(self, now: Instant) -> None:
-        self._mustered = self._muster.complete(now.seconds)
+        self._mustered = not self._deaf and self._muster.complete(now.seconds)
         if self._mustered and not self._want_rebuild(now):
             for claim in self._muster.claims:
                 self._enqueue_recovery(claim, now)
@@ -249,7 +244,7 @@ class Reign:
         loss = find_loss(self.state, self._muster.claims)
         if loss is None:
             return False
-        self._effects.append(Note("warning", f"the journal lost records: {loss.reason}"))
+        self._post.note("warning", f"the journal lost records: {loss.reason}")
         self._rebuild_wanted = True
         # Before all that waits: no id may be granted from what is known to be behind.
         self._queue.appendleft(Rebuild(loss))
@@ -279,14 +274,16 @@ class Reign:
     def _check_journal(self, now: Instant) -> None:
         idle = not self._journal.busy and now.seconds >= self._next_check
         if idle or self._journal.stuck:
-            self._next_check = now.seconds + self._config.journal_check_period
-            self._effects.append(self._journal.read())
+            config, doubted = self._config, self._journal.doubted
+            period = config.order_period if doubted else config.journal_check_period
+            self._next_check = now.seconds + period
+            self._post.add(self._journal.read())
 
     def on_skipped(self, skipped: tuple[Skipped, ...], now: Instant) -> None:
         """Records of the stream were passed over."""
         if skipped:
             first, last = skipped[0], skipped[-1]
-            self._effects.append(Note("warning", f"journal: {first.reason}"))
+            self._post.note("warning", f"journal: {first.reason}")
             self._enqueue(NoteGap(first.sequence, last.sequence, first.reason), now)
 
     def on_settled(self, now: Instant) -> None:
@@ -307,7 +304,7 @@ class Reign:
             facts = decide(self.state, command, self._config)
             if facts:
                 self._current = command
-                self._effects.append(self._journal.write(facts, now.wall))
+                self._post.add(self._journal.write(facts, now.wall))
             elif isinstance(command, Admit):
                 self._answer_admitted(command.join)
 
@@ -320,14 +317,14 @@ class Reign:
             self._candidates.clear()
             # From here on the initial regions are what is known of the key space.
             self.heard = Heard(self.state.regions, now)
-            self._effects.append(Note("info", f"cluster {self.state.cluster} is bootstrapped"))
+            self._post.note("info", f"cluster {self.state.cluster} is bootstrapped")
 
     def _answer_admitted(self, join: Join) -> None:
         reply = self._reply_to.pop((join.uuid, join.boot, join.nonce), "")
         judgement = judge(self.state, join)
         if not self.judges or isinstance(judgement, Admission | Candidate):
             judgement = JoinLater(f"PD is {self.doing}", RETRY_MS)
-        self._answer_join(reply, judgement)
+        self._post.answer_join(reply, judgement)
 
     @property
     def _may_order(self) -> bool:
@@ -337,12 +334,4 @@ class Reign:
         assert self._may_order, "an order before the muster or amid a rebuild"
         for one in orders:
             assert one.order.sequence <= self.state.sequence, "an order ahead of its record"
-            subject = self._subjects.pd_order(one.store)
-            self._effects.append(Send(subject, _order.encode(one.order)))
-
-    def _answer_join(self, reply: str, answer: JoinAnswer) -> None:
-        self._answer(reply, _join_answer.encode(answer))
-
-    def _answer(self, reply: str, payload: bytes) -> None:
-        if reply:
-            self._effects.append(Send(reply, payload))
+            self._post.order(one)

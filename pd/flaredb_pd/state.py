@@ -5,7 +5,7 @@ it. What heartbeats say is kept apart, in `heard`.
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,7 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     StoreId,
     StoreUuid,
 )
@@ -34,6 +35,9 @@ from flaredb_schemas.journal import (
 )
 from flaredb_schemas.regions import Region
 
+MOST_REIGNS: Final = 1_000
+"""How many past reigns are known by name. A store that slept through more is believed."""
+
 
 class StoreRecord(Struct, frozen=True):
     """A store as PD accepted it last."""
@@ -47,12 +51,23 @@ class StoreRecord(Struct, frozen=True):
     version: str
 
 
+class OpenedReign(Struct, frozen=True):
+    """A reign: its epoch, who opened it (empty: not known), and with which record."""
+
+    epoch: PdEpoch
+    incarnation: PdIncarnation
+    sequence: JournalSequence
+
+
 class State(Struct, frozen=True, kw_only=True):
     """All that the journal says up to `sequence`.
 
     `reign_sequence` and `bootstrap_sequence` are the records on which orders rest. `highest_epoch`
-    is the highest that any record names, skipped ones included. `incomplete` says that records
-    before `sequence` are missing, so that nothing may rest on this before a rebuild.
+    is the highest that any record names, skipped ones included. `reigns` are those since the last
+    rebuild, the newest last. `lost_epoch` and `lost_sequence` are what the last rebuild has
+    accounted for; up to `lost_id`, above which ids went on, any id may have been granted in what
+    was lost. `incomplete` says that records before `sequence` are missing, so that nothing may
+    rest on this before a rebuild.
     """
 
     sequence: JournalSequence = JournalSequence(0)
@@ -69,7 +84,9 @@ class State(Struct, frozen=True, kw_only=True):
     bootstrapped_at: int = 0
     bootstrap_sequence: JournalSequence = JournalSequence(0)
     leaders_ms: int | None = None
+    reigns: tuple[OpenedReign, ...] = ()
     rebuilding: bool = False
+    lost_epoch: PdEpoch = PdEpoch(0)
     lost_sequence: JournalSequence = JournalSequence(0)
     lost_id: int = 0
     incomplete: bool = False
@@ -78,6 +95,11 @@ class State(Struct, frozen=True, kw_only=True):
     def exists(self) -> bool:
         """Whether the journal knows of a cluster."""
         return bool(self.cluster)
+
+    @property
+    def incarnation(self) -> PdIncarnation:
+        """Who opened the reign of `epoch`."""
+        return self.reigns[-1].incarnation if self.reigns else PdIncarnation("")
 
 
 def opens_reign(fact: JournalFact) -> bool:
@@ -118,7 +140,9 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
     change = msgspec.structs.replace
     match fact:
         case TookOver():
-            return change(state, pd=fact.pd, reign_sequence=sequence)
+            opened = OpenedReign(fact.epoch, fact.incarnation, sequence)
+            reigns = (*state.reigns, opened)[-MOST_REIGNS:]
+            return change(state, pd=fact.pd, reign_sequence=sequence, reigns=reigns)
         case StoreJoined():
             stores = {**state.stores, fact.store: _store_record(fact)}
             return change(state, stores=stores, highest_id=fact.highest_id)
@@ -135,22 +159,36 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
         case LeadersElected():
             return change(state, leaders_ms=fact.ms)
         case RebuildStarted():
-            return change(
-                state,
-                cluster=fact.cluster,
-                highest_id=fact.highest_id,
-                lost_sequence=fact.lost_sequence,
-                lost_id=fact.lost_id,
-                rebuilding=True,
-                incomplete=False,
-                reign_sequence=sequence,
-            )
+            return _rebuilt(state, fact, sequence)
         case RebuildFinished():
             return change(state, rebuilding=False)
         case Gap():
             return state
         case _:
             assert_never(fact)
+
+
+def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> State:
+    ours = state if state.cluster == fact.cluster else State()
+    return msgspec.structs.replace(
+        state,
+        cluster=fact.cluster,
+        # A bootstrap that was under way when another cluster spoke up: nobody was told of it.
+        stores=ours.stores,
+        regions=ours.regions,
+        replicas=ours.replicas,
+        bootstrapped_at=ours.bootstrapped_at,
+        bootstrap_sequence=ours.bootstrap_sequence,
+        leaders_ms=ours.leaders_ms,
+        highest_id=fact.highest_id,
+        reigns=(OpenedReign(fact.epoch, fact.incarnation, sequence),),
+        lost_epoch=fact.lost_epoch,
+        lost_sequence=fact.lost_sequence,
+        lost_id=fact.highest_id,
+        rebuilding=True,
+        incomplete=False,
+        reign_sequence=sequence,
+    )
 
 
 def _store_record(fact: StoreJoined) -> StoreRecord:

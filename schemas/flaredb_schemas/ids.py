@@ -33,6 +33,12 @@ BootCounter = NewType("BootCounter", int)
 PdEpoch = NewType("PdEpoch", int)
 """The reign of one leading PD. Stores refuse orders of a lower one."""
 
+PdIncarnation = NewType("PdIncarnation", str)
+"""The start of a PD process that opened a reign, drawn by chance: 32 hexadecimal digits.
+
+No process opens two reigns of one epoch. Where a lost journal lets two PDs open the same one, it
+tells them apart; empty means that it is not known."""
+
 JournalSequence = NewType("JournalSequence", int)
 """A position in PD's journal stream."""
 

@@ -18,6 +18,7 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     RegionId,
     StoreId,
     StoreUuid,
@@ -43,12 +44,12 @@ class Fact(Struct, frozen=True, kw_only=True):
 class TookOver(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.took_over"):
     """A PD opened a reign; nothing of an earlier reign can be appended after this.
 
-    `incarnation` is drawn at each start of a PD and tells two of the same name apart. `after` is
-    the last journal sequence that this PD had read.
+    `incarnation` is drawn at each start of a PD and tells two of the same name, or of the same
+    epoch, apart. `after` is the last journal sequence that this PD had read.
     """
 
     pd: str
-    incarnation: str
+    incarnation: PdIncarnation
     after: JournalSequence
 
 
@@ -102,8 +103,9 @@ class LeadersElected(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
 class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_started"):
     """The journal was lost or is behind what stores have seen: PD begins anew above all of it.
 
-    Opens a reign. `lost_*` are the highest that any store has told of; ids go on above
-    `highest_id`. No order is given until this is finished.
+    Opens a reign of the PD whose `incarnation` it names (empty: a record of an earlier version).
+    `lost_*` are the highest that any store has told of; ids go on above `highest_id`. No order is
+    given until this is finished.
     """
 
     reason: str
@@ -112,6 +114,7 @@ class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
     lost_sequence: JournalSequence
     lost_id: Count
     highest_id: Count
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class RebuildFinished(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_finished"):

@@ -14,6 +14,7 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     PeerId,
     RegionId,
     StoreId,
@@ -31,10 +32,11 @@ class Join(Struct, frozen=True, array_like=True):
     """A starting store presents itself (`pd.req.<store or 0>.join`).
 
     `store` is 0 and `cluster` empty for a data folder that has never been accepted.
-    `pd_epoch`, `sequence` and `highest_id` are the highest it has ever seen, saved with the epoch;
-    none of the three ever falls. `nonce` is drawn anew by each start of the process and stays the
-    same when it asks again: it tells a repeated question from a copy of the disk that claims the
-    same boot. `starts` are the nonces of this folder's earlier starts, from the last accepted one
+    `pd_epoch` and `incarnation` are the last reign of PD in which it has believed, `sequence` the
+    last journal record of which it has heard in that, `highest_id` the highest id ever; they are
+    saved together. `nonce` is drawn anew by each start of the process and stays the same when it
+    asks again: it tells a repeated question from a copy of the disk that claims the same boot.
+    `starts` are the nonces of this folder's earlier starts, from the last accepted one
     on, whose boot counter is `accepted` (0: none): they tell the folder from an old state of it,
     which has never heard of the start that PD accepted last.
     """
@@ -53,6 +55,7 @@ class Join(Struct, frozen=True, array_like=True):
     nonce: str = ""
     starts: tuple[str, ...] = ()
     accepted: BootCounter = BootCounter(0)
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class Joined(Struct, frozen=True, array_like=True, tag=1):
@@ -67,6 +70,7 @@ class Joined(Struct, frozen=True, array_like=True, tag=1):
     pd_epoch: PdEpoch
     sequence: JournalSequence
     highest_id: Count
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class JoinRefused(Struct, frozen=True, array_like=True, tag=2):
@@ -110,11 +114,15 @@ OrderBody = CreateRegions | TransferLeader | Report
 
 
 class Order(Struct, frozen=True, array_like=True):
-    """An order and the authority behind it: PD's epoch and the journal record it rests on."""
+    """An order and the authority behind it: PD's reign and the journal record it rests on.
+
+    A store obeys it only if that very reign is the one in which it believes.
+    """
 
     pd_epoch: PdEpoch
     sequence: JournalSequence
     body: OrderBody
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class Alive(Struct, frozen=True, array_like=True):
@@ -122,7 +130,8 @@ class Alive(Struct, frozen=True, array_like=True):
 
     `cluster` is empty as long as this PD knows of no bootstrap: its journal may be new, or lost.
     `settled` is the highest sequence of a lost journal that a rebuild has accounted for. A store
-    that has seen a record above both `sequence` and `settled` knows of a loss that PD does not.
+    that has seen a record above both `sequence` and `settled` knows of a loss that PD does not; so
+    does one that has seen this epoch opened by another `incarnation`.
     """
 
     pd: str
@@ -130,16 +139,17 @@ class Alive(Struct, frozen=True, array_like=True):
     sequence: JournalSequence
     cluster: ClusterId
     settled: JournalSequence = JournalSequence(0)
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class Witness(Struct, frozen=True, array_like=True):
     """A store's answer to an announcement (`pd.req.<store>.witness`), repeated until `Witnessed`.
 
-    It names the highest epoch, journal sequence and id it had seen *before* this announcement, so
+    It names the reign, journal sequence and highest id it had seen *before* this announcement, so
     that a PD whose journal was lost or is behind finds out. A higher epoch is saved before this is
-    sent, and a full heartbeat follows. An announcement of a lower epoch, or one whose sequence and
-    `settled` are both below the saved one, is answered as well, but not obeyed: that is how a lost
-    journal shows.
+    sent, and a full heartbeat follows. An announcement of a lower epoch, of the same epoch by
+    another incarnation, or one whose sequence and `settled` are both below the saved one, is
+    answered as well, but not obeyed: that is how a lost journal shows.
     """
 
     store: StoreId
@@ -149,12 +159,18 @@ class Witness(Struct, frozen=True, array_like=True):
     pd_epoch: PdEpoch
     sequence: JournalSequence
     highest_id: Count
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class Witnessed(Struct, frozen=True, array_like=True):
-    """The PD of this epoch has heard the witness."""
+    """The PD of this reign has heard the witness.
+
+    `refused` says why the store must end at once: its id belongs to another data folder.
+    """
 
     pd_epoch: PdEpoch
+    refused: str = ""
+    incarnation: PdIncarnation = PdIncarnation("")
 
 
 class Here(Struct, frozen=True, array_like=True):

@@ -8,6 +8,7 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     PeerId,
     RegionId,
     StoreId,
@@ -35,6 +36,11 @@ def uuid_of(letter: str) -> StoreUuid:
     return StoreUuid((letter * 32)[:32])
 
 
+def incarnation_of(pd: str) -> PdIncarnation:
+    """What the PD of this name would draw, were it drawn."""
+    return PdIncarnation(pd.encode().hex().ljust(32, "0"))
+
+
 def pd_config(
     name: str = "a",
     *,
@@ -43,7 +49,7 @@ def pd_config(
     replicas: int = 3,
 ) -> Config:
     """A PD's settings, with ids that are the same in every run."""
-    incarnation = name.encode().hex().ljust(32, "0")
+    incarnation = incarnation_of(name)
     return Config(
         name=name,
         incarnation=incarnation,
@@ -64,9 +70,10 @@ def join(
     starts: tuple[str, ...] = (),
     accepted: int = 0,
     seen: tuple[int, int, int] = (0, 0, 0),
+    by: str = "",
     bootstrapped: bool = False,
 ) -> Join:
-    """A store asks to be accepted; `seen` is epoch, sequence and id."""
+    """A store asks to be accepted; `seen` is epoch, sequence and id, `by` the PD of that epoch."""
     return Join(
         uuid=uuid_of(uuid),
         boot=BootCounter(boot),
@@ -80,6 +87,7 @@ def join(
         nonce=nonce,
         starts=starts,
         accepted=BootCounter(accepted),
+        incarnation=incarnation_of(by) if by else PdIncarnation(""),
     )
 
 
@@ -90,8 +98,9 @@ def witness(
     boot: int = 1,
     cluster: str = MINE,
     seen: tuple[int, int, int] = (0, 0, 0),
+    by: str = "",
 ) -> Witness:
-    """A store answers an announcement; `seen` is epoch, sequence and id."""
+    """A store answers an announcement; `seen` is epoch, sequence and id, `by` who opened it."""
     return Witness(
         StoreId(store),
         uuid_of(uuid),
@@ -100,6 +109,7 @@ def witness(
         PdEpoch(seen[0]),
         JournalSequence(seen[1]),
         seen[2],
+        incarnation_of(by) if by else PdIncarnation(""),
     )
 
 

@@ -1,5 +1,7 @@
 """Given facts, when a command, then facts: PD's decisions one at a time."""
 
+from itertools import permutations
+
 import msgspec
 import pytest
 
@@ -16,9 +18,9 @@ from flaredb_pd.decide import (
     decide,
 )
 from flaredb_pd.fresh_ids import LOSS_MARGIN
-from flaredb_pd.recovery import claim_of, find_loss
+from flaredb_pd.recovery import Muster, claim_of, claims_of, find_loss
 from flaredb_pd.state import State, evolve, follows, numbered
-from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
+from flaredb_schemas.ids import JournalSequence, PdEpoch, PdIncarnation, StoreId
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
@@ -33,7 +35,7 @@ from flaredb_schemas.journal import (
     encode_fact,
 )
 from flaredb_schemas.placement import Join
-from tests.pd.builders import MINE, OTHER, join, pd_config, uuid_of, witness
+from tests.pd.builders import MINE, OTHER, incarnation_of, join, pd_config, uuid_of, witness
 
 CONFIG = pd_config()
 THREE = (join("a"), join("b"), join("c"))
@@ -60,6 +62,7 @@ def given(*commands: Command) -> State:
 
 
 TAKE_OVER = TakeOver(PdEpoch(0))
+UNKNOWN = PdIncarnation("")
 RUNNING = (TAKE_OVER, Bootstrap(THREE))
 
 
@@ -193,7 +196,7 @@ def test_another_clusters_claims_prove_nothing() -> None:
     assert find_loss(given(*RUNNING), [claim]) is None
 
 
-def test_only_what_a_rebuild_heard_of_is_recovered() -> None:
+def test_a_rebuild_recovers_whatever_the_lost_journal_may_have_granted() -> None:
     stranger = claim_of(witness(9, "9"))
     assert when(given(*RUNNING), Recover(stranger))[1] == []
     loss = find_loss(given(TAKE_OVER), [claim_of(witness(1, "a", seen=(6, 90, 40)))])
@@ -201,8 +204,29 @@ def test_only_what_a_rebuild_heard_of_is_recovered() -> None:
     rebuilt = given(TAKE_OVER, Rebuild(loss))
     _, [fact] = when(rebuilt, Recover(stranger))
     assert isinstance(fact, StoreJoined) and fact.recovered and fact.uuid == uuid_of("9")
-    assert when(rebuilt, Recover(claim_of(witness(41, "9"))))[1] == []
+    floor = 40 + LOSS_MARGIN
+    for store in (41, floor):
+        state, [fact] = when(rebuilt, Recover(claim_of(witness(store, "9"))))
+        assert isinstance(fact, StoreJoined) and fact.store == store
+        _, [other] = when(state, Admit(join("e")))
+        assert isinstance(other, StoreJoined) and other.store == floor + 1
+    assert when(rebuilt, Recover(claim_of(witness(floor + 1, "9"))))[1] == []
     assert when(rebuilt, Recover(claim_of(witness(9, "a"))))[1] == []
+
+
+def test_claims_of_one_folder_count_together_in_any_order() -> None:
+    remembered = claims_of(given(*RUNNING, Admit(join("a", store=1, boot=2, cluster=MINE))))[1]
+    early = claim_of(witness(1, "a", boot=1, seen=(9, 99, 999), by="b"))
+    same = claim_of(witness(1, "a", boot=2, seen=(1, 4, 5), by="a"))
+    remembered = msgspec.structs.replace(remembered, nonce="known")
+    for claims in permutations((remembered, early, same)):
+        muster = Muster({}, 0.0, 1.0)
+        for claim in claims:
+            muster.note(claim)
+        [told] = muster.claims
+        assert (told.boot, told.nonce) == (2, "known")
+        assert (told.pd_epoch, told.sequence, told.highest_id) == (9, 99, 999)
+        assert told.incarnation == incarnation_of("b")
 
 
 def test_a_rebuild_ends_once() -> None:
@@ -231,7 +255,7 @@ def test_a_gap_is_recorded_as_a_gap() -> None:
 
 def test_what_does_not_follow_is_not_folded() -> None:
     state = given(*RUNNING)
-    late = TookOver(epoch=PdEpoch(1), n=1, pd="x", incarnation="", after=JournalSequence(0))
+    late = TookOver(epoch=PdEpoch(1), n=1, pd="x", incarnation=UNKNOWN, after=JournalSequence(0))
     assert not follows(state, late)
     with pytest.raises(AssertionError):
         evolve(state, late, JournalSequence(state.sequence + 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from flaredb_pd.bootstrap import place_regions
-from flaredb_schemas.ids import BootCounter, JournalSequence, PdEpoch, StoreId
+from flaredb_schemas.ids import BootCounter, JournalSequence, PdEpoch, PdIncarnation, StoreId
 from flaredb_schemas.journal import (
     JOURNAL_TYPES,
     Bootstrapped,
@@ -28,7 +28,9 @@ from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.subjects import Subjects
 from tests.pd.builders import MINE, uuid_of
 
-GOLDEN = Path(__file__).parent / "testdata" / "journal-v1.jsonl"
+TESTDATA = Path(__file__).parent / "testdata"
+OLD = TESTDATA / "journal-v1.jsonl"
+GOLDEN = TESTDATA / "journal-v2.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -36,7 +38,7 @@ def every_kind() -> list[JournalFact]:
     ranges = (KeyRange(b"", b"a\xff."), KeyRange(b"a\xff.", b""))
     regions = place_regions(ranges, [StoreId(1), StoreId(2)], replicas=1, highest_id=2)
     facts: list[JournalFact] = [
-        TookOver(pd="a", incarnation="f" * 32, after=JournalSequence(9)),
+        TookOver(pd="a", incarnation=PdIncarnation("f" * 32), after=JournalSequence(9)),
         StoreJoined(
             store=StoreId(7),
             uuid=uuid_of("a"),
@@ -62,6 +64,7 @@ def every_kind() -> list[JournalFact]:
             lost_sequence=JournalSequence(9),
             lost_id=8,
             highest_id=1_000_008,
+            incarnation=PdIncarnation("f" * 32),
         ),
         RebuildFinished(regions=2, covered=True, ms=40),
         Gap(
@@ -88,6 +91,16 @@ def test_records_are_written_as_ever(rewrite: bool) -> None:
 def test_records_are_read_as_ever() -> None:
     read = [decode_fact(line.encode()) for line in GOLDEN.read_text().splitlines()]
     assert read == every_kind()
+
+
+def test_what_said_less_is_read_as_ever() -> None:
+    """A rebuild did not name who began it."""
+    read = [decode_fact(line.encode()) for line in OLD.read_text().splitlines()]
+    unnamed = {"incarnation": PdIncarnation("")}
+    assert read == [
+        msgspec.structs.replace(fact, **unnamed) if isinstance(fact, RebuildStarted) else fact
+        for fact in every_kind()
+    ]
 
 
 def test_what_is_unknown_is_told_with_its_epoch() -> None:

@@ -19,7 +19,7 @@ from flaredb_pd.fresh_ids import LOSS_MARGIN
 from flaredb_pd.service import PdService
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.ids import ClusterId
+from flaredb_schemas.ids import ClusterId, PdIncarnation
 from flaredb_schemas.journal import Bootstrapped, RebuildStarted, decode_fact
 from flaredb_schemas.placement import Heartbeat, RoutesAnswer, RoutesQuery
 from tests.bus.worlds import MemoryWorld, NatsWorld, World, eventually
@@ -31,7 +31,7 @@ def quick_config(name: str) -> Config:
     """As in production, but impatient."""
     return Config(
         name=name,
-        incarnation=secrets.token_hex(16),
+        incarnation=PdIncarnation(secrets.token_hex(16)),
         cluster=ClusterId(secrets.token_hex(16)),
         ranges=SPLIT_AT_M,
         alive_period=0.1,

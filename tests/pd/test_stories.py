@@ -1,7 +1,7 @@
 """A cluster as text in; records, orders and answers out. The files say what each is about.
 
 Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `raw`, `routes`,
-`journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `stream`, `foreign`.
+`journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `bus`, `stream`, `foreign`.
 """
 
 from collections.abc import Callable
@@ -80,6 +80,7 @@ class Teller:
             starts=tuple(filter(None, case.option("starts").split(","))),
             accepted=int(case.option("accepted", "0")),
             seen=_seen(case),
+            by=case.option("by"),
             bootstrapped="bootstrapped" in case.words,
         )
         subject = SUBJECTS.pd_request(StoreId(int(case.option("as", str(store)))), "join")
@@ -93,6 +94,7 @@ class Teller:
             boot=int(case.option("boot", "1")),
             cluster=_clusters[case.option("cluster", "mine")],
             seen=_seen(case),
+            by=case.option("by"),
         )
         subject = SUBJECTS.pd_request(StoreId(store), "witness")
         self.world.tell(subject, _witness.encode(said), f"witness.{store}")
@@ -143,6 +145,10 @@ class Teller:
 
     def do_kill(self, case: Case) -> None:
         del self.world.pds[case.words[0]]
+
+    def do_bus(self, case: Case) -> None:
+        name, how = case.words
+        self.world.connect(name, how == "up")
 
     def do_stream(self, case: Case) -> None:
         world, (how, *rest) = self.world, case.words

@@ -102,6 +102,14 @@ class PdWorld:
         for name in sorted(self.pds):
             self._deliver(name, Message(subject, payload, reply))
 
+    def connect(self, name: str, up: bool) -> None:
+        """A PD loses the bus, or has it back."""
+        if up:
+            self.cut.discard(name)
+        else:
+            self.cut.add(name)
+        self._carry_out(name, self.pds[name].on_connection(up, self.now))
+
     def ask_routes(self, start: bytes, limit: int) -> None:
         """A client asks for routes."""
         self.tell(SUBJECTS.pd_get("routes"), _query.encode(RoutesQuery(start, limit)), "routes")
@@ -209,7 +217,8 @@ def _read_answer(effect: Send) -> str:
     if kind == "witness":
         noted = _witnessed.decode(effect.payload)
         assert not isinstance(noted, Malformed)
-        return f"witnessed by epoch {noted.pd_epoch}"
+        refused = f", refused: {noted.refused}" if noted.refused else ""
+        return f"witnessed by epoch {noted.pd_epoch}{refused}"
     if kind == "routes":
         routes = _routes.decode(effect.payload)
         assert not isinstance(routes, Malformed)

@@ -2,7 +2,7 @@
 
 A file `testdata/wire-<release>.txt` holds one line per type: its name, and the bytes of its sample,
 JSON as it is and MessagePack in hexadecimal. The newest file is compared with the samples of today;
-the files of older releases never change, and must be read for ever.
+the files of older releases, and of drafts in use, never change, and must be read for ever.
 """
 
 from functools import cache

@@ -73,7 +73,7 @@ def order_before_save() -> list[Change]:
         told = ORDERS.decode(payload)
         assert isinstance(told, Order)
         if told.pd_epoch >= self._seen.pd_epoch:
-            self._note(told.pd_epoch, told.sequence, 0)
+            self._note(self._seen.after(told.pd_epoch, told.incarnation, told.sequence, 0))
             real(self, told)
 
     return [(Orders, "order", order)]

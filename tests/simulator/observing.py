@@ -10,13 +10,13 @@ from flaredb.store.context import Context
 from flaredb.store.orders import Orders
 from flaredb.store.records import PdSeen, load
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import PdEpoch, StoreUuid
+from flaredb_schemas.ids import StoreUuid
 from flaredb_schemas.placement import Order
 from flaredb_schemas.raft import Entry
 
 OnApplied = Callable[[Replica, Entry], None]
-OnObeyed = Callable[[StoreUuid, PdEpoch, PdEpoch], None]
-"""Called with the data folder, the order's epoch, and the highest one on the store's disk."""
+OnObeyed = Callable[[StoreUuid, Order, PdSeen], None]
+"""Called with the data folder, the order, and what the store's disk says of PD."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def observed(on_applied: OnApplied, on_obeyed: OnObeyed) -> Iterator[None]:
 
     def obeyed(orders: Orders, order: Order) -> None:
         saved = load(orders._context.disk.view, PD_EPOCH_KEY, PdSeen) or PdSeen()
-        on_obeyed(orders._uuid, order.pd_epoch, saved.pd_epoch)
+        on_obeyed(orders._uuid, order, saved)
         carry_out(orders, order)
 
     with (

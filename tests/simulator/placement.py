@@ -12,7 +12,7 @@ from flaredb_pd.core import PdCore
 from flaredb_pd.effects import AppendRecord, Effect, JournalRead, Note, Publish, ReadJournal, Send
 from flaredb_pd.instant import Instant
 from flaredb_schemas.envelope import Malformed
-from flaredb_schemas.ids import ClusterId, PdEpoch, PeerId
+from flaredb_schemas.ids import ClusterId, PdIncarnation, PeerId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.placement import Order, TransferLeader
 from tests.simulator.clockwork import START_WALL
@@ -29,8 +29,8 @@ class SimPd:
         self.world = world
         self.name = f"pd{number}"
         self.core: PdCore | None = None
-        self.on_order: Callable[[PdEpoch, str], None] = lambda epoch, process: None
-        """Told that this start of this PD gives an order under an epoch."""
+        self.on_order: Callable[[Order, str], None] = lambda order, process: None
+        """Told that this start of this PD gives an order."""
         self._start = 0
         self._paused_until = 0.0
 
@@ -40,7 +40,7 @@ class SimPd:
         edges = (b"", *options.boundaries, b"")
         config = Config(
             name=self.name,
-            incarnation=f"{world.dice.getrandbits(128):032x}",
+            incarnation=PdIncarnation(f"{world.dice.getrandbits(128):032x}"),
             cluster=ClusterId(f"{world.dice.getrandbits(128):032x}"),
             ranges=tuple(KeyRange(*pair) for pair in pairwise(edges)),
             stores=options.first_stores,
@@ -72,7 +72,8 @@ class SimPd:
         if core is None or core._reign is None or not core._reign._may_order:
             return
         body = TransferLeader(replica.id, replica.region.epoch, replica.peer, to)
-        order = Order(core.state.epoch, core.state.sequence, body)
+        state = core.state
+        order = Order(state.epoch, state.sequence, body, state.incarnation)
         subject = self.world.subjects.pd_order(replica.store_of(replica.peer))
         self._send(subject, ORDERS.encode(order))
 
@@ -80,7 +81,7 @@ class SimPd:
         if subject.startswith(f"{self.world.subjects.prefix}.pd.order."):
             order = ORDERS.decode(payload)
             assert not isinstance(order, Malformed), order
-            self.on_order(order.pd_epoch, f"{self.name} start {self._start}")
+            self.on_order(order, f"{self.name} start {self._start}")
         self.world.network.send(self.name, subject, payload)
 
     def _now(self) -> Instant:

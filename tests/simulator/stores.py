@@ -242,19 +242,10 @@ class SimStore:
         if self._joining is None or self.store is not None or self.accepted is not None:
             return
         answer = self._joining.answer(payload)
-        if isinstance(answer, JoinRefused):
-            self._refused(answer)
-        elif not isinstance(answer, Wait):
+        assert not isinstance(answer, JoinRefused), f"{self.name} is refused: {answer.reason}"
+        if not isinstance(answer, Wait):
             self.accepted = answer
             self._submit_alone(2, answer.batch)
-
-    def _refused(self, answer: JoinRefused) -> None:
-        """Only a store whose id is in no journal any more may be refused: it begins anew."""
-        totals = self.world.trace.totals
-        unknown = totals["journal_loss"] and answer.reason.endswith("was never granted here")
-        assert unknown and not totals["disk_loss"], f"{self.name} is refused: {answer.reason}"
-        self.lose_disk()
-        self.start()
 
     accepted: Accepted | None = None
 

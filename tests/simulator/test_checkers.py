@@ -5,9 +5,21 @@ import pytest
 from flaredb.bus.memory_streams import MemoryStream
 from flaredb.disk.disk import Batch
 from flaredb.disk.layout import data_key, encode_entry, log_key, seal
+from flaredb.store.records import PdSeen
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.events import LeaderChanged, encode_event
-from flaredb_schemas.ids import Index, PdEpoch, PeerId, RegionId, StoreId, StoreUuid, Term
+from flaredb_schemas.ids import (
+    Index,
+    JournalSequence,
+    PdEpoch,
+    PdIncarnation,
+    PeerId,
+    RegionId,
+    StoreId,
+    StoreUuid,
+    Term,
+)
+from flaredb_schemas.placement import Order, Report
 from flaredb_schemas.raft import Entry, EntryKind
 from flaredb_schemas.requests import HashAnswer
 from flaredb_schemas.subjects import Subjects
@@ -83,18 +95,26 @@ def test_hashes_that_differ_are_found() -> None:
         hashes.heard(StoreId(3), REGION, 1, HashAnswer(1, Index(9), "bb", 1, 2))
 
 
+def order(epoch: int, by: str) -> Order:
+    return Order(PdEpoch(epoch), JournalSequence(1), Report(), PdIncarnation(by))
+
+
 def test_a_fence_that_leaks_is_found() -> None:
     folder = StoreUuid("a" * 32)
     authority = Authority(lambda: False)
-    authority.orders(PdEpoch(1), "pd1")
-    authority.obeyed(folder, PdEpoch(2), PdEpoch(2))
+    authority.orders(order(1, "a"), "pd1")
+    authority.obeyed(folder, order(2, "a"), PdSeen(PdEpoch(2)))
     authority.granted(StoreId(1), folder)
-    with pytest.raises(AssertionError, match="epoch 1"):
-        authority.orders(PdEpoch(1), "pd2")
+    with pytest.raises(AssertionError, match="pd1 and pd2"):
+        authority.orders(order(1, "a"), "pd2")
+    with pytest.raises(AssertionError, match="opened by 2 PDs"):
+        authority.orders(order(1, "b"), "pd2")
     with pytest.raises(AssertionError, match="after one of 2"):
-        authority.obeyed(folder, PdEpoch(1), PdEpoch(2))
+        authority.obeyed(folder, order(1, "a"), PdSeen(PdEpoch(2)))
+    with pytest.raises(AssertionError, match="two PDs"):
+        authority.obeyed(folder, order(2, "b"), PdSeen(PdEpoch(2)))
     with pytest.raises(AssertionError, match="saved is 2"):
-        authority.obeyed(folder, PdEpoch(3), PdEpoch(2))
+        authority.obeyed(folder, order(3, "a"), PdSeen(PdEpoch(2)))
     with pytest.raises(AssertionError, match="after a restart"):
         authority.starts(folder, PdEpoch(1))
     with pytest.raises(AssertionError, match="was granted"):

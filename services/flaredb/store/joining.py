@@ -94,6 +94,7 @@ class Joining:
                 nonce=self._nonce,
                 starts=self._earlier.starts,
                 accepted=self._earlier.accepted,
+                incarnation=seen.incarnation,
             )
         )
 
@@ -109,6 +110,8 @@ class Joining:
                 return Wait(answer.reason, answer.retry_ms / 1000)
             case JoinRefused():
                 return answer
+            case Joined() if self._seen.refuses(answer.pd_epoch, answer.incarnation):
+                return Wait(f"PD's reign {answer.pd_epoch} answers, another was seen since", 0.5)
             case Joined():
                 return self._accepted(answer)
             case _:
@@ -123,10 +126,8 @@ class Joining:
         known = self._identity
         assert known.store in (NO_STORE, joined.store), "PD gives a store another id"
         assert known.cluster in ("", joined.cluster), "PD puts a store into another cluster"
-        seen = PdSeen(
-            max(self._seen.pd_epoch, joined.pd_epoch),
-            max(self._seen.sequence, joined.sequence),
-            max(self._seen.highest_id, joined.highest_id),
+        seen = self._seen.after(
+            joined.pd_epoch, joined.incarnation, joined.sequence, joined.highest_id
         )
         batch = Batch()
         save(batch, IDENTITY_KEY, Identity(known.uuid, joined.store, joined.cluster))

@@ -1,8 +1,10 @@
 """What PD says, and which PD is believed.
 
-A store obeys the highest reign of PD it has ever seen, and has that reign saved before it obeys. A
-new reign is told what was seen before it, until it has heard: so a PD whose journal was lost or is
-behind finds out. Orders are repeatable; what is done already is not done again.
+A store obeys the highest reign of PD that has announced itself, and has that reign saved before it
+obeys. A new reign is told what was seen before it, until it has heard: so a PD whose journal was
+lost or is behind finds out. Of two reigns of one epoch, which only a loss can bring about, the one
+heard first stands, and the other is told. Orders are repeatable; what is done already is not done
+again.
 """
 
 import logging
@@ -15,7 +17,7 @@ from flaredb.store.context import Context
 from flaredb.store.records import PdSeen, save
 from flaredb.store.reporter import Reporter
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreUuid
+from flaredb_schemas.ids import StoreUuid
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
@@ -43,15 +45,14 @@ REPEAT_SECONDS: Final = 0.5
 class Orders:
     """The store's side of PD's fence.
 
-    Invariants: `_seen` never falls, and is saved before anything is obeyed under it; an order of a
-    lower reign has no effect.
+    Invariants: the reign in `_seen` never falls and never changes its incarnation, and is saved
+    before anything is obeyed under it; an order of any other reign has no effect.
     """
 
     __slots__ = (
         "_births",
         "_context",
         "_reporter",
-        "_saving",
         "_seen",
         "_send",
         "_stop",
@@ -59,6 +60,7 @@ class Orders:
         "_uuid",
         "_witness",
         "_witness_at",
+        "_witness_to",
     )
 
     def __init__(
@@ -80,9 +82,9 @@ class Orders:
         self._subjects = subjects
         self._send = send
         self._stop = stop
-        self._saving = False
         self._witness: Witness | None = None
         self._witness_at = 0.0
+        self._witness_to = seen
 
     def alive(self, payload: bytes) -> None:
         """PD's sign of life, or its announcement."""
@@ -91,15 +93,21 @@ class Orders:
             self._context.counters.frames_malformed += 1
             return
         me = self._context.me
+        if alive.cluster not in ("", me.cluster):
+            return  # Another cluster's PD on these subjects: not to be believed, nor to be told.
         here = HERE.encode(Here(me.store, me.boot, me.cluster))
         self._send(self._subjects.pd_request(me.store, "here"), here)
         known = max(alive.sequence, alive.settled)
-        behind = alive.pd_epoch < self._seen.pd_epoch or known < self._seen.sequence
+        refused = self._seen.refuses(alive.pd_epoch, alive.incarnation)
+        behind = refused or known < self._seen.sequence
         if behind or alive.pd_epoch > self._seen.pd_epoch:
             # Said before the new reign is noted: what counts is what was seen until now.
             self._witness = self._say()
+            self._witness_to = PdSeen(alive.pd_epoch, incarnation=alive.incarnation)
         if not behind:
-            self._note(alive.pd_epoch, alive.sequence, 0)
+            self._note(
+                self._seen.after(alive.pd_epoch, alive.incarnation, alive.sequence, highest_id=0)
+            )
             if self._witness is not None:
                 self._context.saver.then(self._speak)
 
@@ -109,16 +117,24 @@ class Orders:
         if isinstance(order, Malformed):
             self._context.counters.frames_malformed += 1
             return
-        if order.pd_epoch < self._seen.pd_epoch:
+        # A later reign must have announced itself: what was seen before it is told first.
+        if order.pd_epoch > self._seen.pd_epoch or self._refuses(order):
             log.info("order of reign %s, obeyed is %s", order.pd_epoch, self._seen.pd_epoch)
             return
-        self._note(order.pd_epoch, order.sequence, _highest_id(order))
+        self._note(
+            self._seen.after(order.pd_epoch, order.incarnation, order.sequence, _highest_id(order))
+        )
         self._context.saver.then(lambda: self._obey(order))
 
     def answered(self, payload: bytes) -> None:
         """PD has heard the witness."""
         answer = WITNESSED.decode(payload)
-        if not isinstance(answer, Malformed):
+        if isinstance(answer, Malformed):
+            return
+        if answer.refused:
+            self._stop(answer.refused)
+        elif not self._witness_to.refuses(answer.pd_epoch, answer.incarnation):
+            # A PD that has been deposed hears witnesses too; its word is not its successor's.
             self._witness = None
 
     def tick(self) -> None:
@@ -136,6 +152,7 @@ class Orders:
             seen.pd_epoch,
             seen.sequence,
             seen.highest_id,
+            seen.incarnation,
         )
 
     def _speak(self) -> None:
@@ -146,20 +163,18 @@ class Orders:
         self._send(subject, WITNESS.encode(self._witness))
         self._reporter.request_full()
 
-    def _note(self, pd_epoch: PdEpoch, sequence: JournalSequence, highest_id: int) -> None:
-        seen = PdSeen(
-            max(self._seen.pd_epoch, pd_epoch),
-            max(self._seen.sequence, sequence),
-            max(self._seen.highest_id, highest_id),
-        )
+    def _note(self, seen: PdSeen) -> None:
         if seen != self._seen:
             self._seen = seen
             save(self._context.saver.batch, PD_EPOCH_KEY, seen)
 
     def _obey(self, order: Order) -> None:
         # Looked at once more: a higher reign may have come while this one was being saved.
-        if order.pd_epoch >= self._seen.pd_epoch:
+        if not self._refuses(order):
             self._carry_out(order)
+
+    def _refuses(self, order: Order) -> bool:
+        return self._seen.refuses(order.pd_epoch, order.incarnation)
 
     def _carry_out(self, order: Order) -> None:
         match order.body:

@@ -20,6 +20,7 @@ from flaredb_schemas.ids import (
     Index,
     JournalSequence,
     PdEpoch,
+    PdIncarnation,
     PeerId,
     StoreId,
     StoreUuid,
@@ -73,11 +74,40 @@ class Identity(Struct, frozen=True, array_like=True):
 
 
 class PdSeen(Struct, frozen=True, array_like=True):
-    """The highest reign of PD that this store has obeyed, and what it saw of it."""
+    """The reign of PD in which this store believes, and what it saw of PD.
+
+    A reign is an epoch and the incarnation that opened it (empty: not known). `sequence` is the
+    last journal record of it that this store has heard of, `highest_id` the highest id ever.
+    """
 
     pd_epoch: PdEpoch = PdEpoch(0)
     sequence: JournalSequence = JournalSequence(0)
     highest_id: Count = 0
+    incarnation: PdIncarnation = PdIncarnation("")
+
+    def refuses(self, epoch: PdEpoch, incarnation: PdIncarnation) -> bool:
+        """Whether that reign is neither this one nor a later one.
+
+        Two may have opened one epoch where the journal was lost: the first to be heard stands.
+        """
+        other = bool(self.incarnation and incarnation) and self.incarnation != incarnation
+        return epoch < self.pd_epoch or (epoch == self.pd_epoch and other)
+
+    def after(
+        self,
+        epoch: PdEpoch,
+        incarnation: PdIncarnation,
+        sequence: JournalSequence,
+        highest_id: int,
+    ) -> "PdSeen":
+        """What is seen after that reign, which is this one or a later one, was heard."""
+        assert not self.refuses(epoch, incarnation), f"reign {epoch} after {self.pd_epoch}"
+        highest = max(self.highest_id, highest_id)
+        if epoch > self.pd_epoch:
+            # Records of a lost journal and of the one in its place are not counted together.
+            return PdSeen(epoch, sequence, highest, incarnation)
+        known = self.incarnation or incarnation
+        return PdSeen(epoch, max(self.sequence, sequence), highest, known)
 
 
 class Boot(Struct, frozen=True, array_like=True):
