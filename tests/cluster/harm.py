@@ -1,5 +1,6 @@
 """What tests do to a cluster, from the loop that also runs its clients."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -36,8 +37,12 @@ def store_numbers(cluster: LocalCluster) -> range:
 
 async def busiest(cluster: LocalCluster) -> int:
     """The store that leads most regions."""
-    leading = [await run_sync(cluster.leaderships, number) for number in store_numbers(cluster)]
-    return store_numbers(cluster)[leading.index(max(leading))]
+    return max(store_numbers(cluster), key=(await leaderships(cluster)).__getitem__)
+
+
+async def leaderships(cluster: LocalCluster) -> dict[int, int]:
+    """How many regions each store leads, by its number."""
+    return {n: await figure(cluster, n, "leaders") for n in store_numbers(cluster)}
 
 
 async def kill(cluster: LocalCluster, *names: str) -> None:
@@ -73,6 +78,13 @@ def number_of(cluster: LocalCluster, store: StoreId) -> int:
     return next(each for each in store_numbers(cluster) if store_id(cluster, each) == store)
 
 
-def count(cluster: LocalCluster, number: int, what: str) -> int:
-    """What a store has counted since its start. Raises `OSError` if it is silent."""
-    return round(cluster.figures(f"store-{number}")[f"flaredb_store_{what}_total"])
+async def figure(cluster: LocalCluster, number: int, what: str) -> int:
+    """What a store that runs counts or measures; a busy machine may keep it silent for a while."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                figures = await run_sync(cluster.figures, f"store-{number}")
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                return round(figures.get(f"flaredb_store_{what}", 0))

@@ -24,13 +24,25 @@ def own_bytes(pid: int) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below this one."""
+    """The processes below this one that have begun their own programs.
+
+    Until then a child runs in its parent's memory, which would be counted twice.
+    """
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         below = [int(word) for task in tasks for word in (task / "children").read_text().split()]
     except OSError:
         return []
-    return below + [deeper for each in below for deeper in descendants(each)]
+    begun = [each for each in below if _command(each) != _command(pid)]
+    return begun + [deeper for each in begun for deeper in descendants(each)]
+
+
+def _command(pid: int) -> bytes:
+    """What a process was started with, "" if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class Watch:

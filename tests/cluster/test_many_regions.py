@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from anyio.to_thread import run_sync
 
 from flaredb.playground.supervisor import LocalCluster
 from tests.cluster import harm
@@ -28,17 +27,11 @@ MEMORY: Final = 300 * MIB
 
 
 async def wait_for(cluster: LocalCluster, what: str, at_least: int, seconds: float) -> None:
-    """Return when the stores' figures of this name sum up to so much."""
+    """Return when this figure of all stores that run sums up to so much."""
+    running = [n for n in harm.store_numbers(cluster) if cluster.children[f"store-{n}"].pid]
     async with asyncio.timeout(seconds):
-        while await total(cluster, what) < at_least:
+        while sum([await harm.figure(cluster, n, what) for n in running]) < at_least:
             await asyncio.sleep(0.1)
-
-
-async def total(cluster: LocalCluster, what: str) -> int:
-    """The sum of one figure over the stores that run."""
-    names = [name for name in harm.store_names(cluster) if cluster.children[name].pid]
-    figures = [await run_sync(cluster.figures, name) for name in names]
-    return round(sum(each.get(f"flaredb_store_{what}", 0) for each in figures))
 
 
 def processes_of(cluster: LocalCluster, name: str) -> list[int]:
@@ -70,7 +63,7 @@ async def test_a_thousand_regions(tmp_path: Path, measured: Measured) -> None:
         measured("idle regions", cpu_percent=round(share * 100, 1), mib=round(memory / MIB, 1))
 
         victim = await harm.busiest(cluster)
-        led = await run_sync(cluster.leaderships, victim)
+        led = await harm.figure(cluster, victim, "leaders")
         await harm.kill(cluster, f"store-{victim}")
         begun = time.monotonic()
         await wait_for(cluster, "leaders", REGIONS, 60)

@@ -72,9 +72,9 @@ async def region_of(db: Client, key: bytes) -> Route:
     return next(each for each in await db.inspector.routes() if each.region.keys.contains(key))
 
 
-def installed(cluster: LocalCluster, name: str) -> int:
-    """How many snapshots a store has installed; counted when durable, after they are visible."""
-    return harm.count(cluster, int(name[-1]), "snapshots_installed")
+async def has_installed(cluster: LocalCluster, name: str) -> bool:
+    """Whether a store has installed a snapshot; counted when durable, after it is visible."""
+    return await harm.figure(cluster, int(name[-1]), "snapshots_installed_total") > 0
 
 
 async def make_leader(cluster: LocalCluster, retried: Retried, wanted: int) -> None:
@@ -108,7 +108,7 @@ async def test_a_retry_takes_effect_once(tmp_path: Path, measured: Measured) -> 
             await db.put(b"a-ballast-%d" % number, BALLAST)
         await harm.start(cluster, name)
         async with asyncio.timeout(PATIENCE):
-            while not await is_caught_up(db, leader) or not installed(cluster, name):
+            while not (await is_caught_up(db, leader) and await has_installed(cluster, name)):
                 await asyncio.sleep(0.1)
         await make_leader(cluster, retried, int(name[-1]))
         await retried.check()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from anyio.to_thread import run_sync
 
 from flaredb.client.client import Client
 from flaredb.playground.supervisor import LocalCluster
@@ -99,8 +98,8 @@ async def is_caught_up(db: Client, store: StoreId) -> bool:
 
 async def lagging_store(cluster: LocalCluster) -> int:
     """A store that leads nothing, or as little as possible."""
-    leading = [await run_sync(cluster.leaderships, n) for n in harm.store_numbers(cluster)]
-    return leading.index(min(leading)) + 1
+    leading = await harm.leaderships(cluster)
+    return min(leading, key=leading.__getitem__)
 
 
 @pytest.mark.timeout(240)
