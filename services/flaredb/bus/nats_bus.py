@@ -130,6 +130,11 @@ class NatsBus:
                 f"no NATS server answers at {url} ({bus._line.last_error or 'no answer'}); "
                 "is nats-server running there?"
             ) from None
+        except ImportError as fault:
+            raise BusError(
+                f"the login {login.credentials or ''} cannot be used: {fault}; a credentials file "
+                "needs the package nkeys"
+            ) from fault
         bus._keeper = asyncio.create_task(bus._keep())
         bus._keeper.add_done_callback(_keeper_ended)
         return bus

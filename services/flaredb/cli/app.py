@@ -1,5 +1,6 @@
 """All commands in one application."""
 
+import io
 import sys
 
 import typer
@@ -40,6 +41,9 @@ def make_app() -> typer.Typer:
 def run() -> int:
     """Run the command of this process; returns its exit code."""
     assert __debug__, "FlareDB checks its invariants by assert: do not run it under -O"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show all characters
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = make_app()(standalone_mode=True)
     except SystemExit as end:

@@ -2,12 +2,15 @@
 
 import functools
 import inspect
+import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from flaredb.cli.output import ExitCode, Format, NotFoundError, report
 from flaredb.cli.session import Reach, Session, run_session
@@ -25,6 +28,11 @@ Timeout = Annotated[
 Command = Callable[..., Coroutine[Any, Any, None]]
 C = TypeVar("C", bound=Callable[..., Any])
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells have it."""
+
+_HINT_SYSTEM = "see whether what is read and written is there, and whether its disk is full"
+
 _COMMON = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
     for name, default, kind in (
@@ -34,6 +42,24 @@ _COMMON = [
         ("timeout", None, Timeout),
     )
 ]
+
+
+class _Command(TyperCommand):
+    """A command whose arguments may begin with "-": it says where they go then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As usual; a key that was taken for an option is told where to stand."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as fault:
+            option = getattr(fault, "option_name", None)
+            if type(fault).__name__ != "NoSuchOption" or option is None:
+                raise
+            raise typer.BadParameter(
+                f"there is no option {option}. A key or value that begins with - stands behind --, "
+                f"after all options: {ctx.command_path} -- {option}",
+                ctx=ctx,
+            ) from fault
 
 
 def examples(*lines: str) -> str:
@@ -64,22 +90,37 @@ def cluster_command(app: typer.Typer, name: str, *lines: str) -> Callable[[Comma
         shown = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own] + _COMMON
         command.__dict__["__signature__"] = inspect.Signature(shown)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
-        app.command(name, epilog=examples(*lines))(command)
+        app.command(name, cls=_Command, epilog=examples(*lines))(command)
         return function
 
     return register
 
 
 def guarded(form: Format, action: Callable[[], None]) -> None:
-    """Do it; an error ends the command with a message and its exit code."""
+    """Do it, and have its output written; an error ends the command with its exit code."""
     try:
-        action()
+        try:
+            action()
+        finally:
+            sys.stdout.flush()
     except FlareDBError as error:
         raise typer.Exit(report(error, form)) from error
     except BrokenPipeError:
-        # Whoever read has had enough. Standard output must not be flushed again at exit.
-        sys.stderr.close()
+        _drop_output()  # whoever read has had enough
         raise typer.Exit(ExitCode.OK) from None
+    except OSError as fault:
+        _drop_output()
+        told = FlareDBError(f"the system refuses: {fault}", hint=_HINT_SYSTEM)
+        raise typer.Exit(report(told, form)) from fault
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _drop_output() -> None:
+    """What is still buffered must not be written, and fail, once more at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def not_found(text: str, hint: str = "") -> NotFoundError:

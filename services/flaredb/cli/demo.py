@@ -8,12 +8,12 @@ import typer
 
 from flaredb.cli.commands import Output, examples, guarded
 from flaredb.cli.output import ExitCode, Format, Printer, as_json, note
+from flaredb.cli.playground import cannot_start
 from flaredb.cli.progress import progress
-from flaredb.client.errors import FlareDBError
 from flaredb.demo import run as demonstration
 from flaredb.demo.library import standard_library
 from flaredb.playground.process import ProcessFailed
-from flaredb.playground.record import FolderInUse
+from flaredb.playground.record import FolderUnusable
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_schemas.keys import show_range
 
@@ -52,8 +52,8 @@ def _run(folder: Path | None, form: Format, bars: bool) -> None:
                 cluster, rows, lambda what, total: progress(what, total, bars), note
             )
         )
-    except (FolderInUse, ProcessFailed) as fault:
-        raise FlareDBError(str(fault)) from fault
+    except (FolderUnusable, ProcessFailed, OSError) as fault:
+        raise cannot_start(fault, cluster.path) from fault
     finally:
         cluster.close()
     if form is Format.TABLE:

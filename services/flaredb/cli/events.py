@@ -36,10 +36,11 @@ async def events(
     ] = 50,
 ) -> None:
     """Print events of regions and stores, oldest first; without -f, those of the past."""
+    moment = parse_moment(since, _now()) if since else None
     db = await session.db()
     reader = EventReader(db.bus.history, db.subjects.event_stream)
     try:
-        past = await reader.past(parse_moment(since, _now()) if since else None, last)
+        past = await reader.past(moment, last)
         collected = session.printer.form is Format.JSON and not follow
         if collected:
             session.printer.records([event_record(record) for record in past])
@@ -109,7 +110,7 @@ def event_record(record: StreamRecord) -> dict[str, Any]:
     """An event as JSON: what it says itself, and where it stands in the stream."""
     try:
         payload = json.loads(record.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         payload = {"payload": record.payload.decode(errors="replace")}
     body = payload if isinstance(payload, dict) else {"payload": payload}
     return {"seq": record.sequence, "time": show_moment(record.time), **body}
@@ -118,11 +119,12 @@ def event_record(record: StreamRecord) -> dict[str, Any]:
 def _print(session: Session, record: StreamRecord) -> None:
     event = event_record(record)
     if session.printer.form is not Format.TABLE:
-        session.printer.line(as_json(event))
+        session.printer.line(as_json(event), at_once=True)
         return
     shown = {name: value for name, value in event.items() if name not in _SHOWN_APART}
     words = " ".join(f"{name}={value}" for name, value in shown.items())
-    session.printer.line(f"{event['time']}  {event.get('type', '?'):26} {words}")
+    kind = str(event.get("type", "?"))
+    session.printer.line(f"{event['time']}  {kind:26} {words}", at_once=True)
 
 
 _SHOWN_APART = ("seq", "time", "type", "id", "at")

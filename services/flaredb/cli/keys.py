@@ -12,7 +12,9 @@ from flaredb.cli.texts import Notation, parse, readable, with_base64
 from flaredb.client.errors import ConflictError, InvalidArgumentError
 from flaredb_schemas.keys import show_key
 
-Key = Annotated[str, typer.Argument(help="The key.")]
+Key = Annotated[
+    str, typer.Argument(help="The key; one that begins with - stands behind --, after the options.")
+]
 Typed = Annotated[Notation, typer.Option("--as", help="How keys and values are typed here.")]
 
 
@@ -49,7 +51,9 @@ async def get(
     name = parse(key, typed)
     value = await (await session.db()).get(name)
     if value is None:
-        raise not_found(f"there is no key {show_key(name)}")
+        raise not_found(
+            f"there is no key {show_key(name)}", "see which there are: `flaredb scan --keys-only`"
+        )
     if raw:
         sys.stdout.buffer.write(value)
     elif session.printer.form is Format.TABLE:

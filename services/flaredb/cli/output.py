@@ -49,6 +49,7 @@ class NotFoundError(FlareDBError):
     """What was asked for is not there."""
 
     code = "not_found"
+    advice = "look for its name: `flaredb scan`, `flaredb region list`, `flaredb store list`"
 
 
 Record = Mapping[str, Any]
@@ -94,11 +95,15 @@ class Printer:
         for row in rows:
             table.add_row(*(plain(_cell(value)) for value in row))
         console = Console() if sys.stdout.isatty() else Console(width=WIDE)
-        console.print(table)
+        with console.capture() as drawn:  # written below, where a closed pipe is an error like any
+            console.print(table)
+        sys.stdout.write(drawn.get())
 
-    def line(self, text: str) -> None:
-        """One line as it is."""
+    def line(self, text: str, *, at_once: bool = False) -> None:
+        """One line as it is; `at_once` where somebody waits for it behind a pipe."""
         sys.stdout.write(text + "\n")
+        if at_once:
+            sys.stdout.flush()
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
@@ -131,9 +136,7 @@ def exit_code(error: FlareDBError) -> ExitCode:
 def report(error: FlareDBError, form: Format) -> ExitCode:
     """Tell of an error on standard error, and say how to exit."""
     if form is Format.TABLE:
-        note(f"error: {error}")
-        if error.hint:
-            note(f"hint: {error.hint}")
+        note(f"error: {error}\nhint: {error.hint}")
     else:
         told = {"code": error.code, "message": str(error), "hint": error.hint}
         note(as_json({"error": told}))

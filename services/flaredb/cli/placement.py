@@ -123,7 +123,11 @@ async def region_check(session: Session, number: RegionNumber) -> None:
             hint="see `flaredb store list`; or wait longer with --timeout",
         )
     if not check.ok:
-        raise FlareDBError(f"the replicas of region {number} differ", region_id=number)
+        raise FlareDBError(
+            f"the replicas of region {number} differ",
+            hint="keep all data folders as they are, and report it with the logs of its stores",
+            region_id=number,
+        )
 
 
 async def store_list(session: Session) -> None:

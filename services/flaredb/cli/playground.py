@@ -12,10 +12,11 @@ import typer
 
 from flaredb.cli.commands import examples, guarded
 from flaredb.cli.output import Format, note
+from flaredb.cli.session import HINT_SETTINGS
 from flaredb.client.errors import FlareDBError, InvalidArgumentError
 from flaredb.playground.process import ProcessFailed
 from flaredb.playground.programs import is_free
-from flaredb.playground.record import FolderInUse
+from flaredb.playground.record import FolderUnusable
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.runtime.settings import PlaygroundSettings
 from flaredb.runtime.settings_sources import SettingsError, load
@@ -71,14 +72,20 @@ def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: b
     with _told_to_stop() as stop:
         try:
             cluster.start(on_progress=lambda name: note(f"{name} is up"))
-        except (FolderInUse, ProcessFailed) as fault:
-            raise FlareDBError(str(fault)) from fault
+        except (FolderUnusable, ProcessFailed, OSError) as fault:
+            raise cannot_start(fault, Path(settings.dir)) from fault
         try:
             _announce(cluster)
             _watch(cluster, stop)
         finally:
             note("stopping")
             cluster.close()
+
+
+def cannot_start(fault: Exception, folder: Path) -> FlareDBError:
+    """The error of a cluster that does not come up."""
+    told = fault.hint if isinstance(fault, FolderUnusable) else ""
+    return FlareDBError(str(fault), hint=told or f"what each process says: {folder / 'logs'}")
 
 
 def _settings(folder: Path | None, stores: int | None, http: str | None) -> PlaygroundSettings:
@@ -90,7 +97,7 @@ def _settings(folder: Path | None, stores: int | None, http: str | None) -> Play
     try:
         return load(PlaygroundSettings, flags, os.environ)[0]
     except SettingsError as fault:
-        raise InvalidArgumentError(str(fault)) from fault
+        raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
 
 
 def _announce(cluster: LocalCluster) -> None:

@@ -6,6 +6,7 @@ playground, `--dir` (default `.flaredb`).
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +22,11 @@ from flaredb.runtime.settings_sources import SettingsError, load
 
 T = TypeVar("T")
 
+HINT_SETTINGS: Final = (
+    "correct it where the message says: a flag, a variable FLAREDB_... of the environment, or the "
+    "TOML file"
+)
+
 
 class Reach:
     """Where a command's cluster is, by flags, environment, settings file and folder."""
@@ -31,7 +37,7 @@ class Reach:
         try:
             self.settings, origins = load(ClientSettings, flags, os.environ)
         except SettingsError as fault:
-            raise InvalidArgumentError(str(fault)) from fault
+            raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
         self._url_is_given: Final = origins["nats_url"] != "default"
         self.playground: Final = self._find_playground(folder)
 
@@ -53,12 +59,18 @@ class Reach:
         return self.playground.prefix if self.playground else self.settings.prefix
 
     def client(self) -> Client:
-        """A client of the cluster, not open yet."""
+        """A client of the cluster, not open yet; raises `InvalidArgumentError`."""
+        try:
+            login = login_of(self.settings)
+        except OSError as fault:
+            raise InvalidArgumentError(
+                f"nats_ca {self.settings.nats_ca} cannot be used: {fault}", hint=HINT_SETTINGS
+            ) from fault
         return AsyncClient(
             self.url,
             prefix=self.prefix,
             timeout=self.settings.timeout_seconds,
-            login=login_of(self.settings),
+            login=login,
         )
 
     def _find_playground(self, folder: Path | None) -> PlaygroundRecord | None:
@@ -91,9 +103,11 @@ class Session:
 def run_session(
     command: Callable[..., Coroutine[Any, Any, T]], session: Session, arguments: dict[str, Any]
 ) -> T:
-    """Run one command on an event loop of its own."""
+    """Run one command on an event loop of its own; Ctrl-C raises `KeyboardInterrupt` at once."""
 
     async def whole() -> T:
+        # The loop's own handler waits until the command does, and reading a pipe may last for ever.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return await command(session, **arguments)
         finally:

@@ -9,12 +9,12 @@ import typer
 
 from flaredb.cli.commands import Output, examples, guarded
 from flaredb.cli.output import Format, Printer
+from flaredb.cli.session import HINT_SETTINGS
 from flaredb.client.errors import InvalidArgumentError
 from flaredb.runtime.settings import KINDS
 from flaredb.runtime.settings_sources import SettingsError, describe, load
 
 HIDDEN = "***"
-
 Kind = enum.StrEnum("Kind", list(KINDS))  # type: ignore[misc]
 CLIENT = Kind("client")
 
@@ -49,7 +49,7 @@ def _show(of: str, origin: bool, config: Path | None, form: Format) -> None:
     try:
         settings, origins = load(kind, {}, os.environ, config)
     except SettingsError as fault:
-        raise InvalidArgumentError(str(fault)) from fault
+        raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
     records = []
     for setting in describe(kind):
         value = getattr(settings, setting.name)

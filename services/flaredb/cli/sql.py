@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Annotated, Any
 
 import typer
@@ -38,19 +39,19 @@ async def sql(
 def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
     """The rows of `statement` as analytics at `address` (a URL, or `host:port`) answers it."""
     base = address if "://" in address else f"http://{address}"
-    request = urllib.request.Request(
-        f"{base.rstrip('/')}/v1/sql",
-        data=json.dumps({"query": statement}).encode(),
-        headers={"Content-Type": "application/json", "Accept": "application/json"},
-    )
     try:
+        request = urllib.request.Request(
+            f"{base.rstrip('/')}/v1/sql",
+            data=json.dumps({"query": statement}).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return _rows(json.load(answer))
     except urllib.error.HTTPError as refusal:
         raise _refused(refusal) from refusal
-    except (OSError, ValueError) as fault:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as fault:
         raise UnavailableError(
-            f"analytics does not answer at {base}: {fault}",
+            f"analytics does not answer at {base}: {str(fault)[:200].strip()}",
             hint="start it with `flaredb playground`, or name it: --http URL",
         ) from fault
 
@@ -67,7 +68,7 @@ def _refused(refusal: urllib.error.HTTPError) -> FlareDBError:
     except (ValueError, KeyError, TypeError):
         detail = text or str(refusal)
     if refusal.code in (400, 403):
-        return InvalidArgumentError(detail)
+        return InvalidArgumentError(detail, hint='see what can be asked: flaredb sql "show tables"')
     if refusal.code in (503, 504):
         return UnavailableError(detail, hint="ask for less, or later")
     return FlareDBError(detail)

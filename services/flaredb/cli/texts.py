@@ -26,6 +26,14 @@ class Notation(enum.StrEnum):
     BASE64 = "base64"
 
 
+_EXAMPLES: Final = {
+    Notation.UTF8: "plain text",
+    Notation.ESCAPED: "user:1\\\\x00",
+    Notation.HEX: "757365723a31",
+    Notation.BASE64: "dXNlcjox",
+}
+
+
 def parse(text: str, notation: Notation = Notation.UTF8) -> bytes:
     """The bytes that somebody typed; raises `InvalidArgumentError`."""
     try:
@@ -39,7 +47,8 @@ def parse(text: str, notation: Notation = Notation.UTF8) -> bytes:
             case Notation.BASE64:
                 return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as fault:
-        raise InvalidArgumentError(f"{text!r} is not {notation}: {fault}") from fault
+        hint = f"write it as {_EXAMPLES[notation]}, or choose another notation with --as"
+        raise InvalidArgumentError(f"{text!r} is not {notation}: {fault}", hint=hint) from fault
 
 
 def unescape(text: str) -> bytes:

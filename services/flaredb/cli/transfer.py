@@ -10,7 +10,7 @@ import base64
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TextIO
 
@@ -61,10 +61,14 @@ async def import_rows(
     with --from-line.
     """
     total = _count_lines(file) if file.is_file() else None
-    db = await session.db()
     with _opened(file) as source, progress("imported lines", total, not no_progress) as advance:
-        importer = Importer(db, advance)
-        await importer.run(_rows(source, from_line))
+        importer = Importer(await session.db(), advance, from_line)
+        try:
+            await importer.run(_rows(source, from_line))
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            line = importer.next_line
+            note(f"interrupted: all lines before {line} are written; go on with --from-line {line}")
+            raise
     told = {"rows": importer.written}
     if session.printer.form is Format.TABLE:
         note(f"{importer.written} rows imported")
@@ -73,13 +77,24 @@ async def import_rows(
 
 
 class Importer:
-    """Writes rows, many at a time. Invariant: `written` counts rows that are acknowledged."""
+    """Writes rows, many at a time.
 
-    def __init__(self, db: Client, advance: Advance) -> None:
+    Invariants: `written` counts rows that are acknowledged; a line below `_next` is written, or in
+    `_under_way`, or in `_failed`.
+    """
+
+    def __init__(self, db: Client, advance: Advance, from_line: int) -> None:
         self._db = db
         self._advance = advance
         self.written = 0
+        self._next = from_line
+        self._under_way: dict[int, None] = {}
         self._failed: dict[int, FlareDBError] = {}
+
+    @property
+    def next_line(self) -> int:
+        """The first line that is not certainly written."""
+        return min((self._next, *self._under_way, *self._failed))
 
     async def run(self, rows: Iterator[Row]) -> None:
         """Write all rows; raises what the first line that was not written met, with its number."""
@@ -92,6 +107,8 @@ class Importer:
                 if self._failed:
                     room.release()
                     break
+                self._under_way[row[0]] = None
+                self._next = row[0] + 1
                 task = asyncio.create_task(self._write(row, room))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -109,9 +126,11 @@ class Importer:
         line, key, value = row
         try:
             await self._db.put(key, value)
+            del self._under_way[line]
             self.written += 1
             self._advance(1)
         except FlareDBError as error:
+            del self._under_way[line]
             self._failed[line] = error
         finally:
             room.release()
@@ -133,14 +152,32 @@ async def export_rows(
         if str(file) == "-":
             written = await _write_rows(rows, sys.stdout, advance)
         else:
-            unfinished = file.with_name(f"{file.name}.unfinished")
-            with unfinished.open("w", encoding="ascii") as target:
+            with completed_file(file) as target:
                 written = await _write_rows(rows, target, advance)
-            unfinished.replace(file)
     if session.printer.form is Format.TABLE or str(file) == "-":
         note(f"{written} rows exported")
     else:
         session.printer.record({"rows": written})
+
+
+@contextmanager
+def completed_file(file: Path) -> Iterator[TextIO]:
+    """A file to write that appears when the block has ended well; nothing is left otherwise."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    try:
+        with unfinished.open("w", encoding="ascii") as target:
+            yield target
+        unfinished.replace(file)
+    except FlareDBError:
+        raise  # its timeout is an OSError too
+    except OSError as fault:
+        raise FlareDBError(
+            f"cannot write {file}: {fault.strerror}",
+            hint="name a file in a folder that exists and may be written, or - for a pipe",
+        ) from fault
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 async def _write_rows(
@@ -163,7 +200,10 @@ def _rows(source: BinaryIO, from_line: int) -> Iterator[Row]:
     while line := source.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
-            raise InvalidArgumentError(f"line {number}: longer than any row can be")
+            raise InvalidArgumentError(
+                f"line {number}: longer than any row can be",
+                hint=f"take it out, then go on with --from-line {number}",
+            )
         if number >= from_line and line.strip():
             yield number, *_parse_row(number, line)
 
@@ -174,7 +214,7 @@ def _parse_row(number: int, line: bytes) -> tuple[bytes, bytes]:
         key, value = _field(row, "key"), _field(row, "value")
         check_key(key)
         check_value(value)
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         what = f"no {fault}" if isinstance(fault, KeyError) else str(fault)
         raise InvalidArgumentError(
             f"line {number}: {what}",
@@ -216,6 +256,9 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     try:
         source = file.open("rb")
     except OSError as fault:
-        raise InvalidArgumentError(f"cannot read {file}: {fault.strerror}") from fault
+        raise InvalidArgumentError(
+            f"cannot read {file}: {fault.strerror}",
+            hint="name a file of JSON lines, as `flaredb export` writes them, or - for a pipe",
+        ) from fault
     with source:
         yield source

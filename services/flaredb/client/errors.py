@@ -22,15 +22,17 @@ from typing import ClassVar
 class FlareDBError(Exception):
     """The base of all. `code` is stable and meant for programs, `hint` for people.
 
+    The hint says what to do; where the raiser knows nothing better, it is the kind's `advice`.
     `retryable` says whether the same call may succeed later; `region_id` is 0 if none is concerned.
     """
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
+    advice: ClassVar[str] = "see `flaredb status`, and look into the logs of PD and of the stores"
 
     def __init__(self, message: str, *, hint: str = "", region_id: int = 0) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.advice
         self.region_id = region_id
 
 
@@ -72,6 +74,7 @@ class ConflictError(FlareDBError):
     """A condition did not hold; `actual` is the value found instead, None if there was none."""
 
     code = "conflict"
+    advice = "read the key again, and decide anew by what it holds now"
 
     def __init__(self, message: str, *, actual: bytes | None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -82,12 +85,14 @@ class UndeterminedError(FlareDBError):
     """The write was sent, and whether it took, or will take, effect cannot be known."""
 
     code = "undetermined"
+    advice = "read the key before you write it again"
 
 
 class InvalidArgumentError(FlareDBError, ValueError):
     """The call itself is wrong; trying again will not help."""
 
     code = "invalid_argument"
+    advice = "change the call: the same one will fail again"
 
 
 class SeveralRegionsError(InvalidArgumentError):

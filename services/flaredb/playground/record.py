@@ -12,7 +12,15 @@ RECORD: Final = "playground.json"
 LOCK: Final = "playground.lock"
 
 
-class FolderInUse(Exception):
+class FolderUnusable(Exception):
+    """The folder cannot be a playground's; the text says why, `hint` what to do."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class FolderInUse(FolderUnusable):
     """Another playground runs in this folder; the text says which process."""
 
 
@@ -50,9 +58,15 @@ class PlaygroundFolder:
         self._lock: int | None = None
 
     def claim(self) -> None:
-        """Take the folder, making it where needed; raises `FolderInUse`."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the folder, making it where needed; raises `FolderInUse` or `FolderUnusable`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as fault:
+            raise FolderUnusable(
+                f"{self.path} cannot hold a playground: {fault.strerror}",
+                "name a folder that can be made and written: --dir DIR",
+            ) from fault
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,7 +74,8 @@ class PlaygroundFolder:
             running = read_record(self.path)
             who = f" (process {running.pid})" if running else ""
             raise FolderInUse(
-                f"a playground runs in {self.path} already{who}: use that one, or another --dir"
+                f"a playground runs in {self.path} already{who}",
+                "use that one, or another folder: --dir DIR",
             ) from None
         self._lock = lock
 

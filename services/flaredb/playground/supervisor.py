@@ -83,10 +83,10 @@ class LocalCluster:
     def start(self, on_progress: Callable[[str], None] = lambda name: None) -> None:
         """Start everything and wait until it serves; `on_progress` is told each name that does.
 
-        Raises `FolderInUse` or `ProcessFailed`; nothing runs then.
+        Raises `FolderUnusable` or `ProcessFailed`; nothing runs then.
         """
-        self._folder.claim()
         try:
+            self._folder.claim()
             self.children = self._plan()
             if self._own_nats:
                 self._launch("nats")
