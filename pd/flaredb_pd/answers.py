@@ -112,6 +112,7 @@ def _store_row(record: StoreRecord, heard: Heard, watch: StoreWatch) -> StoreRow
         labels=(report.labels if report else {}) or record.labels,
         version=record.version,
         frames_refused=report.frames_refused if report else 0,
+        damaged=report.damaged if report else 0,
     )
 
 
@@ -136,4 +137,5 @@ def describe_status(state: State, heard: Heard, watch: StoreWatch, doing: str) -
         leaders_elected_s=None if state.leaders_ms is None else state.leaders_ms / 1000,
         stale_reports=heard.stale_reports,
         highest_id=state.highest_id,
+        damaged=sum(told.report.damaged for told in heard.stores.values()),
     )

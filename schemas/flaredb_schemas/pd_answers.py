@@ -59,7 +59,8 @@ class StoreRow(Struct, frozen=True):
     """A store as PD knows it; `state` is `up`, `disconnected` or `down`, by how long it is silent.
 
     Figures are 0 and `last_seen_ms` (milliseconds since 1970) None where this reign has not heard
-    of it yet. `capacity`, `used` and `free` are bytes, `cpu` a share of one core.
+    of it yet. `capacity`, `used` and `free` are bytes, `cpu` a share of one core. `damaged` counts
+    replicas that are out of service there, because a record of theirs is not what was written.
     """
 
     id: StoreId
@@ -76,6 +77,7 @@ class StoreRow(Struct, frozen=True):
     labels: dict[str, str]
     version: str
     frames_refused: Count
+    damaged: Count = 0
 
 
 class StoresAnswer(Struct, frozen=True):
@@ -92,6 +94,7 @@ class PdStatus(Struct, frozen=True):
     initial regions, None until then. `doing` says in words what PD waits for, empty when `ready`:
     that is PD alone. `stores_up` of `stores` are heard; `leaders` counts the regions whose leader's
     store is up, `regions_unavailable` those without a majority of their stores.
+    `damaged` counts the replicas that stores have said to be out of service for good.
     """
 
     cluster: str
@@ -109,6 +112,7 @@ class PdStatus(Struct, frozen=True):
     leaders_elected_s: float | None
     stale_reports: Count
     highest_id: Count
+    damaged: Count = 0
 
 
 class PdFailure(Struct, frozen=True):

@@ -246,7 +246,8 @@ class StoreReport(Struct, frozen=True):
     """What a store says of itself. Disk figures are bytes; `cpu` is a share of one core.
 
     `regions` counts replicas, `leaders` those that lead; `bootstrapped` says that the initial
-    regions have been created here once.
+    regions have been created here once; `damaged` counts replicas that are out of service for good,
+    because a record of theirs is not what was written.
     """
 
     store: StoreId
@@ -261,6 +262,7 @@ class StoreReport(Struct, frozen=True):
     """Frames for regions that are not hosted here (FR-002), since start."""
     labels: dict[str, str] = {}
     bootstrapped: bool = False
+    damaged: Count = 0
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="store.heartbeat"):

@@ -129,7 +129,10 @@ class HashAnswer(Struct, frozen=True, array_like=True, gc=False, tag=5):
 
 
 class ReplicaStatus(Struct, frozen=True, array_like=True):
-    """One replica as its store sees it."""
+    """One replica as its store sees it; `state` is live, installing or damaged.
+
+    Of a damaged one perhaps only the region's id is known: then its epoch is 0 and it has no peers.
+    """
 
     route: Route
     state: str

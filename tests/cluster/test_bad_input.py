@@ -1,5 +1,6 @@
 """What no careful user does: it is refused in clear words, and whoever serves goes on."""
 
+import asyncio
 import random
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from anyio.to_thread import run_sync
 
 import flaredb
 from flaredb.bus.nats_bus import NatsBus
+from flaredb.disk.layout import REGION
+from flaredb.disk.lmdb_environment import MAP_BYTES, open_environment
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.store.context import Me
 from flaredb.store.twins import say_first_word
@@ -173,6 +176,38 @@ async def test_an_old_copy_of_a_folder(cluster: LocalCluster, tmp_path: Path) ->
     refused(await run_sync(partial(run_store, cluster, copy)), "copy")
     await harm.start(cluster, "store-1")
     await everybody_serves(cluster)
+
+
+async def test_a_damaged_record_costs_one_replica(cluster: LocalCluster) -> None:
+    async with Load(cluster).running() as load:
+        await load.go_on(1, writes=100)
+        store = harm.store_id(cluster, 1)
+        await run_sync(cluster.stop, "store-1")
+        await run_sync(wear_out, cluster.store_folder(1))
+        await harm.start(cluster, "store-1")
+        await load.go_on(1, writes=100)
+        async with cluster.client(timeout=20.0) as db:
+            states = [one.state for one in await db.inspector.replicas(store)]
+            async with asyncio.timeout(20):
+                while (await db.placement.status()).damaged != 1:
+                    await asyncio.sleep(0.1)
+    assert sorted(states) == ["damaged", "live"]
+    assert "is damaged here" in cluster.children["store-1"].log.read_text()
+    await load.read_all()
+    assert not await load.lost()
+    assert cluster.dead() == []
+
+
+def wear_out(folder: Path) -> None:
+    """Flip a bit of a region's record."""
+    with (
+        open_environment(folder, map_size=MAP_BYTES, write=True) as environment,
+        environment.begin(write=True) as transaction,
+        transaction.cursor() as cursor,
+    ):
+        assert cursor.set_range(REGION) and cursor.key()[:1] == REGION
+        key, record = cursor.item()
+        transaction.put(key, record[:-1] + bytes([record[-1] ^ 1]))
 
 
 async def test_a_store_of_another_cluster(cluster: LocalCluster, tmp_path: Path) -> None:

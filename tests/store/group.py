@@ -232,18 +232,24 @@ class Group:
 
     def put(self, region: RegionId, key: bytes, value: bytes) -> None:
         """Write one row, however often it takes."""
+        batch = self._batch(key, value)
+        self.until(lambda: isinstance(self._put_once(region, batch), WriteAnswer))
+
+    def put_once(self, region: RegionId, key: bytes, value: bytes) -> Answer | None:
+        """Try to write one row; what whoever leads says to it, if anything."""
+        return self._put_once(region, self._batch(key, value))
+
+    def _batch(self, key: bytes, value: bytes) -> bytes:
         lane = Lane(1, self.wall(), 1)
-        batch = BATCHES.encode(Batch(lane, self.asked + 1, 0, (Put(0, key, value),)))
+        return BATCHES.encode(Batch(lane, self.asked + 1, 0, (Put(0, key, value),)))
+
+    def _put_once(self, region: RegionId, batch: bytes) -> Answer | None:
+        leader = self.leader(region)
+        if leader is None:
+            self.step()
+            return None
         version = self.regions[region].epoch.version
-        self.until(
-            lambda: isinstance(
-                self.ask(
-                    self.wait_for_leader(region),
-                    lambda number: WriteRequest(number, region, version, batch),
-                ),
-                WriteAnswer,
-            )
-        )
+        return self.ask(leader, lambda number: WriteRequest(number, region, version, batch))
 
     def get(self, region: RegionId, key: bytes) -> bytes | None:
         """Read one row from whoever leads."""

@@ -2,14 +2,32 @@
 
 import pytest
 
-from flaredb.disk.layout import applied_key, data_key, region_key
+from flaredb.disk.disk import Batch
+from flaredb.disk.layout import (
+    LOG,
+    SESSION,
+    applied_key,
+    data_key,
+    hard_state_key,
+    log_start_key,
+    region_key,
+    region_rows,
+)
 from flaredb.disk.memory_disk import SortedRows
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.records import ReplicaState
 from flaredb_schemas.events import ReplicaLost
 from flaredb_schemas.failures import NotReady
-from flaredb_schemas.ids import PeerId, RegionId
-from flaredb_schemas.requests import CheckRequest, HashAnswer, HashRequest, Refused
+from flaredb_schemas.ids import NO_PEER, PeerId, RegionId, StoreId
+from flaredb_schemas.requests import (
+    CheckRequest,
+    HashAnswer,
+    HashRequest,
+    Refused,
+    StoreStatusAnswer,
+    StoreStatusRequest,
+    WriteAnswer,
+)
 from tests.store.group import Group, Member, region
 
 LEFT, RIGHT = RegionId(1), RegionId(2)
@@ -32,6 +50,13 @@ def damage(rows: SortedRows, key: bytes) -> None:
     """Flip a bit of the record under `key`, as a worn disk does."""
     record = rows.values[key]
     rows.values[key] = record[:-1] + bytes([record[-1] ^ 1])
+
+
+def remove(rows: SortedRows, key: bytes) -> None:
+    """Take a record away."""
+    batch = Batch()
+    batch.delete(key)
+    rows.apply(batch)
 
 
 def lost(member: Member) -> list[tuple[RegionId, PeerId]]:
@@ -87,3 +112,101 @@ def test_a_check_finds_a_damaged_row(group: Group) -> None:
         group.asked, NotReady("the replica is damaged here")
     )
     assert group.leader(LEFT) is leader and state_of(worn, RIGHT) is ReplicaState.LIVE
+
+
+ROWS = {
+    "its record": region_key(LEFT),
+    "its vote": hard_state_key(LEFT),
+    "its applied state": applied_key(LEFT),
+    "the start of its log": log_start_key(LEFT),
+}
+"""What is read of a replica when its store starts, beside sessions, events and its log's end."""
+
+
+def stopped(group: Group) -> Member:
+    """A store that was stopped, where both regions had taken a write."""
+    for each, key in ((LEFT, b"a"), (RIGHT, b"z")):
+        group.put(each, key, b"value")
+    member = group.members[StoreId(2)]
+    group.until(lambda: data_key(b"z") in member.disk.view.values and member.store.is_settled)
+    member.stop()
+    member.events.clear()
+    return member
+
+
+def serves_all_but_left(group: Group, member: Member, peer: PeerId) -> None:
+    """The store has lost its replica of one region, says so, and takes part in the other."""
+    group.until(lambda: bool(lost(member)) and bool(member.heartbeats))
+    assert lost(member) == [(LEFT, peer)]
+    assert member.heartbeats[-1].store.damaged == 1
+    answer = group.ask(member, StoreStatusRequest)
+    assert isinstance(answer, StoreStatusAnswer)
+    assert [(one.route.region.id, one.state) for one in answer.replicas] == [
+        (LEFT, "damaged"),
+        (RIGHT, "live"),
+    ]
+    group.put(LEFT, b"a", b"by the others")
+    away = next(one for one in group.members.values() if one is not member)
+    away.cut_off = True
+    group.put(RIGHT, b"z", b"with this store")
+    held = group.put_once(LEFT, b"a", b"by one replica alone")
+    assert not isinstance(held, WriteAnswer)
+    away.cut_off = False
+
+
+def peer_of(group: Group, member: Member) -> PeerId:
+    peer = group.regions[LEFT].peer_on(member.id)
+    assert peer is not None
+    return peer.id
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_at_start_a_damaged_record_costs_one_replica(group: Group, what: str) -> None:
+    member = stopped(group)
+    damage(member.contents.rows, ROWS[what])
+    member.start()
+    known = what != "its record"
+    serves_all_but_left(group, member, peer_of(group, member) if known else NO_PEER)
+
+
+@pytest.mark.parametrize("kind", [SESSION, LOG])
+def test_at_start_a_damaged_row_of_many_costs_one_replica(group: Group, kind: bytes) -> None:
+    """A session, or the end of the log."""
+    member = stopped(group)
+    rows = member.contents.rows
+    *_, (last, _) = rows.scan(*region_rows(kind, LEFT))
+    damage(rows, last)
+    member.start()
+    serves_all_but_left(group, member, peer_of(group, member))
+
+
+@pytest.mark.parametrize("what", ["its vote", "its applied state", "the start of its log"])
+def test_at_start_a_lost_record_costs_one_replica(group: Group, what: str) -> None:
+    member = stopped(group)
+    remove(member.contents.rows, ROWS[what])
+    member.start()
+    serves_all_but_left(group, member, peer_of(group, member))
+
+
+def test_at_start_a_log_that_has_lost_its_end_costs_one_replica(group: Group) -> None:
+    member = stopped(group)
+    rows = member.contents.rows
+    *_, (last, _) = rows.scan(*region_rows(LOG, LEFT))
+    remove(rows, last)
+    member.start()
+    serves_all_but_left(group, member, peer_of(group, member))
+
+
+def test_damaged_once_is_damaged_for_good(group: Group) -> None:
+    """Even if the row were to be read well at the next start."""
+    member = stopped(group)
+    key = hard_state_key(LEFT)
+    sound = member.contents.rows.values[key]
+    damage(member.contents.rows, key)
+    member.start()
+    group.until(lambda: bool(lost(member)) and member.store.is_settled)
+    member.stop()
+    member.events.clear()
+    member.contents.rows.values[key] = sound
+    member.start()
+    serves_all_but_left(group, member, peer_of(group, member))

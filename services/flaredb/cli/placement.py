@@ -18,7 +18,7 @@ from flaredb_schemas.pd_answers import PdStatus, RegionRow, StoreRow
 REGION_COLUMNS = (
     "id", "state", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
 )  # fmt: skip
-STORE_COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "used")
+STORE_COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "damaged", "used")
 
 RegionNumber = Annotated[int, typer.Argument(metavar="ID", help="The region's number.")]
 StoreNumber = Annotated[int, typer.Argument(metavar="ID", help="The store's number.")]
@@ -56,6 +56,7 @@ async def status(session: Session) -> None:
         "regions": pd.regions,
         "regions_unavailable": pd.regions_unavailable,
         "leaders": pd.leaders,
+        "damaged": pd.damaged,
         "leaders_elected_s": pd.leaders_elected_s,
     }
     session.printer.record(record)

@@ -1,7 +1,8 @@
 """How replicas come to be on this store, and how they are found again after a restart.
 
 A replica is born from PD's initial regions, once per store, in the batch that sets the store's
-`bootstrapped` mark.
+`bootstrapped` mark. One whose records are not what was written is not found again: that costs this
+replica, and no other.
 """
 
 import logging
@@ -22,6 +23,7 @@ from flaredb.disk.layout import (
     log_start_key,
     outbox_position,
     region_key,
+    region_of,
     region_rows,
     seal,
 )
@@ -42,9 +44,10 @@ from flaredb.store.records import (
     open_sealed,
     save,
 )
+from flaredb.store.registry import DamagedReplica, unknown_region
 from flaredb.store.replica import Replica, configuration_of
 from flaredb_schemas.envelope import Malformed
-from flaredb_schemas.ids import Index, PeerId
+from flaredb_schemas.ids import Index, PeerId, RegionId
 from flaredb_schemas.keys import RangeFault, find_fault, show_range
 from flaredb_schemas.raft import HardState
 from flaredb_schemas.regions import FIRST_INDEX, FIRST_TERM, Region
@@ -73,7 +76,8 @@ def is_bootstrapped(view: View) -> bool:
 class Births:
     """Creates and finds replicas.
 
-    Invariants: initial regions are created once per data folder; a replica overlaps no other.
+    Invariants: initial regions are created once per data folder; a replica overlaps no other; one
+    that was found damaged is so for good.
     """
 
     __slots__ = ("_context",)
@@ -94,24 +98,37 @@ class Births:
         batch.put(BOOTSTRAPPED_KEY, seal(BOOTSTRAPPED_KEY, b"1"))
         return None
 
-    def find_all(self) -> int:
-        """Take up every replica that is on disk; returns how many."""
+    def find_all(self) -> None:
+        """Take up every replica that is on disk, and give up those that are damaged."""
         view = self._context.disk.view
-        records = [
-            decode(ReplicaRecord, open_sealed(key, stored))
-            for key, stored in view.scan(*kind_rows(REGION))
-        ]
-        for record in records:
-            self._find(view, record)
-        return len(records)
+        for key, stored in list(view.scan(*kind_rows(REGION))):
+            record: ReplicaRecord | None = None
+            try:
+                record = decode(ReplicaRecord, open_sealed(key, stored))
+                self._find(view, record)
+            except CorruptRecordError as fault:
+                self._give_up(region_of(key), record, str(fault))
+
+    def _give_up(self, region: RegionId, record: ReplicaRecord | None, reason: str) -> None:
+        """The replica takes part in nothing from here on; nor after the next start."""
+        if record is None:
+            # The row stays as it is: it is what an expert may want to see.
+            damaged = DamagedReplica(unknown_region(region), reason)
+        else:
+            damaged = DamagedReplica(record.region, reason, record.peer)
+            mark = ReplicaRecord(record.region, record.peer, ReplicaState.DAMAGED)
+            save(self._context.saver.batch, region_key(region), mark)
+        self._context.registry.give_up(damaged)
 
     def _find(self, view: View, record: ReplicaRecord) -> None:
+        if record.state is ReplicaState.DAMAGED:
+            raise CorruptRecordError("it was found damaged before this start")
         region = record.region
-        hard_state = load(view, hard_state_key(region.id), HardState) or HardState()
+        hard_state = load(view, hard_state_key(region.id), HardState)
         applied = load(view, applied_key(region.id), AppliedState)
         start = load(view, log_start_key(region.id), LogStart)
-        if applied is None or start is None:
-            raise CorruptRecordError(f"region {region.id}: its applied state is missing")
+        if hard_state is None or applied is None or start is None:
+            raise CorruptRecordError("what it must never forget is missing")
         replica = self._make(record, hard_state, applied, start)
         _load_outbox(view, replica)
         replica.state = record.state
@@ -145,6 +162,8 @@ class Births:
             (hard_state, configuration_of(region)),
             start,
         )
+        if store_log.last < max(hard_state.commit, applied.index):
+            raise CorruptRecordError(f"its log ends at {store_log.last}: what is committed is gone")
         settings = context.settings
         config = Config(
             peer=record.peer,

@@ -14,6 +14,7 @@ from flaredb.store.history import History
 from flaredb.store.records import CorruptRecordError, ReplicaState
 from flaredb.store.replica import Replica
 from flaredb_schemas.events import ReplicaLost
+from flaredb_schemas.ids import PeerId, RegionId
 
 log: Final = logging.getLogger(__name__)
 
@@ -48,16 +49,21 @@ class Guard:
         context = self._context
         if not context.registry.current(replica):
             return
-        log.error("region %s is damaged here: %s", replica.id, reason)
         replica.state = ReplicaState.DAMAGED
         context.wheel.forget(replica.id)
         context.saver.damaged(replica)
+        self.report(replica.id, replica.peer, reason)
+
+    def report(self, region: RegionId, peer: PeerId, reason: str) -> None:
+        """Say that a replica here is lost. It is said again at each start: events may get lost."""
+        context = self._context
+        log.error("region %s is damaged here: %s", region, reason)
         self._history.add_own(
             ReplicaLost(
                 id=self._history.next_own_id(),
                 at=context.clock.wall(),
-                region=replica.id,
-                peer=replica.peer,
+                region=region,
+                peer=peer,
                 store=context.me.store,
                 reason=reason,
             )

@@ -78,7 +78,8 @@ class Incoming:
     def _item(self, from_store: StoreId, item: Item) -> None:
         replica = self._context.registry.get(item.region)
         if replica is None:
-            self._not_hosted(from_store, item)
+            if item.region not in self._context.registry.damaged:
+                self._not_hosted(from_store, item)
             return
         if isinstance(item, NotHosted):
             # Silence would have said as much; what is lost is found out by PD.

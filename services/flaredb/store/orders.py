@@ -192,7 +192,7 @@ class Orders:
         if order.cluster != context.me.cluster:
             log.error("regions of cluster %s, this is %s", order.cluster, context.me.cluster)
             return
-        if is_bootstrapped(context.disk.view) or len(context.registry):
+        if is_bootstrapped(context.disk.view) or len(context.registry) or context.registry.damaged:
             return
         refused = self._births.create_initial(order.regions)
         if isinstance(refused, RegionsRefused):

@@ -1,11 +1,31 @@
-"""Every replica of this store, by region and by key (FR-001)."""
+"""Every replica of this store, by region and by key (FR-001); and those that were found damaged."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from msgspec import Struct
+
+from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, PeerId, RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.regions import Epoch, Region
+
+
+class DamagedReplica(Struct, frozen=True):
+    """A replica whose records could not be read when the store started: it takes part in nothing.
+
+    Where not even its own record can be read, only the region's id is known; see `unknown_region`.
+    """
+
+    region: Region
+    reason: str
+    peer: PeerId = NO_PEER
+
+
+def unknown_region(region: RegionId) -> Region:
+    """What stands for a region of which only the id is known: epoch 0, and no peers."""
+    return Region(region, KeyRange(b"", b""), Epoch(0, 0), ())
 
 
 class Registry:
@@ -13,13 +33,22 @@ class Registry:
 
     Invariants: the ranges of the replicas here never overlap; `_starts` is sorted and stands beside
     `_regions`; `version` rises with every change; every replica has an incarnation of its own,
-    never used again in this process.
+    never used again in this process; `damaged` are not hosted, and never will be by this process.
     """
 
-    __slots__ = ("_by_region", "_incarnations", "_neighbours", "_regions", "_starts", "version")
+    __slots__ = (
+        "_by_region",
+        "_incarnations",
+        "_neighbours",
+        "_regions",
+        "_starts",
+        "damaged",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.version = 0
+        self.damaged: dict[RegionId, DamagedReplica] = {}
         self._neighbours: tuple[int, frozenset[StoreId]] = (-1, frozenset())
         self._by_region: dict[RegionId, Replica] = {}
         self._starts: list[bytes] = []
@@ -35,6 +64,7 @@ class Registry:
         """Host `replica`."""
         region = replica.region
         assert region.id not in self._by_region, f"region {region.id} is hosted already"
+        assert region.id not in self.damaged, f"region {region.id} is damaged here"
         overlapping = self.overlapping(region.keys)
         assert overlapping is None, f"region {region.id} overlaps region {overlapping}"
         place = bisect_right(self._starts, region.keys.start)
@@ -42,6 +72,16 @@ class Registry:
         self._regions.insert(place, region.id)
         self._by_region[region.id] = replica
         self.version += 1
+
+    def give_up(self, damaged: DamagedReplica) -> None:
+        """Do not host it: its records cannot be read."""
+        assert damaged.region.id not in self._by_region, f"region {damaged.region.id} is hosted"
+        self.damaged[damaged.region.id] = damaged
+
+    @property
+    def damaged_count(self) -> int:
+        """How many replicas are out of service, found damaged at start or since; O(n)."""
+        return len(self.damaged) + sum(one.state is ReplicaState.DAMAGED for one in self)
 
     def remove(self, region: RegionId) -> None:
         """Host it no longer."""

@@ -162,6 +162,7 @@ class Reporter:
             frames_refused=context.counters.frames_refused,
             labels=context.settings.labels,
             bootstrapped=is_bootstrapped(context.disk.view),
+            damaged=context.registry.damaged_count,
         )
 
     def _cpu_share(self) -> float:

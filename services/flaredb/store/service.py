@@ -21,6 +21,7 @@ from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.joining import Accepted, Joining, Wait
 from flaredb.store.planes import Planes
+from flaredb.store.status import figures_of
 from flaredb.store.store import Store
 from flaredb.store.twins import find_twin, has_successor, say_first_word
 from flaredb_schemas.ids import StoreId, StoreUuid
@@ -84,15 +85,7 @@ class StoreProcess:
     def figures(self) -> dict[str, float]:
         """What is worth plotting."""
         store = self._store
-        if store is None:
-            return {}
-        counters = store.counters
-        names = counters.__struct_fields__
-        figures = {f"store_{name}_total": float(getattr(counters, name)) for name in names}
-        figures["store_regions"] = float(len(store.registry))
-        figures["store_leaders"] = float(sum(replica.leads for replica in store.registry))
-        figures["store_regions_asleep"] = float(sum(item.asleep for item in store.registry))
-        return figures
+        return {} if store is None else figures_of(store.registry, store.counters)
 
     # Life.
 

@@ -1,8 +1,11 @@
-"""What a store says of itself when it is asked: its replicas, in order of region id."""
+"""What a store says of itself when it is asked: its replicas, in order of region id; figures."""
 
-from flaredb.store.context import Context
+from flaredb.store.context import Context, Counters
+from flaredb.store.records import ReplicaState
+from flaredb.store.registry import DamagedReplica, Registry
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import Index, RegionId, Term
+from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import ReplicaStatus, StoreStatusAnswer, StoreStatusRequest
 
 REPLICAS_PER_ANSWER = 500
@@ -10,21 +13,24 @@ REPLICAS_PER_ANSWER = 500
 
 def store_status(context: Context, request: StoreStatusRequest) -> StoreStatusAnswer:
     """One page of the replicas here, from `request.first` on."""
-    replicas = sorted(
-        (replica for replica in context.registry if replica.id >= request.first),
-        key=lambda replica: replica.id,
-    )
-    page, rest = replicas[:REPLICAS_PER_ANSWER], replicas[REPLICAS_PER_ANSWER:]
+    registry = context.registry
+    here = {replica.id: replica for replica in registry} | registry.damaged
+    regions = sorted(region for region in here if region >= request.first)
+    page, rest = regions[:REPLICAS_PER_ANSWER], regions[REPLICAS_PER_ANSWER:]
     return StoreStatusAnswer(
         request.number,
         context.me.store,
-        tuple(replica_status(replica) for replica in page),
-        rest[0].id if rest else RegionId(0),
+        tuple(replica_status(here[region]) for region in page),
+        rest[0] if rest else RegionId(0),
     )
 
 
-def replica_status(replica: Replica) -> ReplicaStatus:
+def replica_status(replica: Replica | DamagedReplica) -> ReplicaStatus:
     """One replica as it stands now."""
+    if isinstance(replica, DamagedReplica):
+        nothing = Index(0)
+        route, state_name = Route(replica.region), ReplicaState.DAMAGED.name.lower()
+        return ReplicaStatus(route, state_name, nothing, nothing, nothing, Term(0), False, 0, 0)
     state = replica.machine.state
     return ReplicaStatus(
         route=replica.route(),
@@ -37,3 +43,17 @@ def replica_status(replica: Replica) -> ReplicaStatus:
         bytes=state.bytes,
         keys=state.keys,
     )
+
+
+def figures_of(registry: Registry, counters: Counters) -> dict[str, float]:
+    """What is worth plotting, by name."""
+    counted = {
+        f"store_{name}_total": getattr(counters, name) for name in counters.__struct_fields__
+    }
+    now = {
+        "store_regions": len(registry),
+        "store_leaders": sum(replica.leads for replica in registry),
+        "store_regions_asleep": sum(replica.asleep for replica in registry),
+        "store_regions_damaged": registry.damaged_count,
+    }
+    return {name: float(figure) for name, figure in (counted | now).items()}

@@ -63,10 +63,7 @@ class Store:
         last_batch: int,
         full_checks: bool = False,
     ) -> None:
-        """Take up every replica on `disk`, where batches up to `last_batch` were saved by others.
-
-        Raises `CorruptRecordError` for a damaged record.
-        """
+        """Take up the replicas on `disk`, where batches up to `last_batch` were saved by others."""
         delay = settings.commit_delay_ms / 1000
         self._context = context = Context(
             me=me,
@@ -85,6 +82,8 @@ class Store:
         self._ticks = 0
         self._connected = True
         parts.births.find_all()
+        for damaged in context.registry.damaged.values():
+            parts.guard.report(damaged.region.id, damaged.peer, damaged.reason)
         for replica in context.registry:
             parts.snapshots.into.resume(replica)
         parts.snapshots.into.clear_files()
