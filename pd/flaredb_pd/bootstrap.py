@@ -91,4 +91,5 @@ def joined_fact(
         version=join.version,
         highest_id=highest_id,
         recovered=recovered,
+        generation=join.generation,
     )

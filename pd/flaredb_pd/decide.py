@@ -11,12 +11,14 @@ from msgspec import Struct
 from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
 from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import floor_after_loss
+from flaredb_pd.generations import NoteGenerations, news
 from flaredb_pd.joins import Admission, judge
 from flaredb_pd.recovery import Claim, Loss
 from flaredb_pd.state import State
 from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import (
     Gap,
+    GenerationsReached,
     JournalFact,
     LeadersElected,
     RebuildFinished,
@@ -80,7 +82,17 @@ class NoteGap(Struct, frozen=True):
     reason: str
 
 
-Command = TakeOver | Bootstrap | Admit | Rebuild | Recover | FinishRebuild | NoteLeaders | NoteGap
+Command = (
+    TakeOver
+    | Bootstrap
+    | Admit
+    | Rebuild
+    | Recover
+    | FinishRebuild
+    | NoteLeaders
+    | NoteGenerations
+    | NoteGap
+)
 
 
 def decide(state: State, command: Command, config: Config) -> tuple[JournalFact, ...]:
@@ -109,6 +121,9 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
                 return ()
             ms = max(0, command.at - state.bootstrapped_at)
             return (LeadersElected(regions=command.regions, ms=ms),)
+        case NoteGenerations():
+            reached = news(state, command.reached)
+            return (GenerationsReached(reached=reached),) if reached else ()
         case NoteGap():
             return (Gap(first=command.first, last=command.last, reason=command.reason),)
         case _:
@@ -169,4 +184,5 @@ def _recovered(claim: Claim, highest_id: int) -> StoreJoined:
         version="",
         highest_id=highest_id,
         recovered=True,
+        generation=claim.generation,
     )

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import RegionMap, Sighting, Stale
-from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.ids import Generation, RegionId, StoreId
 from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
 from flaredb_schemas.regions import Region
 
@@ -74,6 +74,11 @@ class Heard:
             return False
         self._leaderless.discard(region.id)
         return True
+
+    def generation(self, store: StoreId) -> Generation:
+        """What the store's folder has reached, as far as it has been told in this reign."""
+        known = self.stores.get(store)
+        return known.report.generation if known else Generation(0)
 
     def lacks_replicas(self, store: StoreId) -> bool:
         """Whether the store has said in this reign that its initial replicas are not there yet."""

@@ -3,7 +3,10 @@
 Raft is safe only as long as a store never forgets its votes. So an id belongs to one data folder
 (its uuid), and to one start of it at a time (its boot counter, which only rises, and the nonce of
 that start): a copy of a disk, or an old state of it, is refused. It gives itself away by a counter
-that does not rise or, once it has raised it by trying, by not knowing of the start accepted last.
+that does not rise; once it has raised it by trying, by not knowing of the start accepted last; and
+if it was made during that very start, by a generation below what was heard of the folder since. So
+a copy is accepted only if it is younger than what was heard last: a heartbeat period, or with PD
+itself going down `generations.PERIOD`; or if the journal was lost, and the original with it.
 """
 
 import re
@@ -13,12 +16,14 @@ from msgspec import Struct
 
 from flaredb_pd.fresh_ids import grant
 from flaredb_pd.state import State, StoreRecord
-from flaredb_schemas.ids import NO_STORE, StoreId
+from flaredb_schemas.ids import NO_STORE, Generation, StoreId
 from flaredb_schemas.placement import Join, Joined, JoinLater, JoinRefused, Witness
 
 _UUID = re.compile(r"[0-9a-f]{32}")
 
 RETRY_MS: Final = 250
+
+NEVER_HEARD: Final = Generation(0)
 
 FRESH_FOLDER: Final = (
     "if its disk was lost or copied, start it with an empty data folder: it gets a new id and its "
@@ -41,8 +46,11 @@ class Admission(Struct, frozen=True):
 Judgement = Joined | JoinRefused | JoinLater | Candidate | Admission
 
 
-def judge(state: State, join: Join) -> Judgement:
-    """What becomes of `join` under `state`. `Joined` only if exactly this start is journaled."""
+def judge(state: State, join: Join, heard: Generation = NEVER_HEARD) -> Judgement:
+    """What becomes of `join` under `state`. `Joined` only if exactly this start is journaled.
+
+    `heard` is the generation that the store's heartbeats have told of in this reign.
+    """
     fault = _find_join_fault(join)
     if fault:
         return fault
@@ -61,7 +69,7 @@ def judge(state: State, join: Join) -> Judgement:
             "empty data folder to make it part of this cluster",
         )
     known = state.stores.get(join.store)
-    return _judge_known(state, join, known) if known else _judge_unknown(state, join)
+    return _judge_known(state, join, known, heard) if known else _judge_unknown(state, join)
 
 
 def _find_join_fault(join: Join) -> JoinRefused | None:
@@ -89,15 +97,22 @@ def _judge_new(state: State, join: Join) -> Judgement:
         return Candidate()
     if known:
         # Journaled, but the answer was lost before the store could save its id.
-        return _judge_known(state, join, known)
+        return _judge_known(state, join, known, NEVER_HEARD)
     store = StoreId(grant(state.highest_id, 1)[0])
     return Admission(store, highest_id=store)
 
 
-def _judge_known(state: State, join: Join, known: StoreRecord) -> Judgement:
+def _judge_known(state: State, join: Join, known: StoreRecord, heard: Generation) -> Judgement:
     if join.uuid != known.uuid:
         return JoinRefused(
             f"store id {known.id} belongs to data folder {known.uuid}, not to {join.uuid}",
+            FRESH_FOLDER,
+        )
+    reached = max(known.generation, heard)
+    if join.generation < reached:
+        return JoinRefused(
+            f"the data folder of store {known.id} had reached generation {reached}; this one is at "
+            f"{join.generation}, so it is a copy or an old state",
             FRESH_FOLDER,
         )
     if join.boot > known.boot and _knows_last_start(join, known):

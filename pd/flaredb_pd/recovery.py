@@ -18,6 +18,7 @@ from flaredb_schemas.ids import (
     NO_STORE,
     BootCounter,
     ClusterId,
+    Generation,
     JournalSequence,
     PdEpoch,
     PdIncarnation,
@@ -30,7 +31,8 @@ from flaredb_schemas.placement import Join, Witness
 class Claim(Struct, frozen=True):
     """What a store has seen of PD. `member` if it runs under the id that it names.
 
-    `nonce` is that of the start that was accepted under `boot`, where that is known.
+    `nonce` is that of the start that was accepted under `boot`, and `generation` what the folder
+    had reached at least, where these are known.
     """
 
     store: StoreId
@@ -43,6 +45,7 @@ class Claim(Struct, frozen=True):
     member: bool
     incarnation: PdIncarnation = PdIncarnation("")
     nonce: str = ""
+    generation: Generation = Generation(0)
 
 
 def claim_of(told: Witness | Join) -> Claim:
@@ -78,7 +81,13 @@ def claims_of(state: State) -> tuple[Claim, ...]:
     )
     known = (
         msgspec.structs.replace(
-            own, store=one.id, uuid=one.uuid, boot=one.boot, member=True, nonce=one.nonce
+            own,
+            store=one.id,
+            uuid=one.uuid,
+            boot=one.boot,
+            member=True,
+            nonce=one.nonce,
+            generation=one.generation,
         )
         for one in state.stores.values()
     )

@@ -25,6 +25,7 @@ from flaredb_pd.decide import (
     decide,
 )
 from flaredb_pd.effects import Effect
+from flaredb_pd.generations import Generations
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.joins import RETRY_MS, Admission, Candidate, find_impostor, judge
@@ -80,9 +81,8 @@ class Reign:
         self.heard = Heard(seeds, now)
         folders = {store.id: store.uuid for store in self.state.stores.values()}
         self._muster = Muster(folders, now.seconds, self._config.witness_window)
-        self._mustered = False
-        self._rebuild_wanted = False
-        self._leaders_noted = False
+        self._mustered = self._rebuild_wanted = self._leaders_noted = False
+        self._generations = Generations(self._config, now)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
         text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
@@ -184,7 +184,7 @@ class Reign:
             self._judge(join, reply, now)
 
     def _judge(self, join: Join, reply: str, now: Instant) -> None:
-        judgement = judge(self.state, join)
+        judgement = judge(self.state, join, self.heard.generation(join.store))
         if isinstance(judgement, Candidate):
             self._post.answer_join(reply, self._note_candidate(join, now))
         elif isinstance(judgement, Admission):
@@ -260,6 +260,8 @@ class Reign:
         if self._may_order and now.seconds >= self._next_order:
             self._next_order = now.seconds + self._config.order_period
             self._give(due_orders(self.state, self.heard))
+            for reached in self._generations.due(self.state, self.heard, self.watch, now):
+                self._enqueue(reached, now)
         if self.state.rebuilding and self._mustered:
             self._finish_rebuild(now)
         self._check_journal(now)

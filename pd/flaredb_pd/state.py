@@ -14,6 +14,7 @@ from flaredb.bus.bus import StreamRecord
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
+    Generation,
     JournalSequence,
     PdEpoch,
     PdIncarnation,
@@ -23,6 +24,7 @@ from flaredb_schemas.ids import (
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
+    GenerationsReached,
     JournalFact,
     LeadersElected,
     RebuildFinished,
@@ -40,7 +42,7 @@ MOST_REIGNS: Final = 1_000
 
 
 class StoreRecord(Struct, frozen=True):
-    """A store as PD accepted it last."""
+    """A store as PD accepted it last, and the generation that its folder had reached at least."""
 
     id: StoreId
     uuid: StoreUuid
@@ -49,6 +51,7 @@ class StoreRecord(Struct, frozen=True):
     labels: dict[str, str]
     capacity: int
     version: str
+    generation: Generation = Generation(0)
 
 
 class OpenedReign(Struct, frozen=True):
@@ -144,8 +147,10 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
             reigns = (*state.reigns, opened)[-MOST_REIGNS:]
             return change(state, pd=fact.pd, reign_sequence=sequence, reigns=reigns)
         case StoreJoined():
-            stores = {**state.stores, fact.store: _store_record(fact)}
+            stores = {**state.stores, fact.store: _store_record(state, fact)}
             return change(state, stores=stores, highest_id=fact.highest_id)
+        case GenerationsReached():
+            return change(state, stores=_aged(state.stores, fact.reached))
         case Bootstrapped():
             return change(
                 state,
@@ -191,10 +196,29 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
     )
 
 
-def _store_record(fact: StoreJoined) -> StoreRecord:
+def _store_record(state: State, fact: StoreJoined) -> StoreRecord:
+    known = state.stores.get(fact.store)
     return StoreRecord(
-        fact.store, fact.uuid, fact.boot, fact.nonce, fact.labels, fact.capacity, fact.version
+        fact.store,
+        fact.uuid,
+        fact.boot,
+        fact.nonce,
+        fact.labels,
+        fact.capacity,
+        fact.version,
+        max(fact.generation, known.generation if known is not None else Generation(0)),
     )
+
+
+def _aged(
+    stores: Mapping[StoreId, StoreRecord], reached: Mapping[StoreId, Generation]
+) -> dict[StoreId, StoreRecord]:
+    return {
+        store: msgspec.structs.replace(
+            known, generation=max(known.generation, reached.get(store, known.generation))
+        )
+        for store, known in stores.items()
+    }
 
 
 def skip(state: State, sequence: JournalSequence, epoch: PdEpoch) -> State:

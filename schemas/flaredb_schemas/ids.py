@@ -30,6 +30,9 @@ StoreUuid = NewType("StoreUuid", str)
 BootCounter = NewType("BootCounter", int)
 """How often a data folder has been started; rises at each start."""
 
+Generation = NewType("Generation", int)
+"""How far the saved state of a data folder has got; rises as things are saved, never falls."""
+
 PdEpoch = NewType("PdEpoch", int)
 """The reign of one leading PD. Stores refuse orders of a lower one."""
 

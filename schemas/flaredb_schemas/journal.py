@@ -16,6 +16,7 @@ from msgspec import Struct
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
+    Generation,
     JournalSequence,
     PdEpoch,
     PdIncarnation,
@@ -54,7 +55,8 @@ class TookOver(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.took_o
 
 
 class StoreJoined(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.store_joined"):
-    """A store was accepted under this (id, uuid, boot). `capacity` is bytes.
+    """A store was accepted under this (id, uuid, boot). `capacity` is bytes; `generation` is what
+    its folder had reached at least.
 
     `recovered`: the journal did not know the store, which proved to be a member when the journal
     was rebuilt.
@@ -69,6 +71,18 @@ class StoreJoined(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.sto
     version: str
     highest_id: Count
     recovered: bool = False
+    generation: Generation = Generation(0)
+
+
+class GenerationsReached(
+    Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.generations_reached"
+):
+    """These stores' data folders have got so far: who claims less has an old copy of one.
+
+    Written when a store is down, and of all stores now and then.
+    """
+
+    reached: dict[StoreId, Generation]
 
 
 class InitialRegion(Struct, frozen=True):
@@ -134,12 +148,20 @@ class Gap(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.gap"):
 
 
 JournalFact = (
-    TookOver | StoreJoined | Bootstrapped | LeadersElected | RebuildStarted | RebuildFinished | Gap
+    TookOver
+    | StoreJoined
+    | GenerationsReached
+    | Bootstrapped
+    | LeadersElected
+    | RebuildStarted
+    | RebuildFinished
+    | Gap
 )
 
 JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
     TookOver,
     StoreJoined,
+    GenerationsReached,
     Bootstrapped,
     LeadersElected,
     RebuildStarted,

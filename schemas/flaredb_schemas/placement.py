@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
+    Generation,
     JournalSequence,
     PdEpoch,
     PdIncarnation,
@@ -38,7 +39,8 @@ class Join(Struct, frozen=True, array_like=True):
     asks again: it tells a repeated question from a copy of the disk that claims the same boot.
     `starts` are the nonces of this folder's earlier starts, from the last accepted one
     on, whose boot counter is `accepted` (0: none): they tell the folder from an old state of it,
-    which has never heard of the start that PD accepted last.
+    which has never heard of the start that PD accepted last. `generation` is the one that the
+    folder has reached: it tells the folder from a state of it that was copied during that start.
     """
 
     uuid: StoreUuid
@@ -56,6 +58,7 @@ class Join(Struct, frozen=True, array_like=True):
     starts: tuple[str, ...] = ()
     accepted: BootCounter = BootCounter(0)
     incarnation: PdIncarnation = PdIncarnation("")
+    generation: Generation = Generation(0)
 
 
 class Joined(Struct, frozen=True, array_like=True, tag=1):
@@ -247,7 +250,8 @@ class StoreReport(Struct, frozen=True):
 
     `regions` counts replicas, `leaders` those that lead; `bootstrapped` says that the initial
     regions have been created here once; `damaged` counts replicas that are out of service for good,
-    because a record of theirs is not what was written.
+    because a record of theirs is not what was written. `generation` is the one that the data folder
+    has reached: it is saved, rises as things are saved, and never falls.
     """
 
     store: StoreId
@@ -263,6 +267,7 @@ class StoreReport(Struct, frozen=True):
     labels: dict[str, str] = {}
     bootstrapped: bool = False
     damaged: Count = 0
+    generation: Generation = Generation(0)
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="store.heartbeat"):

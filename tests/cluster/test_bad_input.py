@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from anyio.to_thread import run_sync
 
@@ -20,6 +21,7 @@ from flaredb.store.context import Me
 from flaredb.store.twins import say_first_word
 from flaredb_schemas.ids import BootCounter, ClusterId, StoreId
 from flaredb_schemas.keys import MAX_FRAME_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES
+from flaredb_schemas.placement import Heartbeat
 from flaredb_schemas.subjects import Subjects
 from tests.cluster import harm
 from tests.cluster.alone import Ended, run_alone, run_store
@@ -176,6 +178,39 @@ async def test_an_old_copy_of_a_folder(cluster: LocalCluster, tmp_path: Path) ->
     refused(await run_sync(partial(run_store, cluster, copy)), "copy")
     await harm.start(cluster, "store-1")
     await everybody_serves(cluster)
+
+
+async def test_a_backup_of_a_running_store(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    async with harm.running(tmp_path / "cluster", {"heartbeat_seconds": "1"}) as cluster:
+        async with Load(cluster).running() as load:
+            await load.go_on(1, writes=100)
+            cluster.pause("store-1")
+            await run_sync(partial(shutil.copytree, cluster.store_folder(1), copy))
+            cluster.resume("store-1")
+            await goes_on(cluster, harm.store_id(cluster, 1))
+        await harm.kill(cluster, "store-1")
+        refused(await run_sync(partial(run_store, cluster, copy)), "generation")
+        await harm.start(cluster, "store-1")
+        await everybody_serves(cluster)
+
+
+async def goes_on(cluster: LocalCluster, store: StoreId) -> None:
+    """Wait until PD has heard that a store has got further than it may have when this began."""
+    heard: list[int] = []
+    bus = await NatsBus.connect(cluster.url, name="listener")
+    try:
+        await bus.subscribe(
+            Subjects(cluster.prefix).heartbeat(store),
+            lambda message: heard.append(
+                msgspec.json.decode(message.payload, type=Heartbeat).store.generation
+            ),
+        )
+        async with asyncio.timeout(30):
+            while not heard or heard[-1] <= heard[0] + 1:
+                await asyncio.sleep(0.05)
+    finally:
+        await bus.close()
 
 
 async def test_a_damaged_record_costs_one_replica(cluster: LocalCluster) -> None:

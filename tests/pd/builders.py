@@ -6,6 +6,7 @@ from flaredb_pd.config import Config
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
+    Generation,
     JournalSequence,
     PdEpoch,
     PdIncarnation,
@@ -69,6 +70,7 @@ def join(
     nonce: str = "",
     starts: tuple[str, ...] = (),
     accepted: int = 0,
+    generation: int = 0,
     seen: tuple[int, int, int] = (0, 0, 0),
     by: str = "",
     bootstrapped: bool = False,
@@ -88,6 +90,7 @@ def join(
         starts=starts,
         accepted=BootCounter(accepted),
         incarnation=incarnation_of(by) if by else PdIncarnation(""),
+        generation=Generation(generation),
     )
 
 
@@ -144,6 +147,7 @@ def heartbeat(
     boot: int = 1,
     cluster: str = MINE,
     replicas: int = 0,
+    generation: int = 0,
     full: bool = True,
 ) -> Heartbeat:
     """A store's heartbeat with the regions that it leads."""
@@ -162,6 +166,7 @@ def heartbeat(
             cpu=0.25,
             frames_refused=0,
             bootstrapped=replicas > 0,
+            generation=Generation(generation),
         ),
         regions=tuple(reports),
         full=full,

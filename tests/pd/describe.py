@@ -6,6 +6,7 @@ from flaredb_pd.effects import Note
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
+    GenerationsReached,
     InitialRegion,
     JournalFact,
     LeadersElected,
@@ -37,6 +38,9 @@ def describe_fact(fact: JournalFact) -> str:
             recovered = " recovered" if fact.recovered else ""
             start = f"store={fact.store} uuid={fact.uuid[:4]} boot={fact.boot}"
             return f"{head} {start} highest_id={fact.highest_id}{recovered}"
+        case GenerationsReached():
+            reached = " ".join(f"{store}:{to}" for store, to in sorted(fact.reached.items()))
+            return f"{head} {reached}"
         case Bootstrapped():
             lines = [f"{head} cluster={fact.cluster[:4]} highest_id={fact.highest_id}"]
             return "\n".join([*lines, *(f"  {_initial(region)}" for region in fact.regions)])

@@ -79,6 +79,7 @@ class Teller:
             nonce=case.option("nonce"),
             starts=tuple(filter(None, case.option("starts").split(","))),
             accepted=int(case.option("accepted", "0")),
+            generation=int(case.option("generation", "0")),
             seen=_seen(case),
             by=case.option("by"),
             bootstrapped="bootstrapped" in case.words,
@@ -109,6 +110,7 @@ class Teller:
             boot=int(case.option("boot", "1")),
             cluster=_clusters[case.option("cluster", "mine")],
             replicas=int(case.option("replicas", "2")),
+            generation=int(case.option("generation", "0")),
             full="partial" not in case.words,
         )
         reports = tuple(_report(line, store) for line in case.input.splitlines())

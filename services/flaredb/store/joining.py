@@ -4,7 +4,8 @@ A data folder has a uuid, drawn once, and a boot counter that rises with each st
 before PD is asked. PD grants the store's id and journals (id, uuid, boot) before it says yes, so a
 copy of an old disk, or an id under another uuid, is refused. A copy that tries again and again
 raises its own counter, so the folder also names the starts that it knows of: PD accepts only who
-knows of the last accepted one.
+knows of the last accepted one. And a copy made during that start gives itself away by a generation
+lower than the one that PD has heard of since.
 """
 
 from typing import Final, assert_never
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from flaredb.disk.disk import Batch, View
 from flaredb.disk.layout import BOOT_KEY, IDENTITY_KEY, PD_EPOCH_KEY
+from flaredb.store.ageing import saved_generation
 from flaredb.store.births import is_bootstrapped
 from flaredb.store.context import Me
 from flaredb.store.records import Boot, Identity, PdSeen, load, save
@@ -49,7 +51,15 @@ class Joining:
     every question of this start.
     """
 
-    __slots__ = ("_boot", "_bootstrapped", "_earlier", "_identity", "_nonce", "_seen")
+    __slots__ = (
+        "_boot",
+        "_bootstrapped",
+        "_earlier",
+        "_generation",
+        "_identity",
+        "_nonce",
+        "_seen",
+    )
 
     def __init__(self, view: View, new_uuid: StoreUuid, nonce: str) -> None:
         """`new_uuid` is for a folder that has none yet; both it and `nonce` are drawn by chance."""
@@ -59,6 +69,7 @@ class Joining:
         self._boot = BootCounter(self._earlier.counter + 1)
         self._seen = load(view, PD_EPOCH_KEY, PdSeen) or PdSeen()
         self._bootstrapped = is_bootstrapped(view)
+        self._generation = saved_generation(view)
         self._nonce = nonce
 
     @property
@@ -95,6 +106,7 @@ class Joining:
                 starts=self._earlier.starts,
                 accepted=self._earlier.accepted,
                 incarnation=seen.incarnation,
+                generation=self._generation,
             )
         )
 

@@ -17,6 +17,7 @@ from flaredb_schemas.frames import SnapshotHeader
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
+    Generation,
     Index,
     JournalSequence,
     PdEpoch,
@@ -122,10 +123,16 @@ class Boot(Struct, frozen=True, array_like=True):
     accepted: BootCounter = BootCounter(0)
 
 
+class Age(Struct, frozen=True, array_like=True):
+    """Which generation of itself this folder is; it rises as things are saved."""
+
+    generation: Generation
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
     kind: msgspec.msgpack.Decoder(kind)
-    for kind in (ReplicaRecord, LogStart, Identity, PdSeen, Boot, HardState, AppliedState)
+    for kind in (ReplicaRecord, LogStart, Identity, PdSeen, Boot, Age, HardState, AppliedState)
 }
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from flaredb.raft.progress import ProgressState
+from flaredb.store.ageing import Ageing
 from flaredb.store.births import is_bootstrapped
 from flaredb.store.context import Context
 from flaredb.store.liveness import Liveness
@@ -46,6 +47,7 @@ class Reporter:
     """
 
     __slots__ = (
+        "_ageing",
         "_changed",
         "_changed_at",
         "_context",
@@ -75,6 +77,7 @@ class Reporter:
         self._subjects = subjects
         self._send = send
         self._read_cpu = read_cpu
+        self._ageing = Ageing(context)
         self._cpu_at = context.now
         self._used_cpu = read_cpu()
         self._cpu_seconds = 0.0
@@ -87,6 +90,9 @@ class Reporter:
     def note(self, replica: Replica) -> None:
         """Leader, range or peers of a region that is led here have changed."""
         self._changed[replica.id] = None
+        self._note_change()
+
+    def _note_change(self) -> None:
         if self._changed_at is None:
             self._changed_at = self._context.now
 
@@ -123,6 +129,7 @@ class Reporter:
         self._changed_at = self._written_at = None
         if full:
             self._full_at = now + self._context.settings.heartbeat_seconds
+            self._ageing.rise(self._note_change)
         self._report([self._region(replica) for replica in led], full)
 
     def _report(self, regions: list[RegionReport], full: bool) -> None:
@@ -163,6 +170,7 @@ class Reporter:
             labels=context.settings.labels,
             bootstrapped=is_bootstrapped(context.disk.view),
             damaged=context.registry.damaged_count,
+            generation=self._ageing.generation,
         )
 
     def _cpu_share(self) -> float:
