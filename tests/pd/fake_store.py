@@ -11,10 +11,11 @@ import msgspec
 
 from flaredb.bus.bus import Bus, Message, Subscription
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.ids import NO_STORE, ClusterId, JournalSequence, PdEpoch
+from flaredb_schemas.ids import NO_STORE, BootCounter, ClusterId, JournalSequence, PdEpoch
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
+    Here,
     Join,
     JoinAnswer,
     Joined,
@@ -33,6 +34,7 @@ _join: Codec[Join] = Codec(Join)
 _answer: Codec[JoinAnswer] = Codec(JoinAnswer)
 _alive: Codec[Alive] = Codec(Alive)
 _order: Codec[Order] = Codec(Order)
+_here: Codec[Here] = Codec(Here)
 _witness: Codec[Witness] = Codec(Witness)
 _witnessed: Codec[Witnessed] = Codec(Witnessed)
 
@@ -120,6 +122,8 @@ class FakeStore:
     def _on_alive(self, message: Message) -> None:
         alive = _alive.decode(message.payload)
         assert not isinstance(alive, Malformed)
+        here = _here.encode(Here(self.id, BootCounter(self.boot), self.cluster))
+        self.bus.send(SUBJECTS.pd_request(self.id, "here"), here)
         ahead = self.sequence > max(alive.sequence, alive.settled)
         if alive.pd_epoch != self.epoch or ahead:
             seen = (self.epoch, self.sequence, self.highest_id)
