@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 
 import flaredb
 from flaredb.bus.nats_bus import NatsBus
-from flaredb.disk.layout import REGION
+from flaredb.disk.layout import BOOT_KEY, IDENTITY_KEY, PD_EPOCH_KEY, REGION
 from flaredb.disk.lmdb_environment import MAP_BYTES, open_environment
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.store.context import Me
@@ -218,7 +218,7 @@ async def test_a_damaged_record_costs_one_replica(cluster: LocalCluster) -> None
         await load.go_on(1, writes=100)
         store = harm.store_id(cluster, 1)
         await run_sync(cluster.stop, "store-1")
-        await run_sync(wear_out, cluster.store_folder(1))
+        await run_sync(wear_out, cluster.store_folder(1), REGION)
         await harm.start(cluster, "store-1")
         await load.go_on(1, writes=100)
         async with cluster.client(timeout=20.0) as db:
@@ -233,14 +233,25 @@ async def test_a_damaged_record_costs_one_replica(cluster: LocalCluster) -> None
     assert cluster.dead() == []
 
 
-def wear_out(folder: Path) -> None:
-    """Flip a bit of a region's record."""
+@pytest.mark.parametrize("key", [IDENTITY_KEY, BOOT_KEY, PD_EPOCH_KEY])
+async def test_a_folder_that_does_not_know_whose_it_is(
+    cluster: LocalCluster, tmp_path: Path, key: bytes
+) -> None:
+    copy = tmp_path / "copy"
+    await run_sync(cluster.stop, "store-1")
+    await run_sync(partial(shutil.copytree, cluster.store_folder(1), copy))
+    await run_sync(wear_out, copy, key)
+    refused(await run_sync(partial(run_store, cluster, copy)), "start the store with an empty one")
+
+
+def wear_out(folder: Path, prefix: bytes) -> None:
+    """Flip a bit of the first record whose key begins so."""
     with (
         open_environment(folder, map_size=MAP_BYTES, write=True) as environment,
         environment.begin(write=True) as transaction,
         transaction.cursor() as cursor,
     ):
-        assert cursor.set_range(REGION) and cursor.key()[:1] == REGION
+        assert cursor.set_range(prefix) and cursor.key().startswith(prefix)
         key, record = cursor.item()
         transaction.put(key, record[:-1] + bytes([record[-1] ^ 1]))
 

@@ -23,7 +23,6 @@ from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import StoreSettings
 from flaredb.runtime.settings_sources import SettingsError, load
 from flaredb.store.planes import Planes
-from flaredb.store.records import CorruptRecordError
 from flaredb.store.service import StoreFailed, StoreProcess
 
 log: Final = logging.getLogger("flaredb.store")
@@ -74,7 +73,7 @@ def main() -> int:
     set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except (DiskError, BusError, StoreFailed, CorruptRecordError) as fault:
+    except (DiskError, BusError, StoreFailed) as fault:
         sys.stderr.write(f"flaredb store: {fault}\n")
         return 1
     return 0

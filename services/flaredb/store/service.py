@@ -17,10 +17,12 @@ import anyio
 from flaredb.bus.bus import Appended, Message
 from flaredb.disk.disk import Batch, JobResult
 from flaredb.disk.lmdb_disk import LmdbDisk
+from flaredb.disk.lmdb_environment import damaged
 from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.joining import Accepted, Joining, Wait
 from flaredb.store.planes import Planes
+from flaredb.store.records import CorruptRecordError
 from flaredb.store.status import figures_of
 from flaredb.store.store import Store
 from flaredb.store.twins import find_twin, has_successor, say_first_word
@@ -121,7 +123,10 @@ class StoreProcess:
 
     async def _join(self, disk: LmdbDisk) -> tuple[Accepted | None, StoreUuid]:
         uuid = StoreUuid(secrets.token_hex(16))
-        joining = Joining(disk.view, uuid, secrets.token_hex(8))
+        try:
+            joining = Joining(disk.view, uuid, secrets.token_hex(8))
+        except CorruptRecordError as fault:  # of the store itself: it does not know who it is
+            raise StoreFailed(damaged(Path(self._settings.data), str(fault))) from fault
         await self._save(disk, 1, joining.begin())
         known, events = StoreId(joining.asks_as), self._planes.events
         if known and (twin := await find_twin(events, self._subjects, known, self._settings.data)):
