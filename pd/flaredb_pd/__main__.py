@@ -71,6 +71,7 @@ def configure(settings: PdSettings) -> Config:
         alive_period=settings.keep_alive_seconds,
         silence=settings.takeover_seconds,
         witness_window=settings.answer_seconds,
+        fresh=settings.fresh,
         disconnected_after=settings.store_disconnected_seconds,
         down_after=settings.store_down_seconds,
     )

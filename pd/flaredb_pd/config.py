@@ -39,6 +39,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Up to so much more, drawn by each follower, so that they do not all try at once."""
     witness_window: float = 3.0
     """How long a new reign waits for stores that do not answer."""
+    fresh: bool = False
+    """Whether whoever starts this PD knows that no store of an earlier cluster exists anywhere."""
     order_period: float = 0.5
     journal_check_period: float = 5.0
     disconnected_after: float = 5.0

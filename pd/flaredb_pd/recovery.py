@@ -229,4 +229,5 @@ def _together(one: Claim, other: Claim) -> Claim:
         sequence=further.sequence,
         highest_id=max(one.highest_id, other.highest_id),
         nonce=min(nonces, default=""),
+        generation=max(one.generation, other.generation),
     )

@@ -69,8 +69,9 @@ class Reign:
         self._candidates = Candidates()
         self.watch = StoreWatch(now)
         self._deaf = False
+        self._memory = tuple(memory)
         self._begin_epoch(now)
-        for claim in memory:
+        for claim in self._memory:
             self._muster.note(claim)
 
     def _begin_epoch(self, now: Instant) -> None:
@@ -79,8 +80,9 @@ class Reign:
         self._reply_to.clear()
         seeds = () if self.state.rebuilding else self.state.regions
         self.heard = Heard(seeds, now)
+        window = self._config.witness_window
         folders = {store.id: store.uuid for store in self.state.stores.values()}
-        self._muster = Muster(folders, now.seconds, self._config.witness_window)
+        self._muster = Muster(folders, now.seconds, 0.0 if self._is_first else window)
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
         self._next_alive = self._next_order = now.seconds
@@ -88,6 +90,13 @@ class Reign:
         text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
         self._post.note("info", text)
         self.announce(now)
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether there was no cluster before. The journal alone cannot tell: it may be lost."""
+        state = self.state
+        known = state.exists or state.stores or state.incomplete or self._memory
+        return self._config.fresh and not known
 
     @property
     def state(self) -> State:

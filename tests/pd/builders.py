@@ -48,6 +48,7 @@ def pd_config(
     ranges: tuple[KeyRange, ...] = SPLIT_AT_M,
     stores: int = 3,
     replicas: int = 3,
+    fresh: bool = False,
 ) -> Config:
     """A PD's settings, with ids that are the same in every run."""
     incarnation = incarnation_of(name)
@@ -58,6 +59,7 @@ def pd_config(
         ranges=ranges,
         stores=stores,
         replicas=replicas,
+        fresh=fresh,
     )
 
 

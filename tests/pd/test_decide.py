@@ -20,7 +20,7 @@ from flaredb_pd.decide import (
 from flaredb_pd.fresh_ids import LOSS_MARGIN
 from flaredb_pd.recovery import Muster, claim_of, claims_of, find_loss
 from flaredb_pd.state import State, evolve, follows, numbered
-from flaredb_schemas.ids import JournalSequence, PdEpoch, PdIncarnation, StoreId
+from flaredb_schemas.ids import Generation, JournalSequence, PdEpoch, PdIncarnation, StoreId
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
@@ -218,13 +218,13 @@ def test_claims_of_one_folder_count_together_in_any_order() -> None:
     remembered = claims_of(given(*RUNNING, Admit(join("a", store=1, boot=2, cluster=MINE))))[1]
     early = claim_of(witness(1, "a", boot=1, seen=(9, 99, 999), by="b"))
     same = claim_of(witness(1, "a", boot=2, seen=(1, 4, 5), by="a"))
-    remembered = msgspec.structs.replace(remembered, nonce="known")
+    remembered = msgspec.structs.replace(remembered, nonce="known", generation=Generation(7))
     for claims in permutations((remembered, early, same)):
         muster = Muster({}, 0.0, 1.0)
         for claim in claims:
             muster.note(claim)
         [told] = muster.claims
-        assert (told.boot, told.nonce) == (2, "known")
+        assert (told.boot, told.nonce, told.generation) == (2, "known", 7)
         assert (told.pd_epoch, told.sequence, told.highest_id) == (9, 99, 999)
         assert told.incarnation == incarnation_of("b")
 

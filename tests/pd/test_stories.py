@@ -59,6 +59,7 @@ class Teller:
                 case.words[0],
                 stores=int(case.option("stores", "3")),
                 replicas=int(case.option("replicas", "3")),
+                fresh="fresh" in case.words,
                 **options,
             )
         except ValueError as fault:

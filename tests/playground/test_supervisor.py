@@ -45,6 +45,14 @@ def test_a_child_that_ends_says_why(tmp_path: Path) -> None:
     assert ending.exit_code == 3 and ending.pid is None
 
 
+def test_what_is_meant_for_one_start_is_not_said_at_the_next(tmp_path: Path) -> None:
+    saying = child(tmp_path, "import sys; print(sys.argv[1:])")
+    for once in (("--fresh", "true"), ()):
+        saying.start(once)
+        saying.wait(30)
+        assert saying.tail().strip() == str(list(once))
+
+
 def test_a_child_that_does_not_come_up_says_why(tmp_path: Path) -> None:
     stuck = child(tmp_path, "import time; time.sleep(60)", "it thinks")
     stuck.start()

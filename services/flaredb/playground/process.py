@@ -57,14 +57,14 @@ class Child:
         """How it ended, None while it runs or was never started."""
         return self._process.poll() if self._process else None
 
-    def start(self) -> None:
-        """Run it; `wait_ready` tells when it serves."""
+    def start(self, once: Sequence[str] = ()) -> None:
+        """Run it; `wait_ready` tells when it serves. `once` are arguments of this start alone."""
         assert self.pid is None, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._said_before = log.tell()
             self._process = subprocess.Popen(
-                self._command,
+                [*self._command, *once],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -93,8 +93,9 @@ class LocalCluster:
                 self.children["nats"].wait_ready(time.monotonic() + START_SECONDS)
                 on_progress("nats")
             rest = [name for name in self.children if name != "nats"]
+            once = {"pd": ("--fresh", "true")} if self._is_fresh() else {}
             for name in rest:
-                self._launch(name)
+                self._launch(name, once.get(name, ()))
             deadline = time.monotonic() + START_SECONDS
             for name in rest:
                 self.children[name].wait_ready(deadline)
@@ -214,9 +215,16 @@ class LocalCluster:
         }
         return programs.python_child(name, module, given, ops, self.path / "logs")
 
-    def _launch(self, name: str) -> None:
-        self._starter.submit(self.children[name].start).result()
+    def _launch(self, name: str, once: Sequence[str] = ()) -> None:
+        self._starter.submit(self.children[name].start, once).result()
         self.tell()
+
+    def _is_fresh(self) -> bool:
+        """Whether no store of an earlier cluster can speak on this bus: none ever ran here.
+
+        Only then need PD, at its first start, not wait for any.
+        """
+        return self._own_nats and not any(self.path.glob("store-*"))
 
     def _stop(self, names: list[str]) -> None:
         for name in names:

@@ -180,6 +180,9 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     answer_seconds: Annotated[
         Seconds, about("how long a new PD waits for the stores' answers", le=60)
     ] = 3.0
+    fresh: Annotated[
+        bool, about("whether no store of an earlier cluster can exist, so that none is waited for")
+    ] = False
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
     store_disconnected_seconds: Annotated[
         Seconds, about("silence after which a store counts as disconnected", le=86_400)
