@@ -3,6 +3,9 @@
  *   s    every fdatasync and fsync: input/output error
  *   w    every write of data pages: no space left on device
  *   m    every write through an O_DSYNC descriptor (LMDB's meta page): input/output error
+ *   r7   the process is killed before it writes its seventh record of the write-ahead log
+ *   h7   the process is killed in its seventh record, half of its pages written
+ *   e7   the seventh record and all later ones: input/output error
  *   k7   the process is killed before its seventh write or sync from then on
  *   t7   the process is killed in its seventh write or sync, half of the write done
  */
@@ -12,8 +15,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <stddef.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+enum { PAGE = 4096 };
 
 static int calls_left = 0;
 
@@ -33,6 +39,7 @@ static int verdict(int fd, int is_sync) {
     int number = 0;
     char fault = armed(&number);
     int meta = !is_sync && (fcntl(fd, F_GETFL) & O_DSYNC);
+    if (fault == 'r' || fault == 'h' || fault == 'e') return 0;
     if (fault == 'k' || fault == 't') {
         if (calls_left == 0) calls_left = number;
         if (--calls_left > 0) return 0;
@@ -78,4 +85,28 @@ ssize_t writev(int fd, const struct iovec *data, int count) {
         kill(getpid(), SIGKILL);
     }
     return real(fd, data, count);
+}
+
+/* Nothing but the write-ahead log is written with this call, which Python uses for os.pwritev. */
+ssize_t pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags) {
+    ssize_t (*real)(int, const struct iovec *, int, off_t, int) = dlsym(RTLD_NEXT, "pwritev2");
+    ssize_t (*some)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    int number = 0;
+    char fault = armed(&number);
+    if (fault == 'r' || fault == 'h' || fault == 'e') {
+        if (calls_left == 0) calls_left = number;
+        if (calls_left == 1 && fault == 'e') {
+            errno = EIO;
+            return -1;
+        }
+        if (--calls_left == 0) {
+            if (fault == 'h') some(fd, data->iov_base, data->iov_len / 2 / PAGE * PAGE, offset);
+            kill(getpid(), SIGKILL);
+        }
+    }
+    return real(fd, data, count, offset, flags);
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *data, int count, off_t offset, int flags) {
+    return pwritev2(fd, data, count, offset, flags);
 }

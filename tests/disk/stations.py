@@ -163,10 +163,10 @@ async def memory_station(folder: Path) -> AsyncIterator[Station]:
 
 
 @asynccontextmanager
-async def lmdb_station(folder: Path) -> AsyncIterator[LmdbStation]:
+async def lmdb_station(folder: Path, **options: object) -> AsyncIterator[LmdbStation]:
     """A station on LMDB, closed at the end."""
     station = LmdbStation(folder)
-    await station.open()
+    await station.open(**options)
     try:
         yield station
     finally:

@@ -152,6 +152,7 @@ async def test_usage_tells_what_rows_take(station: Station) -> None:
     assert after.quota == before.quota == QUOTA
     assert after.free > 0
     await save(station, lambda batch: batch.delete_range(b"0", b"9"))
+    await station.restart()
     assert station.disk.usage().used < before.used + 100_000
 
 

@@ -1,44 +1,18 @@
 """LMDB under a failing disk: one report, nothing acknowledged after it, nothing lost before it."""
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.disk.shim import armed, needs_shim
 from tests.disk.stations import LmdbStation, all_rows, lmdb_station, next_number, save_rows, until
 from tests.disk.stations import put_batch as put
 from tests.disk.writing_process import batch_of, check_whole
 
 pytestmark = pytest.mark.anyio
-
-needs_shim = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("gcc") is None,
-    reason="needs Linux and gcc to build the shim that makes the disk fail",
-)
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that makes a process's disk fail."""
-    source = Path(__file__).with_name("fault_shim.c")
-    library = tmp_path_factory.mktemp("shim") / "fault_shim.so"
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
-    )
-    return library
-
-
-@pytest.fixture
-def fault(shim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that arms the shim in processes started from here on; absent, so not yet."""
-    monkeypatch.setenv("LD_PRELOAD", str(shim))
-    monkeypatch.setenv("DISK_FAULT", str(tmp_path / "fault"))
-    return tmp_path / "fault"
 
 
 @pytest.fixture
@@ -53,14 +27,6 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@contextmanager
-def armed(fault: Path, kind: str) -> Iterator[None]:
-    """The shim makes the disk fail in there."""
-    fault.write_text(kind)
-    yield
-    fault.unlink()
-
-
 @needs_shim
 @pytest.mark.parametrize(
     ("kind", "reason"),
@@ -70,10 +36,10 @@ def armed(fault: Path, kind: str) -> Iterator[None]:
         pytest.param("w", "No space left", id="data page"),
     ],
 )
-async def test_a_failed_commit_is_the_end(
+async def test_without_a_log_a_failed_commit_is_the_end(
     fault: Path, tmp_path: Path, kind: str, reason: str
 ) -> None:
-    async with lmdb_station(tmp_path / "data") as station:
+    async with lmdb_station(tmp_path / "data", wal_bytes=0) as station:
         await save_rows(station, [(b"kept", b"")])
         with armed(fault, kind):
             station.disk.submit(2, put(b"lost"))

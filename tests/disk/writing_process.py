@@ -48,7 +48,7 @@ def check_whole(disk: LmdbDisk, acknowledged: int) -> int:
     return last
 
 
-async def write_for_ever(folder: Path) -> None:
+async def write_for_ever(folder: Path, wal_bytes: int) -> None:
     """Go on from where the folder ends, two batches under way, until killed."""
     gone = asyncio.get_running_loop().create_future()
 
@@ -65,6 +65,7 @@ async def write_for_ever(folder: Path) -> None:
         on_saved=saved,
         on_failed=gone.set_result,
         on_job=lambda number, result: None,
+        wal_bytes=wal_bytes,
     )
     say(str(disk.writer_pid))
     done = int(disk.view.get(MARKS[0]) or 0)
@@ -74,4 +75,4 @@ async def write_for_ever(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(write_for_ever(Path(sys.argv[1])))
+    asyncio.run(write_for_ever(Path(sys.argv[1]), int(sys.argv[2])))

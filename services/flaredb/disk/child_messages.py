@@ -22,17 +22,34 @@ class OpenFolder(msgspec.Struct, frozen=True, tag=True):
     """For how many seconds a writer waits for a dying predecessor's lock."""
     sync: bool = True
     """False loses acknowledged batches when the power goes; see `LmdbDisk.open`."""
+    run: int = 0
+    """Which run of the store on this folder this is: a random number; see `wal_records`."""
+    wal_bytes: int = 0
+    """How long each segment of the write-ahead log is; 0 for a disk without one."""
+    lock: int = -1
+    """The writer's descriptor of the lock file, which is its store's, too."""
 
 
 class SaveBatch(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """One turn's changes, to be committed in one transaction."""
+    """One turn's changes, to be committed in one transaction with those before and after it."""
 
     number: int
     changes: list[Change]
 
 
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Commit the batches up to this number, which have been sent."""
+
+    number: int
+
+
+WriterOrder = SaveBatch | Commit
+
+
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The child has the folder and is ready."""
+    """The child has the folder and is ready; whether there is a write-ahead log."""
+
+    has_wal: bool
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -42,8 +59,8 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=2):
     in_use: bool
 
 
-class Saved(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """The batch of this number is durable."""
+class Committed(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The rows hold the batches up to this number, durably."""
 
     number: int
 
@@ -54,7 +71,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     reason: str
 
 
-WriterAnswer = Opened | Refused | Saved | Failed
+WriterAnswer = Opened | Refused | Committed | Failed
 
 StartJob = Job
 """What the store asks of a job process, one at a time; the answer is a `JobResult`."""

@@ -96,7 +96,10 @@ class View(Protocol):
 
 
 class Usage(Struct, frozen=True):
-    """How full the disk is, in bytes: what rows take, the store's quota, the file system's rest."""
+    """How full the disk is, in bytes: what rows take, the store's quota, the file system's rest.
+
+    What was saved lately may count in full, although it replaces or removes something.
+    """
 
     used: int
     quota: int

@@ -1,6 +1,7 @@
 """A store's data folder: what lies where, who has it, and whether it was left in order.
 
 data.mdb, lock.mdb   LMDB's rows and its table of readers
+wal-0, wal-1         the write-ahead log: batches that are saved and may not be among the rows yet
 writer.lock          locked by the process that writes, which leaves its name in it
 in-use               there while a store runs; says in which run of the machine it was opened
 snapshots/           files of rows on their way between stores
@@ -59,17 +60,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def lock_folder(folder: Path, wait: float) -> None:
-    """Take sole possession of the folder, which lasts until this process ends.
+def open_lock(folder: Path) -> int:
+    """A descriptor for `lock_folder`. Who inherits it shares the possession."""
+    return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def lock_folder(folder: Path, descriptor: int, wait: float) -> None:
+    """Take sole possession of the folder, until every process that has `descriptor` has ended.
 
     Waits at most `wait` seconds for a predecessor that is about to end; then `DiskInUseError`.
     """
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + wait
     while not _try_lock(descriptor):
         if time.monotonic() >= deadline:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            os.close(descriptor)
             raise DiskInUseError(
                 f"the data folder {folder} is in use by {holder or 'another process'}. "
                 "Stop that store first, or give this one a folder of its own (FLAREDB_DATA)."
@@ -101,6 +105,11 @@ def machine_failed(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return opened_in != _boot_id()
+
+
+def left_in_order(folder: Path) -> bool:
+    """Whether the last store that had this folder stopped in order, so that all is in the rows."""
+    return not (folder / _IN_USE).exists()
 
 
 def mark_in_use(folder: Path) -> None:

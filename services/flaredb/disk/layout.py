@@ -64,8 +64,11 @@ BOOTSTRAPPED_KEY: Final = META + b"bootstrapped"
 PD_EPOCH_KEY: Final = META + b"pd"
 """The highest reign of PD obeyed, with the journal sequence and id seen."""
 
-FORMAT: Final = 1
-"""The version of this layout."""
+WAL_KEY: Final = META + b"wal"
+"""Which run's write-ahead log goes on from these rows, and the last batch that they hold of it."""
+
+FORMAT: Final = 2
+"""The version of this layout. Version 1 had no write-ahead log; all else is the same."""
 
 _LARGEST: Final = 2**64 - 1
 _SEAL: Final = struct.Struct(">I")

@@ -1,21 +1,32 @@
-"""The disk port on LMDB: a writer process, job processes, and reads in the loop's own process.
+"""The disk port on LMDB: a write-ahead log, a writer process, job processes, and reads right here.
 
-The loop encodes one turn into one frame and hands it to the writer, which commits it with a full
-sync and answers once. Reads go through an environment of this process that can only read.
+A batch is saved when its record is in the log, which takes one write. The writer commits many at a
+time. Until then they are kept in memory, laid over the rows that are read through an environment of
+this process which can only read.
 """
 
+import asyncio
 import os
+import secrets
+from collections import deque
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
+from flaredb.disk.batch_line import BatchLine
 from flaredb.disk.child_messages import OpenFolder
-from flaredb.disk.disk import Batch, Job, OnFailed, OnJob, OnSaved, Usage
-from flaredb.disk.folder import SNAPSHOTS
+from flaredb.disk.committer import Committer
+from flaredb.disk.disk import Batch, Change, Job, OnFailed, OnJob, OnSaved, Usage, VerifyFile
+from flaredb.disk.folder import SNAPSHOTS, open_lock, prepare_folder
 from flaredb.disk.folder_files import FolderFiles
 from flaredb.disk.job_pool import JobPool
 from flaredb.disk.lmdb_environment import MAP_BYTES, LmdbView, open_environment
+from flaredb.disk.pending import PendingView
+from flaredb.disk.wal_files import WAL_SEGMENT_BYTES, open_segments
+from flaredb.disk.wal_records import WalRun
+from flaredb.disk.wal_space import WalSpace
+from flaredb.disk.wal_thread import WalThread
 from flaredb.disk.writer_process import WriterProcess
 
 DEFAULT_LOCK_WAIT: Final = 5.0
@@ -24,20 +35,41 @@ DEFAULT_LOCK_WAIT: Final = 5.0
 class LmdbDisk:
     """One store's disk on LMDB. Open it with `open`, from the loop that will use it.
 
-    Invariant: `view` moves only when it is renewed. A writer process that is gone means a dead
-    disk: `on_failed` has been called, and nothing is acknowledged any more.
+    Invariant: `view` moves only when it is renewed. A writer process that is gone, or a record that
+    could not be written, means a dead disk: `on_failed` has been called, once, and nothing is
+    acknowledged any more.
     """
 
     def __init__(
-        self, folder: Path, quota: int, writer: WriterProcess, environment: lmdb.Environment
+        self,
+        order: OpenFolder,
+        quota: int,
+        writer: WriterProcess,
+        environment: lmdb.Environment,
+        segments: list[int],
+        on_saved: OnSaved,
+        on_failed: OnFailed,
+        on_job: OnJob,
     ) -> None:
-        self._folder: Final = folder
+        """`segments` are the descriptors of the write-ahead log, none where there is none."""
+        self._folder: Final = Path(order.folder)
+        self._lock: Final = order.lock
         self._quota: Final = quota
+        self._on_saved, self._on_failed = on_saved, on_failed
         self._writer: Final = writer
         self._environment: Final = environment
-        self._view: Final = LmdbView(environment, folder)
-        self._files: Final = FolderFiles(folder / SNAPSHOTS)
-        self._jobs: JobPool | None = None
+        self._rows: Final = LmdbView(environment, self._folder)
+        self._view: Final = PendingView(self._rows)
+        self._committer: Final = Committer(writer, self._view.seal, self._committed)
+        self._wal: Final = WalThread(segments, WalRun(order.run), self._written, self._failed)
+        space = WalSpace(len(segments), order.wal_bytes)
+        self._line: Final = BatchLine(self._wal, space, self._committer, self._saved)
+        self._files: Final = FolderFiles(self._folder / SNAPSHOTS)
+        self._jobs: Final = JobPool(order, on_job, self._forget_dead_readers)
+        self._jobs_waiting: Final[deque[tuple[int, Job]]] = deque()
+        self._quiet: Final = asyncio.Event()
+        self._is_closed = False
+        writer.listen(self._committer.answered, self._failed)
 
     @classmethod
     async def open(
@@ -50,29 +82,40 @@ class LmdbDisk:
         on_job: OnJob,
         map_size: int = MAP_BYTES,
         lock_wait: float = DEFAULT_LOCK_WAIT,
+        wal_bytes: int = WAL_SEGMENT_BYTES,
         dangerously_without_sync: bool = False,
     ) -> "LmdbDisk":
         """Take sole possession of `folder`, making it if need be.
 
-        Waits `lock_wait` seconds for a dying predecessor's writer, then raises `DiskInUseError`;
-        raises `DiskError` for a folder that cannot be used. The children die with the thread that
-        calls this. `dangerously_without_sync` acknowledges what a power cut will take away: it
-        exists so that the test of power cuts can show that it would notice.
+        Waits `lock_wait` seconds for a dying predecessor, then raises `DiskInUseError`; raises
+        `DiskError` for a folder that cannot be used. The children die with the thread that calls
+        this. Without `wal_bytes`, or without the room for them, there is no write-ahead log and
+        each batch is committed by itself. `dangerously_without_sync` acknowledges what a power cut
+        will take away: it exists so that the test of power cuts can show that it would notice.
         """
-        order = OpenFolder(str(folder), map_size, lock_wait, not dangerously_without_sync)
-        writer = WriterProcess(on_saved, on_failed)
-        await writer.open(order)
+        prepare_folder(folder)
+        order = OpenFolder(
+            folder=str(folder),
+            map_size=map_size,
+            lock_wait=lock_wait,
+            sync=not dangerously_without_sync,
+            run=secrets.randbits(64) | 1,
+            wal_bytes=wal_bytes,
+            lock=open_lock(folder),
+        )
+        writer = WriterProcess()
         try:
+            has_wal = await writer.open(order)
             environment = open_environment(folder, map_size=map_size, write=False)
+            segments = open_segments(folder, order.sync) if has_wal else []
         except BaseException:
             await writer.close()
+            os.close(order.lock)
             raise
-        disk = cls(folder, quota, writer, environment)
-        disk._jobs = JobPool(order, on_job, disk._forget_dead_readers)
-        return disk
+        return cls(order, quota, writer, environment, segments, on_saved, on_failed, on_job)
 
     @property
-    def view(self) -> LmdbView:
+    def view(self) -> PendingView:
         return self._view
 
     @property
@@ -87,33 +130,73 @@ class LmdbDisk:
     @property
     def under_way(self) -> int:
         """How many batches are not acknowledged yet."""
-        return self._writer.under_way
+        return self._line.under_way
 
     def renew(self) -> None:
-        self._view.renew()
+        self._rows.renew()
+        self._view.show(self._committer.committed)
 
     def submit(self, number: int, batch: Batch) -> None:
-        self._writer.submit(number, batch)
+        self._line.submit(number, batch)
 
     def start(self, job: Job) -> None:
-        assert self._jobs is not None, "the disk is open"
-        self._jobs.start(job)
+        if isinstance(job, VerifyFile) or self._committer.taken == self._committer.committed:
+            self._jobs.start(job)
+        else:
+            self._jobs_waiting.append((self._committer.taken, job))
+            self._committer.commit()
 
     def usage(self) -> Usage:
         pages = self._environment.stat()
-        used = pages["psize"] * (
+        committed = pages["psize"] * (
             pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
         )
         rest = os.statvfs(self._folder)
-        return Usage(used=used, quota=self._quota, free=rest.f_bavail * rest.f_frsize)
+        return Usage(
+            used=committed + self._committer.bytes,
+            quota=self._quota,
+            free=rest.f_bavail * rest.f_frsize,
+        )
 
     async def close(self) -> None:
         """Save and acknowledge what is under way, give up all jobs, leave the folder in order."""
-        if self._jobs is not None:
-            await self._jobs.close()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._jobs.close()
+        await self._drain()
+        self._committer.stop()
+        await self._wal.close()
         await self._writer.close()
-        self._view.close()
+        self._rows.close()
         self._environment.close()
+        os.close(self._lock)
+
+    async def _drain(self) -> None:
+        """Return when nothing is under way any more, or never will be acknowledged."""
+        while self._line.under_way and not self._line.dead:
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def _written(self, number: int) -> None:
+        self._line.written(number)
+
+    def _saved(self, number: int, own_number: int, changes: list[Change]) -> None:
+        self._view.add(own_number, changes)
+        self._quiet.set()
+        self._on_saved(number)
+
+    def _committed(self, number: int) -> None:
+        self._line.committed(number)
+        while self._jobs_waiting and self._jobs_waiting[0][0] <= number:
+            self._jobs.start(self._jobs_waiting.popleft()[1])
+
+    def _failed(self, reason: str) -> None:
+        if not self._line.dead:
+            self._line.dead = True
+            self._committer.stop()
+            self._quiet.set()
+            self._on_failed(reason)
 
     def _forget_dead_readers(self) -> None:
         """Free the slots of killed job processes, which hold pages that LMDB could use again."""

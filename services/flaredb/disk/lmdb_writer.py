@@ -1,4 +1,4 @@
-"""The process that owns the only write transaction: one batch in, one commit, one answer.
+"""The process that owns the only write transaction: batches in, commits when it is told to.
 
 It is a process and not a thread because py-lmdb gives up the interpreter's lock around every put,
 and a busy loop takes a switch interval to give it back: a turn of 64 puts took ten times as long.
@@ -9,6 +9,7 @@ the kernel calls the lost pages clean, and the next commit would succeed on top 
 """
 
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Final, assert_never
@@ -17,24 +18,36 @@ import lmdb
 import lmdb.verify
 import msgspec
 
-from flaredb.disk.child_messages import Failed, Opened, OpenFolder, Refused, SaveBatch, Saved
+from flaredb.disk.child_messages import (
+    Commit,
+    Committed,
+    Failed,
+    Opened,
+    OpenFolder,
+    Refused,
+    SaveBatch,
+    WriterOrder,
+)
 from flaredb.disk.disk import Change, DeleteRange, Deletes, DiskError, DiskInUseError, Puts
 from flaredb.disk.folder import (
     ROWS,
+    left_in_order,
     lock_folder,
     machine_failed,
     mark_in_use,
     mark_left_in_order,
-    prepare_folder,
     sync_folder,
 )
-from flaredb.disk.layout import FORMAT, FORMAT_KEY
+from flaredb.disk.layout import FORMAT, FORMAT_KEY, WAL_KEY, Corrupt, seal, unseal
 from flaredb.disk.lmdb_environment import damaged, open_environment
 from flaredb.disk.parent_link import ParentLink
+from flaredb.disk.wal_files import make_segments, read_segments
+from flaredb.disk.wal_records import WalDamaged, WalRun, to_replay
 
 MAX_VERIFIED_BYTES: Final = 2 * 1024**3
 """Larger files are not walked after a power cut: about 4 s per GiB. Records carry seals anyway."""
 
+_MARK: Final = struct.Struct(">QQ")  # the run, and the last of its batches that the rows hold
 _LARGEST_MAP: Final = 1 << 46
 _FULL_BYTES: Final = 16 * 1024**2
 """A disk with less than this is called full when a commit fails."""
@@ -48,28 +61,31 @@ def main() -> None:
         return
     try:
         environment = _open(order)
+        has_wal = _begin_run(environment, order)
     except DiskError as error:
         link.send(Refused(str(error), in_use=isinstance(error, DiskInUseError)))
         return
-    link.send(Opened())
-    if not _save_all(link, environment):
+    link.send(Opened(has_wal))
+    if not Commits(link, environment, WalRun(order.run if has_wal else 0)).serve():
         sys.exit(1)
     environment.close()
     mark_left_in_order(Path(order.folder))
 
 
 def _open(order: OpenFolder) -> lmdb.Environment:
+    """The rows, with all that the write-ahead log holds beyond them."""
     folder = Path(order.folder)
-    prepare_folder(folder)
-    lock_folder(folder, order.lock_wait)
+    lock_folder(folder, order.lock, order.lock_wait)
     if machine_failed(folder):
         _verify(folder)
+    is_whole = left_in_order(folder)
     mark_in_use(folder)
     environment = open_environment(folder, map_size=order.map_size, write=True, sync=order.sync)
     try:
         environment.reader_check()
         _check_format(environment, folder)
-    except lmdb.Error as error:
+        _replay(environment, folder, is_whole)
+    except (lmdb.Error, OSError) as error:
         raise DiskError(damaged(folder, str(error))) from error
     sync_folder(folder)
     return environment
@@ -89,10 +105,10 @@ def _verify(folder: Path) -> None:
 
 
 def _check_format(environment: lmdb.Environment, folder: Path) -> None:
-    """A new file gets this layout's version; a file of another one is refused."""
+    """A new file gets this layout's version, and one before it too; a later one is refused."""
     with environment.begin(write=True) as transaction:
         found = transaction.get(FORMAT_KEY)
-        if found is None:
+        if found in (None, b"1"):
             transaction.put(FORMAT_KEY, b"%d" % FORMAT)
         elif found != b"%d" % FORMAT:
             raise DiskError(
@@ -101,21 +117,88 @@ def _check_format(environment: lmdb.Environment, folder: Path) -> None:
             )
 
 
-def _save_all(link: ParentLink, environment: lmdb.Environment) -> bool:
-    """Save what comes until the store closes the link; False if a batch failed."""
+def _replay(environment: lmdb.Environment, folder: Path, is_whole: bool) -> None:
+    """Commit what the last run saved and had not committed; raises `DiskError` if it is lost."""
+    with environment.begin() as transaction:
+        record = transaction.get(WAL_KEY)
+    if record is None:
+        return
+    payload = unseal(WAL_KEY, record)
+    if isinstance(payload, Corrupt):
+        raise DiskError(damaged(folder, "the mark of the write-ahead log is not what was written"))
+    run, committed = _MARK.unpack(payload)
+    if not run:
+        return
+    segments = read_segments(folder)
+    if not segments and not is_whole:
+        raise DiskError(damaged(folder, "its write-ahead log is gone"))
+    found = to_replay(segments, WalRun(run), committed)
+    if isinstance(found, WalDamaged):
+        raise DiskError(damaged(folder, f"batch {found.number} of the write-ahead log is damaged"))
     decoder = msgspec.msgpack.Decoder(SaveBatch)
-    while (batch := link.receive(decoder)) is not None:
+    changes = [change for body in found for change in decoder.decode(body).changes]
+    if changes:
+        _save(environment, changes, WalRun(run), committed + len(found))
+
+
+def _begin_run(environment: lmdb.Environment, order: OpenFolder) -> bool:
+    """Begin this run's write-ahead log; whether there is the room for one.
+
+    The rows hold all that the last run saved, so its records are not needed any more.
+    """
+    folder = Path(order.folder)
+    has_wal = make_segments(folder, order.wal_bytes)
+    try:
+        _save(environment, [], WalRun(order.run if has_wal else 0), 0)
+    except (lmdb.Error, OSError) as error:
+        raise DiskError(_explain(environment, 0, error)) from error
+    return has_wal
+
+
+class Commits:
+    """What came from the store and is not committed yet.
+
+    Invariant: batches are committed in their order, each with all that came before it.
+    """
+
+    def __init__(self, link: ParentLink, environment: lmdb.Environment, run: WalRun) -> None:
+        self._link: Final = link
+        self._environment: Final = environment
+        self._run: Final = run
+        self._changes: list[Change] = []
+        self._number = 0
+
+    def serve(self) -> bool:
+        """Do what the store says until it closes the link; False if a commit failed."""
+        decoder: msgspec.msgpack.Decoder[WriterOrder] = msgspec.msgpack.Decoder(WriterOrder)
+        while (order := self._link.receive(decoder)) is not None:
+            match order:
+                case SaveBatch():
+                    self._changes.extend(order.changes)
+                    self._number = order.number
+                case Commit(number):
+                    assert number == self._number, "all that came is committed"
+                    if not self._commit():
+                        return False
+                    self._link.send(Committed(number))
+                case _:
+                    assert_never(order)
+        return self._commit()
+
+    def _commit(self) -> bool:
+        if not self._changes:
+            return True
         try:
-            _save(environment, batch.changes)
+            _save(self._environment, self._changes, self._run, self._number)
         except (lmdb.Error, OSError) as error:
-            link.send(Failed(_explain(environment, batch.number, error)))
+            self._link.send(Failed(_explain(self._environment, self._number, error)))
             return False
-        link.send(Saved(batch.number))
-    return True
+        self._changes = []
+        return True
 
 
 def _explain(environment: lmdb.Environment, number: int, error: Exception) -> str:
-    """Why a batch was lost, and what to do. A full disk may look like an input/output error."""
+    """Why a commit failed, and what to do. A full disk may look like an input/output error."""
     disk = os.statvfs(environment.path())
     free = disk.f_bavail * disk.f_frsize
     if free < _FULL_BYTES:
@@ -125,13 +208,13 @@ def _explain(environment: lmdb.Environment, number: int, error: Exception) -> st
     return f"batch {number} could not be saved: {error}; {cure}, then start the store again"
 
 
-def _save(environment: lmdb.Environment, changes: list[Change]) -> None:
+def _save(environment: lmdb.Environment, changes: list[Change], run: WalRun, number: int) -> None:
     """Commit `changes`. A full map leaves all as it was, so it is enlarged and tried again."""
     while True:
         try:
             with environment.begin(write=True) as transaction:
-                for change in changes:
-                    _apply(transaction, change)
+                _apply(transaction, changes)
+                transaction.put(WAL_KEY, seal(WAL_KEY, _MARK.pack(run, number)))
             return
         except lmdb.MapFullError:
             size = environment.info()["map_size"] * 2
@@ -140,19 +223,32 @@ def _save(environment: lmdb.Environment, changes: list[Change]) -> None:
             environment.set_mapsize(size)
 
 
-def _apply(transaction: "lmdb.Transaction[bytes]", change: Change) -> None:
-    match change:
-        case Puts(rows):
-            put = transaction.put
-            for position in range(0, len(rows), 2):
-                put(rows[position], rows[position + 1])
-        case Deletes(keys):
-            for key in keys:
-                transaction.delete(key)
-        case DeleteRange(start, end):
-            _delete_range(transaction, start, end)
-        case _:
-            assert_never(change)
+def _apply(transaction: "lmdb.Transaction[bytes]", changes: list[Change]) -> None:
+    """Make the changes, in their order; of several to one row only the last is written."""
+    rows: dict[bytes, bytes | None] = {}
+    for change in changes:
+        match change:
+            case Puts(pairs):
+                values = iter(pairs)
+                rows.update(zip(values, values, strict=True))
+            case Deletes(keys):
+                rows.update(dict.fromkeys(keys))
+            case DeleteRange(start, end):
+                _write(transaction, rows)
+                rows.clear()
+                _delete_range(transaction, start, end)
+            case _:
+                assert_never(change)
+    _write(transaction, rows)
+
+
+def _write(transaction: "lmdb.Transaction[bytes]", rows: dict[bytes, bytes | None]) -> None:
+    put, delete = transaction.put, transaction.delete
+    for key, value in rows.items():
+        if value is None:
+            delete(key)
+        else:
+            put(key, value)
 
 
 def _delete_range(transaction: "lmdb.Transaction[bytes]", start: bytes, end: bytes) -> None:
