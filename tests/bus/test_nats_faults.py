@@ -67,6 +67,34 @@ async def test_a_killed_server_loses_messages_but_repeats_and_delays_none(
     assert here.counters.lines_lost == 3
 
 
+async def test_what_arrives_before_all_subscriptions_are_back_is_answered(
+    nats_world: NatsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker, answerer = await nats_world.connect("asker"), await nats_world.connect("answerer")
+    flush, go_on = FastLine.flush, asyncio.Event()
+
+    def say(message: Message) -> None:
+        assert answerer.send(message.reply, b"a")
+
+    async def flush_late(line: FastLine) -> None:
+        if line.client.options["name"] == "answerer":
+            await go_on.wait()
+        await flush(line)
+
+    await answerer.subscribe("q", say)
+    await nats_world.cut()
+    monkeypatch.setattr(FastLine, "flush", flush_late)
+    nats_world.server.start()
+    await eventually(lambda: asker.connected)
+
+    async with asyncio.timeout(5):
+        while (answer := await asker.request("q", b"", 5.0)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert answer == b"a" and not answerer.connected
+    go_on.set()
+    await eventually(lambda: answerer.connected)
+
+
 async def test_a_frozen_server_is_noticed_and_what_it_held_is_not_sent_again(
     nats_world: NatsWorld,
 ) -> None:

@@ -78,7 +78,8 @@ class NatsBus:
     """One connection to NATS, renewed for ever.
 
     Invariants: there is one line at a time, and `connected` says whether it stands and carries all
-    subscriptions; every listener hears False and True in turns, beginning with False.
+    subscriptions; every listener hears False and True in turns, beginning with False. A send needs
+    no more than a line that stands: what arrives on the first subscriptions can be answered.
     """
 
     def __init__(self, servers: list[str], options: dict[str, Any], fast: bool) -> None:
@@ -159,11 +160,7 @@ class NatsBus:
         check_subject(subject)
         size = len(payload)
         line = self._line
-        if (
-            not self.connected
-            or size > line.client.max_payload
-            or line.waiting + size > MAX_WAITING
-        ):
+        if not line.up or size > line.client.max_payload or line.waiting + size > MAX_WAITING:
             self.counters.dropped += 1
             return False
         line.post(subject, reply, payload)
@@ -177,7 +174,7 @@ class NatsBus:
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._answers[inbox] = answer
         try:
-            if not self.send(subject, payload, inbox):
+            if not (self.connected and self.send(subject, payload, inbox)):
                 return None
             async with asyncio.timeout(timeout):
                 return await answer
@@ -275,6 +272,7 @@ class NatsBus:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await line.open(self._servers, self._options)
+                    self._line = line
                     await self._move_to(line)
             except NO_SERVER as error:
                 line.last_error = str(error) or line.last_error or type(error).__name__
@@ -282,7 +280,6 @@ class NatsBus:
                 self._line = line
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
-            self._line = line
             self._connected = True
             return
 
