@@ -121,6 +121,8 @@ def describe_status(state: State, heard: Heard, watch: StoreWatch, doing: str) -
     up = {store for store in state.stores if watch.health(store) == "up"}
     regions = list(heard.regions.from_key(b""))
     states = [region_state(found.region, watch) for found in regions]
+    # Who led a region when it lost its majority may not know yet that it leads nobody.
+    led = (found.leader != NO_PEER and found.store in up for found in regions)
     return PdStatus(
         cluster=state.cluster,
         pd=state.pd,
@@ -132,7 +134,7 @@ def describe_status(state: State, heard: Heard, watch: StoreWatch, doing: str) -
         stores_up=len(up),
         regions=len(regions),
         regions_unavailable=states.count("unavailable"),
-        leaders=sum(found.leader != NO_PEER and found.store in up for found in regions),
+        leaders=sum(one and state != "unavailable" for one, state in zip(led, states, strict=True)),
         bootstrapped_at=state.bootstrapped_at,
         leaders_elected_s=None if state.leaders_ms is None else state.leaders_ms / 1000,
         stale_reports=heard.stale_reports,

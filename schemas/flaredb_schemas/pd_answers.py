@@ -92,8 +92,8 @@ class PdStatus(Struct, frozen=True):
     `cluster` is empty before the bootstrap. `bootstrapped_at` is milliseconds since 1970, 0 where
     it is not known; `leaders_elected_s` the seconds from there to the last first leader of the
     initial regions, None until then. `doing` says in words what PD waits for, empty when `ready`:
-    that is PD alone. `stores_up` of `stores` are heard; `leaders` counts the regions whose leader's
-    store is up, `regions_unavailable` those without a majority of their stores.
+    that is PD alone. `stores_up` of `stores` are heard; `regions_unavailable` counts the regions
+    without a majority of their stores, `leaders` the others whose leader's store is up.
     `damaged` counts the replicas that stores have said to be out of service for good.
     """
 

@@ -9,7 +9,11 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from flaredb import cli
+from flaredb.bus import login
 from flaredb.cli.app import make_app
+from flaredb.runtime.settings import KINDS, ClientSettings, PlaygroundSettings
+from flaredb.runtime.settings_sources import describe
 
 runner = CliRunner()
 
@@ -57,6 +61,18 @@ def test_every_command_has_examples() -> None:
             assert f"flaredb{path.removeprefix('flaredb')}" in epilog, path
 
     visit(get_command(make_app()), "flaredb")
+
+
+def test_help_promises_only_what_is_there() -> None:
+    """No console yet, and no setting of the command line that nothing reads."""
+    for kind in KINDS.values():
+        assert not [each.name for each in describe(kind) if "console" in each.description]
+    assert "console" not in invoke("playground", "--help")[1].lower()
+    source = "".join(path.read_text() for path in Path(cli.__path__[0]).glob("*.py"))
+    source += Path(login.__file__).read_text()
+    for kind in (ClientSettings, PlaygroundSettings):
+        own = {each.name for each in describe(kind)} - {"ops", "log_level", "log_format"}
+        assert not {name for name in own if f"ettings.{name}" not in source}, kind
 
 
 def test_usage_errors() -> None:

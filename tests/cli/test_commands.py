@@ -120,6 +120,33 @@ def test_status_and_placement(run: Run, cluster: LocalCluster) -> None:
     assert "stores" in run("region", "list") and "regions" in run("store", "list")
 
 
+def test_every_command_speaks_json(run: Run, tmp_path: Path) -> None:
+    """One object where there is one thing, a list where there may be many, and so in each line."""
+    rows = tmp_path / "rows.jsonl"
+    objects = (
+        ("put", "json:a", "1"),
+        ("get", "json:a"),
+        ("cas", "json:a", "1", "1"),
+        ("status",),
+        ("region", "show", "4"),
+        ("region", "check", "4"),
+        ("store", "show", "1"),
+        ("export", str(rows), "--prefix", "json:"),
+        ("import", str(rows)),
+        ("del", "json:a"),
+    )
+    for command in objects:
+        assert isinstance(told(run(*command, "-o", "json")), dict), command
+        assert isinstance(told(run(*command, "-o", "jsonl")), dict), command
+    lists = (("scan",), ("region", "list"), ("store", "list"), ("events",), ("sql", "select 1"))
+    run("put", "json:a", "1")
+    for command in lists:
+        found = told(run(*command, "-o", "json"))
+        assert isinstance(found, list) and found and isinstance(found[0], dict), command
+        lines = run(*command, "-o", "jsonl").splitlines()
+        assert lines and all(isinstance(told(line), dict) for line in lines), command
+
+
 def test_region_check(run: Run) -> None:
     for region in told(run("region", "list", "-o", "json")):
         check = told(run("region", "check", str(region["id"]), "-o", "json"))

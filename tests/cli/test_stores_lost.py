@@ -60,7 +60,7 @@ def test_one_store_lost_then_two_then_all_back(cluster: LocalCluster) -> None:
     until(lambda: states(cluster) == {1: "up", 2: "down", 3: "down"})
     status = invoke(cluster, "status", "-o", "json")
     assert status.exit_code == 5, status.output
-    assert not json.loads(status.stdout)["ready"]
+    assert not json.loads(status.stdout)["ready"] and json.loads(status.stdout)["leaders"] == 0
     assert json.loads(status.stderr)["error"]["hint"]
     said = json.loads(status.stdout)["doing"]
     assert "2 of 2 regions" in said and "2 of 3 stores" in said
