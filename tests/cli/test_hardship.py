@@ -71,6 +71,11 @@ def test_a_login_that_is_not_there(
     assert result.exit_code == code and said in result.stderr and "hint:" in result.stderr
 
 
+def test_a_setting_of_the_wrong_form_is_told_in_words() -> None:
+    said = CliRunner().invoke(make_app(), ["playground", "--http", "nonsense"]).stderr
+    assert "'nonsense' has not the form of: host:port" in said and "^" not in said
+
+
 @pytest.mark.parametrize("garbage", [b"{garbage", b"\xff\xfe", b"[]", b'{"pid": "x"}'])
 def test_garbage_in_a_playground_folder(garbage: bytes, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_bytes(garbage)

@@ -108,7 +108,8 @@ class Client:
             bus = await self._connect()
         except BusError as fault:
             raise UnavailableError(
-                str(fault), hint="start a cluster: `flaredb playground`"
+                str(fault),
+                hint="start nats-server there, or a cluster that has one: `flaredb playground`",
             ) from fault
         parts = _Parts(bus, self._subjects, self._jitter)
         await parts.open()

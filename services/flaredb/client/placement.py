@@ -53,7 +53,10 @@ class PlacementReader:
     async def _ask(self, what: str, kind: type[T], question: bytes = b"") -> T:
         payload = await self._bus.request(self._subjects.pd_get(what), question, self._timeout)
         if payload is None:
-            raise UnavailableError("PD does not answer", hint="start it, or look at its log")
+            raise UnavailableError(
+                "PD does not answer",
+                hint="start it again (`python -m flaredb_pd`, or the playground), or see its log",
+            )
         try:
             return msgspec.json.decode(payload, type=kind)
         except msgspec.DecodeError as fault:

@@ -212,14 +212,22 @@ def _convert(kind: type[Kind], given: Mapping[str, _Given]) -> Kind:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(_explain(str(error), given)) from error
+        meanings = {each.name: each.description for each in describe(kind)}
+        raise SettingsError(_explain(str(error), given, meanings)) from error
 
 
-def _explain(error: str, given: Mapping[str, _Given]) -> str:
-    """msgspec's words, with the setting's name and place instead of its path."""
+def _explain(error: str, given: Mapping[str, _Given], meanings: Mapping[str, str]) -> str:
+    """msgspec's words, with the setting's name and place instead of its path.
+
+    In place of a pattern stands what the setting means, which names its form.
+    """
     reason, _, path = error.partition(" - at `$.")
     name = re.split(r"[\[.`]", path)[0]
-    return f"{name} ({given[name].origin}): {reason}" if name in given else reason
+    if name not in given:
+        return reason
+    if "regex" in reason:
+        reason = f"{given[name].value!r} has not the form of: {meanings[name]}"
+    return f"{name} ({given[name].origin}): {reason}"
 
 
 def _plain(field: msgspec.inspect.Field, given: _Given) -> object:
