@@ -58,8 +58,14 @@ async def _connect(settings: StoreSettings, plane: str) -> NatsBus:
             log.warning("waiting for NATS: %s", fault)
 
 
+SWITCH_SECONDS: Final = 0.0003
+"""How long a busy loop keeps the interpreter from the thread that has a record to write, or has
+written one: with Python's own 5 ms a third of the puts at 256 in flight are lost."""
+
+
 def main() -> int:
     """The process's entry."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     parser = argparse.ArgumentParser(prog="python -m flaredb.store", description=__doc__)
     parser.add_argument("--config", type=Path, help="a TOML file with settings")
     parser.add_argument("--data", help="the data folder")
