@@ -6,9 +6,9 @@ message in the answer names the sequence before it, so that a missing one is not
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import nats.js.errors
@@ -25,10 +25,7 @@ from flaredb.bus.bus import (
     WrongSequence,
 )
 from flaredb.bus.checks import check_payload, check_subject, drift
-from flaredb.bus.nats_line import NO_SERVER, STATUS, PlainLine
-
-if TYPE_CHECKING:
-    from flaredb.bus.nats_bus import NatsBus
+from flaredb.bus.nats_line import NO_SERVER, STATUS, LineHandler, PlainLine
 
 WRONG_LAST_SEQUENCE: Final = 10071
 """JetStream's code for an append whose expected sequence is not the last one."""
@@ -45,6 +42,27 @@ _ADDED: Final = frozenset(
 )
 _END_OF_BATCH: Final = "204"
 _NOT_FOUND: Final = "404"
+
+
+class Connection(Protocol):
+    """What a history needs of the connection that it uses; see `NatsBus`."""
+
+    @property
+    def line(self) -> PlainLine: ...
+
+    @property
+    def max_payload(self) -> int: ...
+
+    @property
+    def inbox_root(self) -> str: ...
+
+    def new_inbox(self) -> str: ...
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> bool: ...
+
+    async def listen(self, subject: str, handler: LineHandler) -> object: ...
+
+    def on_connection(self, handler: Callable[[bool], None]) -> None: ...
 
 
 class _Batch:
@@ -88,7 +106,7 @@ class _Batch:
 class NatsHistory:
     """The streams behind one bus connection."""
 
-    def __init__(self, bus: "NatsBus") -> None:
+    def __init__(self, bus: Connection) -> None:
         self._bus: Final = bus
         self._line: PlainLine | None = None
         self._context: JetStreamContext | None = None
