@@ -1,9 +1,13 @@
 """Settings: which source wins, what is refused and in which words, and that each is described."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import flaredb
+import flaredb_analytics
+import flaredb_pd
 from flaredb.runtime.settings import (
     KINDS,
     MIB,
@@ -25,22 +29,29 @@ def written(folder: Path, text: str) -> Path:
 def test_defaults_are_those_that_the_design_names() -> None:
     store, origins = load(StoreSettings, {}, {})
     assert (store.tick_ms, store.election_ticks, store.heartbeat_ticks) == (100, 10, 1)
-    assert (store.max_turn_bytes, store.max_turn_rows) == (4 * MIB, 2_000)
+    assert store.max_turn_bytes == 4 * MIB
     assert (store.applied_delay_ms, store.applied_delay_bytes) == (20, MIB)
     assert (store.commit_delay_ms, store.snapshot_seconds) == (10, 5.0)
-    assert (store.heartbeat_seconds, store.split_bytes, store.leases) == (30.0, 96 * MIB, False)
+    assert store.heartbeat_seconds == 30.0
     pd, _ = load(PdSettings, {}, {})
     assert (pd.wanted_stores, pd.replicas, pd.initial_boundaries) == (3, 3, ("m",))
     assert load(AnalyticsSettings, {}, {})[0].http == "127.0.0.1:7480"
     assert set(origins.values()) == {"default"}
 
 
+def test_every_setting_is_read_by_something() -> None:
+    roots = [Path(package.__path__[0]) for package in (flaredb, flaredb_pd, flaredb_analytics)]
+    source = "".join(path.read_text() for root in roots for path in root.rglob("*.py"))
+    for kind in KINDS.values():
+        for setting in describe(kind):
+            assert re.search(rf"ettings\.{setting.name}\b", source), f"{kind}: {setting.name}"
+
+
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
-    path = written(tmp_path, "tick_ms = 11\nelection_ticks = 21\nprefix = 'top'\nleases = true\n")
+    path = written(tmp_path, "tick_ms = 11\nelection_ticks = 21\nprefix = 'top'\n")
     env = {"FLAREDB_TICK_MS": "12", "FLAREDB_ELECTION_TICKS": "22", "OTHER": "ignored"}
     store, origins = load(StoreSettings, {"tick_ms": 13, "prefix": None}, env, path)
     assert (store.tick_ms, store.election_ticks, store.prefix) == (13, 22, "top")
-    assert store.leases is True
     assert origins["tick_ms"] == "flag --tick-ms"
     assert origins["election_ticks"] == "environment FLAREDB_ELECTION_TICKS"
     assert origins["prefix"] == f"{path}:3"
@@ -64,15 +75,16 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
 def test_text_becomes_what_the_setting_is(tmp_path: Path) -> None:
     env = {
         "FLAREDB_LABELS": "zone=a, rack=b",
-        "FLAREDB_LEASES": "true",
+        "FLAREDB_FRESH": "true",
         "FLAREDB_QUOTA_BYTES": "2 GiB",
         "FLAREDB_SNAPSHOT_SECONDS": "2.5",
         "FLAREDB_OPS": "[::1]:7481",
     }
-    store, _ = load(StoreSettings, {"split_bytes": "64K"}, env)
+    store, _ = load(StoreSettings, {"log_max_bytes": "2M"}, env)
     assert store.labels == {"zone": "a", "rack": "b"}
-    assert (store.leases, store.snapshot_seconds) == (True, 2.5)
-    assert (store.quota_bytes, store.split_bytes) == (2 << 30, 64 << 10)
+    assert store.snapshot_seconds == 2.5
+    assert load(PdSettings, {}, env)[0].fresh is True
+    assert (store.quota_bytes, store.log_max_bytes) == (2 << 30, 2 << 20)
     assert load(PdSettings, {"initial_boundaries": "c,m,x"}, {})[0].initial_boundaries == (
         *("c", "m", "x"),
     )

@@ -86,21 +86,13 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
         Ticks, about("silence before an election; drawn from this to twice this")
     ] = 10
     heartbeat_ticks: Annotated[Ticks, about("between a leader's heartbeats")] = 1
-    leases: Annotated[bool, about("reads by lease, which trust the clocks' rates")] = False
     sleep_after_ms: Annotated[
         Milliseconds, about("idle time after which a region may sleep", le=3_600_000)
     ] = 5_000
-    orphan_seconds: Annotated[
-        Seconds, about("without a leader, until a replica asks PD about itself", le=3_600)
-    ] = 60.0
 
     max_turn_bytes: Annotated[
         Bytes, about("most that one commit holds", ge=64 * KIB, le=64 * MIB)
     ] = 4 * MIB
-    max_turn_rows: Annotated[Number, about("most rows of one commit", le=100_000)] = 2_000
-    max_apply_bytes: Annotated[
-        Bytes, about("most that one region applies in one turn", ge=64 * KIB, le=64 * MIB)
-    ] = 1 * MIB
     applied_delay_ms: Annotated[
         Milliseconds, about("how long applied rows may wait to be saved", le=1_000)
     ] = 20
@@ -113,9 +105,6 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     max_uncommitted_bytes: Annotated[
         Bytes, about("per region, proposed and not committed; then Busy", ge=MIB, le=GIB)
     ] = 16 * MIB
-    max_unsaved_bytes: Annotated[
-        Bytes, about("per store, waiting for a commit; then Busy", ge=MIB, le=16 * GIB)
-    ] = 64 * MIB
     max_queued_requests: Annotated[
         Number, about("per store, waiting for their turn; then Busy", le=1_000_000)
     ] = 10_000
@@ -130,22 +119,7 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
         Seconds, about("longest read for a snapshot; doubled after one that ran out", le=60)
     ] = 5.0
     snapshots_at_once: Annotated[Number, about("snapshots sent at a time", le=16)] = 2
-    max_lanes: Annotated[
-        Number, about("per region, client sessions that are remembered", le=1_000_000)
-    ] = 10_000
-    max_open_batches: Annotated[
-        Number, about("per session, executed batches that are remembered", le=65_536)
-    ] = 256
-    session_idle_seconds: Annotated[
-        Seconds, about("region time after which an idle session is forgotten", le=604_800)
-    ] = 3_600.0
 
-    split_bytes: Annotated[Bytes, about("size at which a region splits", ge=KIB, le=16 * GIB)] = (
-        96 * MIB
-    )
-    split_keys: Annotated[
-        Number, about("number of keys at which a region splits", le=1_000_000_000)
-    ] = 1_000_000
     heartbeat_seconds: Annotated[Seconds, about("between full reports to PD", le=3_600)] = 30.0
 
     def __post_init__(self) -> None:
@@ -168,9 +142,6 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     initial_boundaries: Annotated[
         tuple[str, ...], about("keys at which the first regions meet, by commas")
     ] = ("m",)
-    location_labels: Annotated[
-        tuple[str, ...], about("labels that keep replicas apart, widest first")
-    ] = ()
     keep_alive_seconds: Annotated[Seconds, about("between a leading PD's signs of life", le=60)] = (
         1.0
     )
@@ -190,17 +161,6 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     store_down_seconds: Annotated[
         Seconds, about("silence after which a store counts as down", le=86_400)
     ] = 20.0
-    store_lost_seconds: Annotated[
-        Seconds, about("silence after which a store's replicas are replaced", le=604_800)
-    ] = 1_800.0
-    operator_seconds: Annotated[
-        Seconds, about("after which an operator that does not end is given up", le=86_400)
-    ] = 600.0
-    operators_per_store: Annotated[
-        Number, about("operators that may load one store at a time", le=1_000)
-    ] = 4
-    advice_seconds: Annotated[Seconds, about("after which advice has expired", le=3_600)] = 10.0
-    balance: Annotated[bool, about("whether advice to balance is followed")] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -232,10 +192,6 @@ class AnalyticsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unkno
     )
     max_result_rows: Annotated[Number, about("rows that one statement returns", le=10_000_000)] = (
         10_000
-    )
-    policy_seconds: Annotated[Seconds, about("between runs of the policies", le=3_600)] = 10.0
-    seal_seconds: Annotated[Seconds, about("between seals of history into Parquet", le=604_800)] = (
-        3_600.0
     )
 
 
