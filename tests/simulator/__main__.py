@@ -8,10 +8,13 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from tests.simulator.bugs import BUGS, planted
 from tests.simulator.hunting import MOST_SEEDS, Hunt, hunt_all
-from tests.simulator.run import Result, Run, run_seed
+from tests.simulator.run import Result, Run, run_cluster, run_seed
+
+RunOne = Callable[[int], tuple[Result, Run]]
 
 
 def main() -> int:
@@ -21,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seeds", help="a range of seeds, A..B, both included")
     parser.add_argument("--bug", choices=sorted(BUGS), help="switch one deliberate bug on")
     parser.add_argument("--bugs", action="store_true", help="look for every deliberate bug")
+    parser.add_argument("--processes", type=int, default=2, help="bugs to look for at a time")
     parser.add_argument("--most", type=int, default=MOST_SEEDS, help="seeds per deliberate bug")
     parser.add_argument("--seconds", type=float, help="begin no further seed after so long")
     parser.add_argument("--lines", type=int, default=60, help="lines of trace after a failure")
@@ -28,27 +32,28 @@ def main() -> int:
     if (given.seed is not None) + (given.seeds is not None) + given.bugs != 1:
         parser.error("give one seed, or --seeds A..B, or --bugs")
     if given.bugs:
-        return _hunt(given.most)
+        return _hunt(given.most, given.processes)
+    run = run_seed if given.bug is None else run_cluster
     with planted(given.bug):
         if given.seed is not None:
-            return _replay(given.seed, given.lines)
+            return _replay(given.seed, given.lines, run)
         first, _, last = given.seeds.partition("..")
-        return _range(int(first), int(last or first), given.seconds, given.bug)
+        return _range(range(int(first), int(last or first) + 1), given.seconds, run)
 
 
-def _hunt(most: int) -> int:
+def _hunt(most: int, processes: int) -> int:
     def show(ended: Hunt) -> None:
         seed = "-" if ended.seed is None else str(ended.seed)
         print(f"{ended.bug:<32} {seed:>4}  {ended.seconds:6.1f} s  {ended.said[:110]}", flush=True)
 
-    found, missed = hunt_all(show, most)
+    found, missed = hunt_all(show, most, processes)
     print(f"{found} passed, {missed} failed")
     return 1 if missed else 0
 
 
-def _replay(seed: int, lines: int) -> int:
+def _replay(seed: int, lines: int, run_one: RunOne) -> int:
     began = time.monotonic()
-    result, run = run_seed(seed)
+    result, run = run_one(seed)
     _show(result, run, lines)
     print(f"seed {seed}: {time.monotonic() - began:.1f} s, trace {result.digest}")
     print(_totals(result.totals))
@@ -56,25 +61,25 @@ def _replay(seed: int, lines: int) -> int:
     return 1 if result.failure else 0
 
 
-def _range(first: int, last: int, seconds: float | None, bug: str | None) -> int:
+def _range(seeds: range, seconds: float | None, run_one: RunOne) -> int:
     began = time.monotonic()
     totals: Counter[str] = Counter()
     passed, failed = 0, []
-    for seed in range(first, last + 1):
+    for seed in seeds:
         if seconds is not None and time.monotonic() - began > seconds:
             break
-        result, run = run_seed(seed)
+        result, run = run_one(seed)
         totals.update(result.totals)
         if result.failure:
             failed.append(seed)
             _show(result, run, 0)
-            if bug is not None:
+            if run_one is run_cluster:  # a deliberate bug is found
                 break
         else:
             passed += 1
         _progress(f"seed {seed}: {passed} passed, {len(failed)} failed")
     _progress("", end="\n")
-    print(f"seeds {first}..{first + passed + len(failed) - 1}: {_totals(totals)}")
+    print(f"seeds {seeds.start}..{seeds.start + passed + len(failed) - 1}: {_totals(totals)}")
     print(f"{passed} passed, {len(failed)} failed")
     return 1 if failed else 0
 

@@ -51,6 +51,7 @@ BUDGET_SECONDS = 6.0
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
 MOST_PAGES = 6
+LOST = 0.1  # of all calls go to any store of the region, as if nothing had been heard yet
 
 
 class Client:
@@ -156,7 +157,8 @@ class Client:
             self._carry_fewer(task)
         request = self._request(task, number, route)
         task.attempts += 1
-        store = route.store or self.dice.choice(route.region.stores)
+        known = route.store if self.dice.random() >= LOST else 0
+        store = known or self.dice.choice(route.region.stores)
         frame = REQUESTS.encode(RequestFrame(self.id, (request,)))
         subject = world.subjects.rpc(StoreId(store))
         world.network.send(self.name, subject, frame, f"_INBOX.{self.name}.{number}")

@@ -12,11 +12,11 @@ from unittest.mock import patch
 from flaredb.disk import row_files
 from flaredb.kv import sessions, writes
 from flaredb.raft.config import Config
-from flaredb.store import births, cutting, installing, log, snapshots_in, snapshots_out
+from flaredb.store import applying, births, cutting, installing, log, snapshots_in, snapshots_out
 from tests.simulator.options import Options
 
 SMALL = (
-    (cutting, "CUT_AT_LEAST", 8),
+    (applying, "MAX_APPLY_BYTES", 300),
     (log, "KEPT_ENTRIES", 4),
     (row_files, "BLOCK_BYTES", 1_000),
     (installing, "SLICE_BYTES", 1_500),
@@ -32,7 +32,8 @@ def small_limits(options: Options) -> Iterator[None]:
     """The limits are small while the context lasts."""
     table = partial(sessions.Limits, lanes=8, open_batches=6, idle_ms=15_000)
     config = partial(Config, max_append_bytes=options.append_bytes)
-    changes = (*SMALL, (sessions, "Limits", table), (births, "Config", config))
+    cut = (cutting, "CUT_AT_LEAST", options.cut_at_least)
+    changes = (*SMALL, cut, (sessions, "Limits", table), (births, "Config", config))
     patches = [patch.object(module, name, value) for module, name, value in changes]
     for each in patches:
         each.start()

@@ -30,6 +30,7 @@ class Network:
         self._routes: dict[str, set[str]] = {}
         self._found: dict[str, list[str]] = {}
         self._clogged: dict[Link, list[Callable[[], None]]] = {}
+        self._slow: dict[Link, float] = {}
         self.cut: set[Link] = set()
         self.away: set[str] = set()
         self.healed = False
@@ -79,10 +80,20 @@ class Network:
             for deliver in self._clogged.pop(link, ()):
                 self._clockwork.after(self._quality.delay, deliver)
 
+    def slow_down(self, links: set[Link], seconds: float) -> None:
+        """What is sent over these links from now on takes that much longer."""
+        self._slow.update(dict.fromkeys(links, seconds))
+
+    def speed_up(self, links: set[Link]) -> None:
+        """These links are as fast as the others again."""
+        for link in links:
+            self._slow.pop(link, None)
+
     def heal(self) -> None:
         """From now on nothing is lost, repeated, delayed or held."""
         self.healed = True
         self.cut.clear()
+        self._slow.clear()
         self.unclog(set(self._clogged))
 
     def _receivers(self, subject: str) -> list[str]:
@@ -109,8 +120,9 @@ class Network:
         if link in self._clogged:
             self._clogged[link].append(deliver)
             return
+        more = self._slow.get(link, 0.0)
         for delay in self._delays():
-            self._clockwork.after(delay, deliver)
+            self._clockwork.after(more + delay, deliver)
 
     def _delays(self) -> list[float]:
         """After how long the copies of one message arrive."""

@@ -49,6 +49,10 @@ class Troubles(Struct, frozen=True):
     """To crash a store in the middle of a snapshot, or while it stands for election."""
     swing: float
     """To have one majority give way to another while a member of both stands for election."""
+    schemed: bool
+    """Whether little goes wrong by chance, so that schemes come to their end."""
+    scheme: float
+    """To begin with the first step of something that needs several to go wrong."""
     down_for: float
     """Mean seconds until a trouble is undone."""
     long_down: float
@@ -98,6 +102,8 @@ class Options(Struct, frozen=True):
     settings: StoreSettings
     append_bytes: int
     """Most bytes of one append message: small ones show what a log looks like half sent."""
+    cut_at_least: int
+    """How many entries a log must lose to be cut."""
     clock_rates: tuple[float, ...]
     pds: int
 
@@ -118,6 +124,7 @@ def draw(seed: int) -> Options:
         troubles=_troubles(dice),
         settings=_settings(dice),
         append_bytes=dice.choice((1, 200, 512 * 1024)),
+        cut_at_least=dice.choice((8, 24)),
         clock_rates=tuple(dice.uniform(0.97, 1.03) for _ in range(stores)),
         pds=dice.choice((1, 2, 2)),
     )
@@ -160,8 +167,11 @@ def _disk(dice: random.Random) -> DiskSpeed:
 
 
 def _troubles(dice: random.Random) -> Troubles:
+    schemed = dice.random() < 0.4
+
     def every(*choices: float) -> float:
-        return dice.choice(choices)
+        drawn = dice.choice(choices)
+        return max(drawn, 20.0) if schemed and drawn else drawn
 
     journal_loss = dice.random() < 0.15
     return Troubles(
@@ -180,8 +190,10 @@ def _troubles(dice: random.Random) -> Troubles:
         transfer=every(0, 2, 8),
         ambush=every(0, 5, 5),
         swing=every(0, 0, 8),
-        down_for=every(0.5, 3, 8),
-        long_down=every(10, 15),
+        schemed=schemed,
+        scheme=0.5 if schemed else dice.choice((0, 0, 5)),
+        down_for=dice.choice((0.5, 3, 8)),
+        long_down=dice.choice((10, 15)),
         disk_loss=not journal_loss and dice.random() < 0.2,
         journal_loss=journal_loss,
         latecomer=dice.random() < 0.25,

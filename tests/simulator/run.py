@@ -16,6 +16,7 @@ from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId, StoreUuid
 from flaredb_schemas.raft import Entry
 from tests.linearizability import Linearizable, Operation, RegisterModel, check, describe
+from tests.raft.chaos import shake
 from tests.simulator.checkers.authority import Authority
 from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
@@ -86,7 +87,7 @@ class Run:
         for store in self.stores:
             store.start()
         self._wait(self._unborn, START_SECONDS)
-        troubles = Troubles(self.world, self.stores, self.pds)
+        troubles = Troubles(self.world, self.stores, self.pds, self.inspector.check)
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:
@@ -251,19 +252,32 @@ class Run:
         return totals
 
 
-def run_seed(seed: int, options: Options | None = None) -> tuple[Result, Run]:
-    """Run one seed; a failure is in the result, and the run holds its trace."""
-    options = options or draw(seed)
+def run_seed(seed: int) -> tuple[Result, Run]:
+    """Run one seed: its cluster, and before it a Raft group alone.
+
+    The group changes its members and is read through its followers, as no cluster does yet. A
+    failure is in the result, and the run holds its trace.
+    """
+    return _run(draw(seed), lambda: shake(seed))
+
+
+def run_cluster(seed: int) -> tuple[Result, Run]:
+    """Run only the cluster of one seed."""
+    return _run(draw(seed), lambda: "left alone")
+
+
+def _run(options: Options, run_group: Callable[[], str]) -> tuple[Result, Run]:
     with small_limits(options):
         run = Run(options)
         failure = ""
         try:
+            run.world.note("group", run_group())
             with observed(run.applied, run.authority.obeyed):
                 run.go()
         except Exception as fault:
             failure = describe_fault(fault)
             run.world.note("FAILED", failure.splitlines()[0])
-    return Result(seed, run.world.digest, run.totals(), failure), run
+    return Result(options.seed, run.world.digest, run.totals(), failure), run
 
 
 def describe_fault(fault: Exception) -> str:

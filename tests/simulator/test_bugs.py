@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulator.hunting import hunt
 
-FEW = 12
+FEW = range(1, 13)
 
 
 @pytest.mark.timeout(300)

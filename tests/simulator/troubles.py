@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from flaredb.store.replica import Replica
 from flaredb.store.store import Store
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
+from tests.simulator.schemes.scheme import Orders
+from tests.simulator.schemes.schemes import Schemes
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
 
@@ -38,7 +41,14 @@ class Troubles:
     is broken again; at most one disk is lost in a run, so that every region keeps a majority.
     """
 
-    def __init__(self, world: World, stores: Sequence[SimStore], pds: Sequence[SimPd]) -> None:
+    def __init__(
+        self,
+        world: World,
+        stores: Sequence[SimStore],
+        pds: Sequence[SimPd],
+        check: Callable[[RegionId], object],
+    ) -> None:
+        """`check` has all replicas of a region compared."""
         self._world = world
         self._stores = stores
         self._pds = pds
@@ -46,6 +56,7 @@ class Troubles:
         self._crashes = 0
         self._ambush = Ambush(world, stores, self.strike)
         self._swing = Swing(world, stores)
+        self._schemes = Schemes(world, stores, Orders(self._order_transfer, check))
         options = world.options
         troubles = options.troubles
         for mean, trouble in (
@@ -63,6 +74,7 @@ class Troubles:
             (troubles.pd_pause, self._pd_pause),
             (troubles.transfer, self._transfer),
             (troubles.swing, self._swing.begin),
+            (troubles.scheme, self._schemes.begin),
         ):
             if mean:
                 self._repeat(mean, trouble)
@@ -102,6 +114,7 @@ class Troubles:
         if not self._healed:
             self._ambush.watch(store)
             self._swing.watch(store)
+            self._schemes.watch(store)
 
     # When.
 
@@ -300,8 +313,12 @@ class Troubles:
         if led:
             replica = dice.choice(led)
             others = [peer.id for peer in replica.region.peers if peer.id != replica.peer]
-            for pd in self._pds:
-                pd.transfer(replica, dice.choice(others))
+            self._order_transfer(replica, dice.choice(others))
+
+    def _order_transfer(self, leader: Replica, to: PeerId) -> None:
+        """Whichever PD may give orders has `leader` hand over."""
+        for pd in self._pds:
+            pd.transfer(leader, to)
 
 
 def region_ids(stores: Sequence[SimStore]) -> list[RegionId]:
