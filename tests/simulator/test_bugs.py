@@ -14,9 +14,13 @@ FEW = range(1, 13)
 @pytest.mark.parametrize(
     "bug",
     [
+        "applied-index-alone",
         "committed-entries-cut",
         "dedup-skipped",
         "hard-state-not-saved",
+        "last-sequence-only",
+        "ops-regrouped",
+        "overlay-dropped-early",
         "pd-epoch-forgotten",
         "second-bootstrap",
         "sessions-missing-from-snapshots",
