@@ -1,12 +1,14 @@
 """LMDB under a failing disk: one report, nothing acknowledged after it, nothing lost before it."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flaredb.disk.disk import DiskError
 from tests.disk.shim import armed, needs_shim
 from tests.disk.stations import LmdbStation, all_rows, lmdb_station, next_number, save_rows, until
 from tests.disk.stations import put_batch as put
@@ -94,3 +96,32 @@ async def test_a_full_disk_loses_nothing_acknowledged(tiny_disk: Path) -> None:
             b"%04d" % number for number in range(1, acknowledged + 1)
         ]
         await save_rows(station, [(b"more", bytes(100_000))])
+
+
+async def test_a_disk_that_is_full_at_start_is_told_and_costs_nothing(tiny_disk: Path) -> None:
+    """The rows have no room for what the log holds: that is no damage."""
+    station, ballast = LmdbStation(tiny_disk / "data"), tiny_disk / "ballast"
+    await station.open(wal_bytes=100 * 4096)
+    os.kill(station.disk.writer_pid, signal.SIGSTOP)
+    keys = [b"%02d" % number for number in range(9)]
+    for key in keys:
+        await save_rows(station, [(key, bytes(50_000))])
+    os.kill(station.disk.writer_pid, signal.SIGKILL)
+    await until(lambda: bool(station.failures))
+    await station.disk.close()
+    for size in (100_000, 4096):  # room for a note that the folder is in use, then for nothing
+        fill(ballast, size)
+        with pytest.raises(DiskError, match=r"[Ff]ree some space") as refused:
+            await station.open(wal_bytes=100 * 4096)
+        assert "empty one" not in str(refused.value)
+    ballast.unlink()
+    await station.open()
+    assert [key for key, _ in all_rows(station)] == keys
+    await station.disk.close()
+
+
+def fill(ballast: Path, left: int) -> None:
+    """Write until there are only `left` bytes of room, in whole pages."""
+    rest = os.statvfs(ballast.parent)
+    with ballast.open("ab") as file:
+        file.write(bytes(max(0, rest.f_bavail * rest.f_frsize - left)))

@@ -1,5 +1,6 @@
 """The write-ahead log on a real folder: what is in it and in no row yet survives, or is missed."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -9,8 +10,13 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from flaredb.disk.child_messages import OpenFolder
+from flaredb.disk.committer import COMMIT_BYTES
 from flaredb.disk.disk import Batch, DiskError, DiskInUseError, Hashed, HashRows
+from flaredb.disk.folder import open_lock
 from flaredb.disk.layout import FORMAT_KEY, WAL_KEY, seal
+from flaredb.disk.lmdb_writer import open_rows
+from flaredb.disk.wal_files import make_segments
 from flaredb.disk.wal_records import PAGE
 from tests.disk.shim import armed, needs_shim
 from tests.disk.stations import (
@@ -32,11 +38,14 @@ ABC = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
 
 
 @asynccontextmanager
-async def killed(folder: Path) -> AsyncIterator[LmdbStation]:
-    """A store that is gone at the end, with what it saved in the log and in no row."""
+async def killed(
+    folder: Path, paused: bool = True, **options: object
+) -> AsyncIterator[LmdbStation]:
+    """A store that is gone at the end; if `paused`, with what it saved in the log and in no row."""
     station = LmdbStation(folder)
-    await station.open()
-    os.kill(station.disk.writer_pid, signal.SIGSTOP)
+    await station.open(**options)
+    if paused:
+        os.kill(station.disk.writer_pid, signal.SIGSTOP)
     yield station
     os.kill(station.disk.writer_pid, signal.SIGKILL)
     await until(lambda: bool(station.failures))
@@ -101,6 +110,55 @@ async def test_a_log_that_is_gone_is_refused(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(DiskError, match="write-ahead log is gone"):
         await LmdbStation(folder).open()
+
+
+@pytest.mark.parametrize("length", [None, 0, 4 * PAGE])
+async def test_a_log_of_which_a_part_is_gone_is_refused(tmp_path: Path, length: int | None) -> None:
+    folder = tmp_path / "data"
+    async with killed(folder, wal_bytes=8 * PAGE) as station:
+        for number in range(14):
+            await save_rows(station, [(b"%d" % number, b"")])
+    if length is None:
+        (folder / "wal-1").unlink()
+    else:
+        os.truncate(folder / "wal-1", length)
+    with pytest.raises(DiskError, match="write-ahead log is gone"):
+        await LmdbStation(folder).open()
+
+
+async def test_batches_without_changes_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with killed(folder, wal_bytes=4 * PAGE, paused=False) as station:
+        await save_rows(station, ABC)
+        for _ in range(20):  # many times what the log holds
+            await save(station, lambda batch: None)
+    async with lmdb_station(folder) as station:
+        assert all_rows(station) == ABC
+
+
+async def test_killed_before_the_next_log_is_begun(tmp_path: Path) -> None:
+    """The log's files may be half made anew then, or gone."""
+    folder = tmp_path / "data"
+    async with killed(folder) as station:
+        await save_rows(station, ABC)
+    order = OpenFolder(str(folder), 1 << 30, lock=open_lock(folder))
+    open_rows(order).close()
+    assert not make_segments(folder, 0)
+    os.close(order.lock)
+    async with lmdb_station(folder) as station:
+        assert all_rows(station) == ABC
+
+
+async def test_a_stop_while_commits_wait_is_orderly(tmp_path: Path) -> None:
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    async with lmdb_station(tmp_path / "data") as station:
+        os.kill(station.disk.writer_pid, signal.SIGSTOP)
+        for number in range(COMMIT_BYTES // 200_000):
+            await save_rows(station, [(b"%d" % number, bytes(400_000))])
+        os.kill(station.disk.writer_pid, signal.SIGCONT)
+    assert not problems
+    assert len(rows_alone(tmp_path / "data")) == len(station.saved)
 
 
 async def test_a_damaged_mark_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,15 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag=2):
     number: int
 
 
-WriterOrder = SaveBatch | Commit
+class Close(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Commit all that was sent, which is all that was acknowledged, and end: an orderly stop.
+
+    A link that ends without it says nothing of the kind: what a store that is gone had still to
+    send is in the write-ahead log alone.
+    """
+
+
+WriterOrder = SaveBatch | Commit | Close
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag=1):

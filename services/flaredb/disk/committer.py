@@ -64,7 +64,6 @@ class Committer:
         self._in_a_hurry = self.taken > self.asked
         if not self._in_a_hurry or self.asked > self.committed:
             return
-        self._in_a_hurry = False
         self.stop()
         self.asked, self._asked_bytes, self._bytes = self.taken, self._bytes, 0
         self._on_asked(self.asked)
@@ -79,7 +78,8 @@ class Committer:
             self.commit()
 
     def stop(self) -> None:
-        """Begin no commit because of time."""
+        """Begin no commit that is not asked for from here on."""
+        self._in_a_hurry = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

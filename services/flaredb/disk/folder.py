@@ -107,11 +107,6 @@ def machine_failed(folder: Path) -> bool:
     return opened_in != _boot_id()
 
 
-def left_in_order(folder: Path) -> bool:
-    """Whether the last store that had this folder stopped in order, so that all is in the rows."""
-    return not (folder / _IN_USE).exists()
-
-
 def mark_in_use(folder: Path) -> None:
     """Note durably that a store has this folder open in this run of the machine."""
     descriptor = os.open(folder / _IN_USE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

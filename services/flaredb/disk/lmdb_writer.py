@@ -19,6 +19,7 @@ import lmdb.verify
 import msgspec
 
 from flaredb.disk.child_messages import (
+    Close,
     Commit,
     Committed,
     Failed,
@@ -31,7 +32,6 @@ from flaredb.disk.child_messages import (
 from flaredb.disk.disk import Change, DeleteRange, Deletes, DiskError, DiskInUseError, Puts
 from flaredb.disk.folder import (
     ROWS,
-    left_in_order,
     lock_folder,
     machine_failed,
     mark_in_use,
@@ -48,6 +48,9 @@ MAX_VERIFIED_BYTES: Final = 2 * 1024**3
 """Larger files are not walked after a power cut: about 4 s per GiB. Records carry seals anyway."""
 
 _MARK: Final = struct.Struct(">QQ")  # the run, and the last of its batches that the rows hold
+_NO_LOG: Final = WalRun(0)
+"""The run in the mark of rows that hold all that was ever saved: whatever is in a log is old."""
+
 _LARGEST_MAP: Final = 1 << 46
 _FULL_BYTES: Final = 16 * 1024**2
 """A disk with less than this is called full when a commit fails."""
@@ -60,31 +63,34 @@ def main() -> None:
     if order is None:
         return
     try:
-        environment = _open(order)
+        environment = open_rows(order)
         has_wal = _begin_run(environment, order)
     except DiskError as error:
         link.send(Refused(str(error), in_use=isinstance(error, DiskInUseError)))
         return
+    except OSError as error:
+        reason = f"cannot open the data folder {order.folder}: {error.strerror}"
+        link.send(Refused(f"{reason}. Free some space, or look at the disk.", in_use=False))
+        return
     link.send(Opened(has_wal))
-    if not Commits(link, environment, WalRun(order.run if has_wal else 0)).serve():
+    if not Commits(link, environment, WalRun(order.run) if has_wal else _NO_LOG).serve():
         sys.exit(1)
     environment.close()
     mark_left_in_order(Path(order.folder))
 
 
-def _open(order: OpenFolder) -> lmdb.Environment:
+def open_rows(order: OpenFolder) -> lmdb.Environment:
     """The rows, with all that the write-ahead log holds beyond them."""
     folder = Path(order.folder)
     lock_folder(folder, order.lock, order.lock_wait)
     if machine_failed(folder):
         _verify(folder)
-    is_whole = left_in_order(folder)
     mark_in_use(folder)
     environment = open_environment(folder, map_size=order.map_size, write=True, sync=order.sync)
     try:
         environment.reader_check()
         _check_format(environment, folder)
-        _replay(environment, folder, is_whole)
+        _replay(environment, folder)
     except (lmdb.Error, OSError) as error:
         raise DiskError(damaged(folder, str(error))) from error
     sync_folder(folder)
@@ -117,8 +123,11 @@ def _check_format(environment: lmdb.Environment, folder: Path) -> None:
             )
 
 
-def _replay(environment: lmdb.Environment, folder: Path, is_whole: bool) -> None:
-    """Commit what the last run saved and had not committed; raises `DiskError` if it is lost."""
+def _replay(environment: lmdb.Environment, folder: Path) -> None:
+    """Commit what the last run saved and had not committed; raises `DiskError` if it is lost.
+
+    From here on the rows stand without a log, so its files may be made anew.
+    """
     with environment.begin() as transaction:
         record = transaction.get(WAL_KEY)
     if record is None:
@@ -127,32 +136,32 @@ def _replay(environment: lmdb.Environment, folder: Path, is_whole: bool) -> None
     if isinstance(payload, Corrupt):
         raise DiskError(damaged(folder, "the mark of the write-ahead log is not what was written"))
     run, committed = _MARK.unpack(payload)
-    if not run:
+    if run == _NO_LOG:
         return
     segments = read_segments(folder)
-    if not segments and not is_whole:
+    if not segments:
         raise DiskError(damaged(folder, "its write-ahead log is gone"))
     found = to_replay(segments, WalRun(run), committed)
     if isinstance(found, WalDamaged):
         raise DiskError(damaged(folder, f"batch {found.number} of the write-ahead log is damaged"))
     decoder = msgspec.msgpack.Decoder(SaveBatch)
     changes = [change for body in found for change in decoder.decode(body).changes]
-    if changes:
-        _save(environment, changes, WalRun(run), committed + len(found))
+    _save_at_start(environment, changes, _NO_LOG)
 
 
 def _begin_run(environment: lmdb.Environment, order: OpenFolder) -> bool:
-    """Begin this run's write-ahead log; whether there is the room for one.
-
-    The rows hold all that the last run saved, so its records are not needed any more.
-    """
-    folder = Path(order.folder)
-    has_wal = make_segments(folder, order.wal_bytes)
-    try:
-        _save(environment, [], WalRun(order.run if has_wal else 0), 0)
-    except (lmdb.Error, OSError) as error:
-        raise DiskError(_explain(environment, 0, error)) from error
+    """Begin this run's write-ahead log; whether there is the room for one."""
+    has_wal = make_segments(Path(order.folder), order.wal_bytes)
+    _save_at_start(environment, [], WalRun(order.run) if has_wal else _NO_LOG)
     return has_wal
+
+
+def _save_at_start(environment: lmdb.Environment, changes: list[Change], run: WalRun) -> None:
+    """Commit `changes`; a run's first batch follows. Raises `DiskError` if there is no room."""
+    try:
+        _save(environment, changes, run, 0)
+    except (lmdb.Error, OSError) as error:
+        raise DiskError(_explain(environment, "the last run's log", error)) from error
 
 
 class Commits:
@@ -164,12 +173,12 @@ class Commits:
     def __init__(self, link: ParentLink, environment: lmdb.Environment, run: WalRun) -> None:
         self._link: Final = link
         self._environment: Final = environment
-        self._run: Final = run
+        self._run = run
         self._changes: list[Change] = []
         self._number = 0
 
     def serve(self) -> bool:
-        """Do what the store says until it closes the link; False if a commit failed."""
+        """Do what the store says; whether it stopped in order, with all committed."""
         decoder: msgspec.msgpack.Decoder[WriterOrder] = msgspec.msgpack.Decoder(WriterOrder)
         while (order := self._link.receive(decoder)) is not None:
             match order:
@@ -181,23 +190,25 @@ class Commits:
                     if not self._commit():
                         return False
                     self._link.send(Committed(number))
+                case Close():
+                    self._run = _NO_LOG
+                    return self._commit()
                 case _:
                     assert_never(order)
-        return self._commit()
+        return False
 
     def _commit(self) -> bool:
-        if not self._changes:
-            return True
+        """Commit what came, and how far that is, even if nothing is changed by it."""
         try:
             _save(self._environment, self._changes, self._run, self._number)
         except (lmdb.Error, OSError) as error:
-            self._link.send(Failed(_explain(self._environment, self._number, error)))
+            self._link.send(Failed(_explain(self._environment, f"batch {self._number}", error)))
             return False
         self._changes = []
         return True
 
 
-def _explain(environment: lmdb.Environment, number: int, error: Exception) -> str:
+def _explain(environment: lmdb.Environment, what: str, error: Exception) -> str:
     """Why a commit failed, and what to do. A full disk may look like an input/output error."""
     disk = os.statvfs(environment.path())
     free = disk.f_bavail * disk.f_frsize
@@ -205,7 +216,7 @@ def _explain(environment: lmdb.Environment, number: int, error: Exception) -> st
         cure = f"there are {free} bytes left: free some space"
     else:
         cure = "look at the disk (dmesg)"
-    return f"batch {number} could not be saved: {error}; {cure}, then start the store again"
+    return f"{what} could not be saved: {error}; {cure}, then start the store again"
 
 
 def _save(environment: lmdb.Environment, changes: list[Change], run: WalRun, number: int) -> None:

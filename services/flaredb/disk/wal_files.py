@@ -17,8 +17,13 @@ WAL_SEGMENT_BYTES: Final = 8 * 1024**2
 
 
 def read_segments(folder: Path) -> list[mmap.mmap]:
-    """What the segments hold, as far as there are any; mapped, so that it takes no memory."""
-    return [_map(path) for path in _paths(folder) if path.exists() and path.stat().st_size]
+    """What the segments hold, or nothing unless all are there; mapped: it takes no memory.
+
+    One that is missing, or shorter than the others, may have held the newest records.
+    """
+    segments = [_map(path) for path in _paths(folder) if path.exists() and path.stat().st_size]
+    are_whole = len(segments) == WAL_SEGMENTS and len({len(each) for each in segments}) == 1
+    return segments if are_whole else []
 
 
 def make_segments(folder: Path, size: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 import msgspec
 
 from flaredb.disk.child_messages import (
+    Close,
     Commit,
     Committed,
     Failed,
@@ -81,6 +82,7 @@ class WriterProcess:
         """Have all that was handed over committed, then end the process."""
         self._closing = True
         if self._child is not None:
+            self._child.send(Close())
             await self._child.finish()
 
     def _answered(self, frame: bytes) -> None:
