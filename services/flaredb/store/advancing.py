@@ -27,7 +27,8 @@ MAX_READYS_PER_TURN: Final = 8
 class Advancer:
     """Carries out what Raft makes due.
 
-    Invariant: after `advance` the replica owes nothing, or is touched again for the next turn.
+    Invariant: after `advance` and `apply` the replica owes nothing, or is touched again for the
+    next turn.
     """
 
     __slots__ = ("_begin_snapshot", "_context", "_on_change", "_on_check")
@@ -46,7 +47,7 @@ class Advancer:
         self._on_change = on_change
 
     def advance(self, replica: Replica, _: None) -> None:
-        """Do all that is due for `replica`."""
+        """Send and gather what Raft makes due; what it commits is applied by `apply`."""
         for _round in range(MAX_READYS_PER_TURN):
             self._begin_read_round(replica)
             ready = replica.node.ready()
@@ -55,6 +56,9 @@ class Advancer:
             self._carry_out(replica, ready)
         else:
             self._context.touch(replica.id)
+
+    def apply(self, replica: Replica, _: None) -> None:
+        """Apply what is committed, and serve the reads that waited for it."""
         if replica.state is ReplicaState.LIVE:
             apply_entries(self._context, replica, self._on_check)
         serve_reads(self._context, replica)

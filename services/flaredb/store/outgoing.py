@@ -70,6 +70,15 @@ class Outgoing:
         # Insertion order is order of due times: the delay is the same for all.
         return next((due for due, _, _ in self._commits.values()), None)
 
+    def hurry(self) -> None:
+        """Send what regions gathered; what is grouped for all of them goes with the whole turn's.
+
+        A sleep offer must not be overtaken by the heartbeat of the turn that makes it.
+        """
+        for to, region in [key for key in self._frames if key[1] != NO_REGION]:
+            for part in _parts(self._frames.pop((to, region))):
+                self._emit(to, region, part)
+
     def flush(self, now: float) -> None:
         """Send everything gathered, and the commit indexes that have waited long enough."""
         while (due := self.next_due()) is not None and due <= now:

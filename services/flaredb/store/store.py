@@ -6,7 +6,7 @@ the simulator; only disk, bus and clock differ.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -23,7 +23,7 @@ from flaredb.store.records import PdSeen
 from flaredb.store.registry import Registry
 from flaredb.store.replica import Replica
 from flaredb_schemas.events import StoreStarted, StoreStopped
-from flaredb_schemas.ids import StoreId, StoreUuid
+from flaredb_schemas.ids import RegionId, StoreId, StoreUuid
 from flaredb_schemas.subjects import Subjects
 
 if not __debug__:
@@ -173,7 +173,14 @@ class Store:
         if self._ticks:
             self._ticks = 0
             ticked = self._tick()
-        self._advance_touched()
+        touched, context.touched = context.touched, {}
+        self._each(touched, self._parts.advancer.advance)
+        context.saver.submit(
+            context.now
+        )  # before applying: what disk and peers do meanwhile is free
+        if self._connected:
+            context.outgoing.hurry()
+        self._each(touched, self._parts.advancer.apply)
         self._parts.sleeping.settle(ticked)
         self._parts.history.flush()
         self._parts.reporter.flush()
@@ -261,12 +268,11 @@ class Store:
         if self._context.registry.current(replica):
             cut_log(self._context, replica)
 
-    def _advance_touched(self) -> None:
-        touched, self._context.touched = self._context.touched, {}
-        for region in touched:
+    def _each(self, regions: Iterable[RegionId], what: Callable[[Replica, None], None]) -> None:
+        for region in regions:
             replica = self._context.registry.get(region)
             if replica is not None:
-                self._parts.guard(replica, self._parts.advancer.advance, None)
+                self._parts.guard(replica, what, None)
                 self._parts.history.note(replica)
 
     def _tick(self) -> list[Replica]:
