@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from flaredb.disk.wal_files import make_segments
 from flaredb.disk.wal_records import PAGE
 from tests.disk.shim import armed, needs_shim
 from tests.disk.stations import (
+    PATIENCE,
     LmdbStation,
     all_rows,
     flip,
@@ -212,6 +214,25 @@ async def test_a_folder_from_before_there_was_a_log_is_taken(tmp_path: Path) -> 
         transaction.delete(WAL_KEY)
     async with lmdb_station(folder) as station:
         assert all_rows(station) == ABC
+
+
+async def test_a_view_is_one_moment_also_while_a_commit_is_not_told(tmp_path: Path) -> None:
+    """The writer may have committed a batch of which this process has not heard yet."""
+    async with lmdb_station(tmp_path / "data", wal_bytes=2 * PAGE) as station:
+        await save_rows(station, [(b"a", b"1"), (b"b", b"1")])
+        batch = put_batch(b"large", 2 * PAGE)
+        for key in (b"a", b"b", b"c"):
+            batch.put(key, b"2")
+        station.disk.submit(2, batch)
+        deadline = time.monotonic() + PATIENCE
+        while station.disk.view.get(b"c") is None:  # the loop gets no turn, so nothing is told
+            assert time.monotonic() < deadline
+            station.disk.renew()
+        assert station.saved == [1]
+        assert all_rows(station)[:3] == [(b"a", b"2"), (b"b", b"2"), (b"c", b"2")]
+        await station.settle()
+        station.disk.renew()
+        assert len(all_rows(station)) == 4
 
 
 async def test_a_job_sees_all_that_was_saved(lmdb: LmdbStation) -> None:

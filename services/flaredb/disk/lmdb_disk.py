@@ -21,9 +21,11 @@ from flaredb.disk.disk import Batch, Change, Job, OnFailed, OnJob, OnSaved, Usag
 from flaredb.disk.folder import SNAPSHOTS, open_lock, prepare_folder
 from flaredb.disk.folder_files import FolderFiles
 from flaredb.disk.job_pool import JobPool
+from flaredb.disk.layout import WAL_KEY
 from flaredb.disk.lmdb_environment import MAP_BYTES, LmdbView, open_environment
 from flaredb.disk.pending import PendingView
 from flaredb.disk.wal_files import WAL_SEGMENT_BYTES, open_segments
+from flaredb.disk.wal_mark import decode_mark
 from flaredb.disk.wal_records import WalRun
 from flaredb.disk.wal_space import WalSpace
 from flaredb.disk.wal_thread import WalThread
@@ -134,7 +136,8 @@ class LmdbDisk:
 
     def renew(self) -> None:
         self._rows.renew()
-        self._view.show(self._committer.committed)
+        # Not what the writer has told: it may have committed more, of which this tells nothing yet.
+        self._view.show(self._committed_number())
 
     def submit(self, number: int, batch: Batch) -> None:
         self._line.submit(number, batch)
@@ -197,6 +200,12 @@ class LmdbDisk:
             self._committer.stop()
             self._quiet.set()
             self._on_failed(reason)
+
+    def _committed_number(self) -> int:
+        """The last batch that the rows in view hold."""
+        record = self._rows.get(WAL_KEY)
+        assert record is not None, "the writer has put a mark among the rows before it was ready"
+        return decode_mark(record).number
 
     def _forget_dead_readers(self) -> None:
         """Free the slots of killed job processes, which hold pages that LMDB could use again."""

@@ -9,7 +9,6 @@ the kernel calls the lost pages clean, and the next commit would succeed on top 
 """
 
 import os
-import struct
 import sys
 from pathlib import Path
 from typing import Final, assert_never
@@ -38,18 +37,15 @@ from flaredb.disk.folder import (
     mark_left_in_order,
     sync_folder,
 )
-from flaredb.disk.layout import FORMAT, FORMAT_KEY, WAL_KEY, Corrupt, seal, unseal
+from flaredb.disk.layout import FORMAT, FORMAT_KEY, WAL_KEY
 from flaredb.disk.lmdb_environment import damaged, open_environment
 from flaredb.disk.parent_link import ParentLink
 from flaredb.disk.wal_files import make_segments, read_segments
+from flaredb.disk.wal_mark import NO_LOG, Mark, decode_mark, encode_mark
 from flaredb.disk.wal_records import WalDamaged, WalRun, to_replay
 
 MAX_VERIFIED_BYTES: Final = 2 * 1024**3
 """Larger files are not walked after a power cut: about 4 s per GiB. Records carry seals anyway."""
-
-_MARK: Final = struct.Struct(">QQ")  # the run, and the last of its batches that the rows hold
-_NO_LOG: Final = WalRun(0)
-"""The run in the mark of rows that hold all that was ever saved: whatever is in a log is old."""
 
 _LARGEST_MAP: Final = 1 << 46
 _FULL_BYTES: Final = 16 * 1024**2
@@ -73,7 +69,7 @@ def main() -> None:
         link.send(Refused(f"{reason}. Free some space, or look at the disk.", in_use=False))
         return
     link.send(Opened(has_wal))
-    if not Commits(link, environment, WalRun(order.run) if has_wal else _NO_LOG).serve():
+    if not Commits(link, environment, WalRun(order.run) if has_wal else NO_LOG).serve():
         sys.exit(1)
     environment.close()
     mark_left_in_order(Path(order.folder))
@@ -132,27 +128,27 @@ def _replay(environment: lmdb.Environment, folder: Path) -> None:
         record = transaction.get(WAL_KEY)
     if record is None:
         return
-    payload = unseal(WAL_KEY, record)
-    if isinstance(payload, Corrupt):
-        raise DiskError(damaged(folder, "the mark of the write-ahead log is not what was written"))
-    run, committed = _MARK.unpack(payload)
-    if run == _NO_LOG:
+    try:
+        mark = decode_mark(record)
+    except DiskError as error:
+        raise DiskError(damaged(folder, str(error))) from error
+    if mark.run == NO_LOG:
         return
     segments = read_segments(folder)
     if not segments:
         raise DiskError(damaged(folder, "its write-ahead log is gone"))
-    found = to_replay(segments, WalRun(run), committed)
+    found = to_replay(segments, mark.run, mark.number)
     if isinstance(found, WalDamaged):
         raise DiskError(damaged(folder, f"batch {found.number} of the write-ahead log is damaged"))
     decoder = msgspec.msgpack.Decoder(SaveBatch)
     changes = [change for body in found for change in decoder.decode(body).changes]
-    _save_at_start(environment, changes, _NO_LOG)
+    _save_at_start(environment, changes, NO_LOG)
 
 
 def _begin_run(environment: lmdb.Environment, order: OpenFolder) -> bool:
     """Begin this run's write-ahead log; whether there is the room for one."""
     has_wal = make_segments(Path(order.folder), order.wal_bytes)
-    _save_at_start(environment, [], WalRun(order.run) if has_wal else _NO_LOG)
+    _save_at_start(environment, [], WalRun(order.run) if has_wal else NO_LOG)
     return has_wal
 
 
@@ -191,7 +187,7 @@ class Commits:
                         return False
                     self._link.send(Committed(number))
                 case Close():
-                    self._run = _NO_LOG
+                    self._run = NO_LOG
                     return self._commit()
                 case _:
                     assert_never(order)
@@ -225,7 +221,7 @@ def _save(environment: lmdb.Environment, changes: list[Change], run: WalRun, num
         try:
             with environment.begin(write=True) as transaction:
                 _apply(transaction, changes)
-                transaction.put(WAL_KEY, seal(WAL_KEY, _MARK.pack(run, number)))
+                transaction.put(WAL_KEY, encode_mark(Mark(run, number)))
             return
         except lmdb.MapFullError:
             size = environment.info()["map_size"] * 2

@@ -114,7 +114,10 @@ class PendingView:
         self._sealed = number
 
     def show(self, committed: int) -> None:
-        """Show all that was added. The committed rows hold at least the batches to `committed`."""
+        """Show all that was added. The committed rows hold the batches to `committed`, no others.
+
+        With a later one they would show through what an earlier one has left in a layer.
+        """
         self._layers = [layer for layer in self._layers if layer.last > committed]
         for number, changes in self._unseen:
             if number > committed:
