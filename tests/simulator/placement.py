@@ -64,12 +64,18 @@ class SimPd:
         self._paused_until = self.world.clockwork.now + seconds
         self.world.note("pd_pause", f"{self.name} {seconds:.2f}")
 
+    @property
+    def may_order(self) -> bool:
+        """Whether it reigns, as far as it knows, and has heard what it must hear before."""
+        core = self.core
+        return core is not None and core._reign is not None and core._reign._may_order
+
     def transfer(self, replica: Replica, to: PeerId) -> None:
         """Order that `to` lead the region that `replica` leads; nothing if this PD may not order.
 
         Production's PD gives such orders when it drains or balances."""
         core = self.core
-        if core is None or core._reign is None or not core._reign._may_order:
+        if core is None or not self.may_order:
             return
         body = TransferLeader(replica.id, replica.region.epoch, replica.peer, to)
         state = core.state

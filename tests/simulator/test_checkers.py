@@ -99,22 +99,30 @@ def order(epoch: int, by: str) -> Order:
     return Order(PdEpoch(epoch), JournalSequence(1), Report(), PdIncarnation(by))
 
 
+def seen(epoch: int, by: str) -> PdSeen:
+    return PdSeen(PdEpoch(epoch), incarnation=PdIncarnation(by))
+
+
 def test_a_fence_that_leaks_is_found() -> None:
     folder = StoreUuid("a" * 32)
     authority = Authority(lambda: False)
     authority.orders(order(1, "a"), "pd1")
-    authority.obeyed(folder, order(2, "a"), PdSeen(PdEpoch(2)))
+    authority.obeyed(folder, order(2, "a"), seen(2, "a"))
     authority.granted(StoreId(1), folder)
     with pytest.raises(AssertionError, match="pd1 and pd2"):
         authority.orders(order(1, "a"), "pd2")
     with pytest.raises(AssertionError, match="opened by 2 PDs"):
         authority.orders(order(1, "b"), "pd2")
     with pytest.raises(AssertionError, match="after one of 2"):
-        authority.obeyed(folder, order(1, "a"), PdSeen(PdEpoch(2)))
+        authority.obeyed(folder, order(1, "a"), seen(2, "a"))
     with pytest.raises(AssertionError, match="two PDs"):
-        authority.obeyed(folder, order(2, "b"), PdSeen(PdEpoch(2)))
+        authority.obeyed(folder, order(2, "b"), seen(2, "b"))
     with pytest.raises(AssertionError, match="saved is 2"):
-        authority.obeyed(folder, order(3, "a"), PdSeen(PdEpoch(2)))
+        authority.obeyed(folder, order(3, "a"), seen(2, "a"))
+    with pytest.raises(AssertionError, match="saved is 3"):
+        authority.obeyed(folder, order(2, "a"), seen(3, "a"))
+    with pytest.raises(AssertionError, match="epoch 2: Order"):
+        authority.obeyed(folder, order(2, "a"), seen(2, "b"))
     with pytest.raises(AssertionError, match="after a restart"):
         authority.starts(folder, PdEpoch(1))
     with pytest.raises(AssertionError, match="was granted"):

@@ -9,7 +9,7 @@ from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
-from tests.simulator.schemes.scheme import Orders
+from tests.simulator.schemes.scheme import Cluster
 from tests.simulator.schemes.schemes import Schemes
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
@@ -56,7 +56,7 @@ class Troubles:
         self._crashes = 0
         self._ambush = Ambush(world, stores, self.strike)
         self._swing = Swing(world, stores)
-        self._schemes = Schemes(world, stores, Orders(self._order_transfer, check))
+        self._schemes = Schemes(world, Cluster(stores, pds, self._order_transfer, check))
         options = world.options
         troubles = options.troubles
         for mean, trouble in (

@@ -1,4 +1,4 @@
-"""PD's fence: one PD orders per reign, no other one is obeyed after, every id is granted once."""
+"""PD's fence: a reign has one PD, none but the one a store has saved is obeyed, ids are unique."""
 
 from collections.abc import Callable
 
@@ -33,12 +33,13 @@ class Authority:
         )
 
     def obeyed(self, folder: StoreUuid, order: Order, saved: PdSeen) -> None:
-        """A store carries out an order; `saved` is what its disk says of PD."""
+        """A store carries out an order; `saved` is what its disk says of PD: the order's reign."""
         epoch, reign = order.pd_epoch, (order.pd_epoch, order.incarnation)
         highest, by = self._obeyed.get(folder, reign)
         assert epoch >= highest, f"an order of epoch {epoch} after one of {highest}"
         assert epoch > highest or by == order.incarnation, f"two PDs of epoch {epoch} are obeyed"
-        assert saved.pd_epoch >= epoch, f"epoch {epoch} is obeyed, saved is {saved.pd_epoch}"
+        assert saved.pd_epoch == epoch, f"epoch {epoch} is obeyed, saved is {saved.pd_epoch}"
+        assert saved.incarnation == order.incarnation, f"epoch {epoch}: {order} against {saved}"
         self._obeyed[folder] = reign
 
     def starts(self, folder: StoreUuid, epoch: PdEpoch) -> None:

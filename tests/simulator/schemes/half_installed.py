@@ -44,7 +44,7 @@ class HalfInstalled(Scheme):
             self.cut_off(others[0])
             self.step = self._installing
         elif third_is_past:
-            self.orders.transfer(replica, third.peer)
+            self.cluster.transfer(replica, third.peer)
             self.step = self.wait
             self.later(0.5, self._go_on)
 

@@ -15,7 +15,7 @@ class HeldHeir(Scheme):
     def first(self, item: SimStore, replica: Replica) -> None:
         """Have the region checked by its leader."""
         if replica.leads and not replica.held:
-            self.orders.check(self.region)
+            self.cluster.check(self.region)
             self.step = self._held
 
     def _held(self, item: SimStore, replica: Replica) -> None:
@@ -26,6 +26,6 @@ class HeldHeir(Scheme):
         if leader is None or not leader.leads:
             return
         if leader.machine.state.index > replica.machine.state.index:
-            self.orders.transfer(leader, replica.peer)
+            self.cluster.transfer(leader, replica.peer)
             self.step = self.wait
             self.later(2.0, self.end)

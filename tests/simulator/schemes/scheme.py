@@ -8,6 +8,7 @@ from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.network import Link
+from tests.simulator.placement import SimPd
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
 
@@ -19,9 +20,11 @@ Step = Callable[[SimStore, Replica], None]
 """Told of a store that has ended a turn, and of its replica of the region."""
 
 
-class Orders(Struct, frozen=True):
-    """What a scheme may have the cluster do, as an operator may."""
+class Cluster(Struct, frozen=True):
+    """The processes, and what a scheme may have them do, as an operator may."""
 
+    stores: Sequence[SimStore]
+    pds: Sequence[SimPd]
     transfer: Callable[[Replica, PeerId], None]
     """Has PD order that a replica hand its leadership over to a peer."""
     check: Callable[[RegionId], object]
@@ -35,13 +38,11 @@ class Scheme:
     latest.
     """
 
-    def __init__(
-        self, world: World, stores: Sequence[SimStore], region: RegionId, orders: Orders
-    ) -> None:
+    def __init__(self, world: World, cluster: Cluster, region: RegionId) -> None:
         self.world = world
-        self.stores = stores
+        self.cluster = cluster
+        self.stores = cluster.stores
         self.region = region
-        self.orders = orders
         self.under_way = True
         self.step: Step = self.first
         self._links: set[Link] = set()
@@ -96,6 +97,13 @@ class Scheme:
         if item.running:
             item.crash()
             self.world.clockwork.after(self.world.dice.random() * 0.3, lambda: start_again(item))
+
+    def crash_pd(self, pd: SimPd) -> None:
+        """Kill a PD that starts again at once, or nearly."""
+        pd.crash()
+        self.world.clockwork.after(
+            self.world.dice.random() * 0.3, lambda: pd.start() if pd.core is None else None
+        )
 
     def host_of(self, replica: Replica, peer: PeerId) -> SimStore | None:
         """The store that holds `peer`, if it runs."""
