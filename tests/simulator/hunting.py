@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from tests.simulator import bugs_pd, bugs_raft, bugs_store
 from tests.simulator.bugs import BUGS, planted
-from tests.simulator.run import run_cluster
+from tests.simulator.options import Options, draw
+from tests.simulator.run import run_world
 
 MODULES = (bugs_raft, bugs_store, bugs_pd)
 """Importing them registers their bugs."""
@@ -27,17 +28,22 @@ class Hunt(Struct, frozen=True):
 
 
 def hunt(name: str, seeds: Iterable[int]) -> Hunt:
-    """Run the clusters of these seeds with the bug in, until a checker speaks.
+    """Look for a bug in the worlds of these seeds."""
+    return hunt_in(name, map(draw, seeds))
+
+
+def hunt_in(name: str, worlds: Iterable[Options]) -> Hunt:
+    """Run the clusters of these worlds with the bug in, until a checker speaks.
 
     Without the bug it must be silent, else what it says is about something else.
     """
     began = time.monotonic()
-    for seed in seeds:
+    for world in worlds:
         with planted(name):
-            result, _ = run_cluster(seed)
-        if result.failure and not run_cluster(seed)[0].failure:
+            result, _ = run_world(world)
+        if result.failure and not run_world(world)[0].failure:
             said = result.failure.splitlines()[0]
-            return Hunt(name, seed, said, time.monotonic() - began)
+            return Hunt(name, world.seed, said, time.monotonic() - began)
     return Hunt(name, None, "not found", time.monotonic() - began)
 
 

@@ -263,7 +263,12 @@ def run_seed(seed: int) -> tuple[Result, Run]:
 
 def run_cluster(seed: int) -> tuple[Result, Run]:
     """Run only the cluster of one seed."""
-    return _run(draw(seed), lambda: "left alone")
+    return run_world(draw(seed))
+
+
+def run_world(options: Options) -> tuple[Result, Run]:
+    """Run the cluster of one world, whether a seed draws it or not."""
+    return _run(options, lambda: "left alone")
 
 
 def _run(options: Options, run_group: Callable[[], str]) -> tuple[Result, Run]:
