@@ -75,10 +75,10 @@ class Heard:
         self._leaderless.discard(region.id)
         return True
 
-    def generation(self, store: StoreId) -> Generation:
-        """What the store's folder has reached, as far as it has been told in this reign."""
+    def generation(self, store: StoreId) -> Generation | None:
+        """What the store's folder has reached, as told in this reign; None if nothing was told."""
         known = self.stores.get(store)
-        return known.report.generation if known else Generation(0)
+        return known.report.generation if known else None
 
     def lacks_replicas(self, store: StoreId) -> bool:
         """Whether the store has said in this reign that its initial replicas are not there yet."""

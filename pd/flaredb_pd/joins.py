@@ -10,6 +10,7 @@ itself going down `generations.PERIOD`; or if the journal was lost, and the orig
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +25,9 @@ _UUID = re.compile(r"[0-9a-f]{32}")
 RETRY_MS: Final = 250
 
 NEVER_HEARD: Final = Generation(0)
+
+HeardOf = Callable[[StoreId], Generation | None]
+"""The generation that a store's heartbeats have told of in this reign; None: it sent none."""
 
 FRESH_FOLDER: Final = (
     "if its disk was lost or copied, start it with an empty data folder: it gets a new id and its "
@@ -46,16 +50,13 @@ class Admission(Struct, frozen=True):
 Judgement = Joined | JoinRefused | JoinLater | Candidate | Admission
 
 
-def judge(state: State, join: Join, heard: Generation = NEVER_HEARD) -> Judgement:
-    """What becomes of `join` under `state`. `Joined` only if exactly this start is journaled.
-
-    `heard` is the generation that the store's heartbeats have told of in this reign.
-    """
+def judge(state: State, join: Join, heard: HeardOf = lambda _: None) -> Judgement:
+    """What becomes of `join` under `state`. `Joined` only if exactly this start is journaled."""
     fault = _find_join_fault(join)
     if fault:
         return fault
     if join.store == NO_STORE:
-        return _judge_new(state, join)
+        return _find_early_copy(state, join, heard) or _judge_new(state, join)
     if not state.exists:
         return JoinLater(
             f"store {join.store} belongs to cluster {join.cluster}, of which PD's journal knows "
@@ -69,7 +70,9 @@ def judge(state: State, join: Join, heard: Generation = NEVER_HEARD) -> Judgemen
             "empty data folder to make it part of this cluster",
         )
     known = state.stores.get(join.store)
-    return _judge_known(state, join, known, heard) if known else _judge_unknown(state, join)
+    if known is None:
+        return _judge_unknown(state, join)
+    return _judge_known(state, join, known, heard(known.id) or NEVER_HEARD)
 
 
 def _find_join_fault(join: Join) -> JoinRefused | None:
@@ -91,8 +94,24 @@ def _find_join_fault(join: Join) -> JoinRefused | None:
     return None
 
 
+def _find_early_copy(state: State, join: Join, heard: HeardOf) -> JoinRefused | None:
+    """A folder without an id whose store has been heard: one from before it saved its id."""
+    known = _with_uuid(state, join)
+    if known is None or heard(known.id) is None:
+        return None
+    return JoinRefused(
+        f"this data folder was accepted as store {known.id}, which has saved its id since; "
+        "this one knows of no id, so it is a copy or an old state",
+        FRESH_FOLDER,
+    )
+
+
+def _with_uuid(state: State, join: Join) -> StoreRecord | None:
+    return next((one for one in state.stores.values() if one.uuid == join.uuid), None)
+
+
 def _judge_new(state: State, join: Join) -> Judgement:
-    known = next((one for one in state.stores.values() if one.uuid == join.uuid), None)
+    known = _with_uuid(state, join)
     if not state.exists:
         return Candidate()
     if known:
@@ -137,7 +156,7 @@ def _knows_last_start(join: Join, known: StoreRecord) -> bool:
 
 
 def _judge_unknown(state: State, join: Join) -> Judgement:
-    double = next((one for one in state.stores.values() if one.uuid == join.uuid), None)
+    double = _with_uuid(state, join)
     if double:
         return JoinRefused(
             f"data folder {join.uuid} is store {double.id}, not store {join.store}", FRESH_FOLDER

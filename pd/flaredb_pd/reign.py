@@ -193,7 +193,7 @@ class Reign:
             self._judge(join, reply, now)
 
     def _judge(self, join: Join, reply: str, now: Instant) -> None:
-        judgement = judge(self.state, join, self.heard.generation(join.store))
+        judgement = judge(self.state, join, self.heard.generation)
         if isinstance(judgement, Candidate):
             self._post.answer_join(reply, self._note_candidate(join, now))
         elif isinstance(judgement, Admission):
