@@ -105,8 +105,7 @@ class SnapshotsIn:
         self._arrivals[header.region.id] = arrival
         if header.size:
             self._pull(arrival)
-        else:  # a region without rows: there is no piece to wait for
-            self._context.disk.files.write(file, 0, b"")
+        elif self._keep(arrival, 0, b""):  # a region without rows: there is no piece to wait for
             self._verify(arrival)
 
     def chunk(self, from_store: StoreId, item: SnapshotChunk) -> None:
@@ -121,7 +120,8 @@ class SnapshotsIn:
             or zlib.crc32(item.data) != item.checksum
         ):
             return
-        self._context.disk.files.write(arrival.file, item.offset, item.data)
+        if not self._keep(arrival, item.offset, item.data):
+            return
         arrival.offset += len(item.data)
         arrival.heard = self._context.now
         if arrival.offset >= arrival.header.size:
@@ -176,6 +176,16 @@ class SnapshotsIn:
             return "the snapshot is not newer than what is committed here"
         usage = self._context.disk.usage()
         return "the disk is too full" if usage.free < 3 * header.size else None
+
+    def _keep(self, arrival: Arrival, offset: int, data: bytes) -> bool:
+        """Write a piece; where the disk does not take it, that is the end of this arrival."""
+        try:
+            self._context.disk.files.write(arrival.file, offset, data)
+        except DiskError as fault:
+            log.warning("snapshot of region %s given up: %s", arrival.replica.id, fault)
+            self._end(arrival, False, str(fault))
+            return False
+        return True
 
     def _verify(self, arrival: Arrival) -> None:
         arrival.verifying = True

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb.disk.disk import Copied, CopyRows, JobFailed, JobResult
+from flaredb.disk.disk import Copied, CopyRows, DiskError, JobFailed, JobResult
 from flaredb.disk.layout import applied_key, region_key
 from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
@@ -137,7 +137,11 @@ class SnapshotsOut:
             self._end(attempt, item.ok, item.reason)
             return
         attempt.deadline = self._context.now + SILENCE_SECONDS
-        data = self._context.disk.files.read(attempt.file, item.offset, CHUNK_BYTES)
+        try:
+            data = self._context.disk.files.read(attempt.file, item.offset, CHUNK_BYTES)
+        except DiskError as fault:
+            self._end(attempt, False, str(fault))
+            return
         if data:
             chunk = SnapshotChunk(item.transfer, item.region, item.offset, data, zlib.crc32(data))
             self._emit(attempt, chunk)

@@ -1,0 +1,59 @@
+"""A disk that takes, or gives, no piece of a snapshot fails that attempt, and not the store."""
+
+import pytest
+
+from flaredb.disk.disk import DiskError
+from flaredb.disk.layout import data_key
+from flaredb.disk.memory_files import MemoryFiles
+from flaredb.runtime.settings import StoreSettings
+from flaredb_schemas.ids import RegionId
+from tests.store.group import Group, Member, region
+
+ONLY = RegionId(1)
+MISSED = 200
+
+
+@pytest.fixture
+def group() -> Group:
+    """Three stores that lead one region, and keep no log for those who are late."""
+    made = Group(StoreSettings(log_keep_entries=1), (region(1, b"", b""),))
+    made.wait_for_leader(ONLY)
+    return made
+
+
+def leave_behind(group: Group) -> tuple[Member, Member]:
+    """The leader, and a store that was cut off until it needs a snapshot."""
+    leader = group.wait_for_leader(ONLY)
+    late = next(one for one in group.members.values() if one is not leader)
+    late.cut_off = True
+    for number in range(MISSED):
+        group.put(ONLY, b"a%03d" % number, b"value")
+    group.until(lambda: leader.replica(ONLY).log.start > late.replica(ONLY).log.last)
+    return leader, late
+
+
+@pytest.mark.parametrize("work", ["write", "read"])
+def test_a_piece_that_cannot_be_kept_or_read(
+    group: Group, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, late = leave_behind(group)
+    broken = (late if work == "write" else leader).disk.files
+    real = getattr(MemoryFiles, work)
+    failed = 0
+
+    def refuse(files: MemoryFiles, name: str, offset: int, what: object) -> object:
+        nonlocal failed
+        if files is not broken:
+            return real(files, name, offset, what)
+        failed += 1
+        raise DiskError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFiles, work, refuse)
+        late.cut_off = False
+        group.until(lambda: failed > 2)
+        assert late.store.counters.snapshots_installed == 0
+        group.put(ONLY, b"served", b"meanwhile")
+    group.until(lambda: late.store.counters.snapshots_installed == 1)
+    group.until(lambda: data_key(b"served") in late.disk.view.values)
+    group.until(lambda: not any(member.disk.files.names() for member in group.members.values()))
