@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,3 +146,9 @@ def test_nothing_outlives_a_playground(tmp_path: Path, how: signal.Signals) -> N
     finally:
         playground.kill()
         playground.wait()
+
+
+def test_port_0_is_any_free_port(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path, http="127.0.0.1:0")
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", cluster.http_url)
+    assert LocalCluster(tmp_path, http="127.0.0.1:7480").http_url == "http://127.0.0.1:7480"

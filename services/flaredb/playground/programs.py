@@ -27,6 +27,12 @@ def free_port() -> int:
     return port
 
 
+def with_port(address: str) -> str:
+    """`host:port`, with a free port in place of 0."""
+    host, _, port = address.rpartition(":")
+    return f"{host}:{free_port()}" if port == "0" else address
+
+
 def is_free(address: str) -> bool:
     """Whether somebody could listen at `host:port` now."""
     host, _, port = address.rpartition(":")

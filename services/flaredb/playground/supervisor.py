@@ -28,8 +28,8 @@ class LocalCluster:
     """nats-server, PD, stores and analytics as child processes of this one.
 
     `folder` holds their data and logs (a temporary one, removed at the end, by default). With
-    `nats_url` no nats-server is started. `http` is where analytics serves (None: a free port).
-    `settings` are given to every process, by their names. Stores are counted from 1.
+    `nats_url` no nats-server is started. `http` is where analytics serves (None or port
+    0: a free one). `settings` are given to every process, by their names. Stores are counted from 1.
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -56,7 +56,7 @@ class LocalCluster:
         self._nats_server: Final = nats_server
         self._nats_port = programs.free_port()
         self.url: Final = nats_url or f"nats://{LOCALHOST}:{self._nats_port}"
-        self._http: Final = (http or f"{LOCALHOST}:{programs.free_port()}") if analytics else ""
+        self._http: Final = programs.with_port(http or f"{LOCALHOST}:0") if analytics else ""
         self._settings: Final = dict(settings or {})
         self.children: dict[str, Child] = {}
         self._ops: dict[str, str] = {}
