@@ -29,7 +29,7 @@ class LocalCluster:
 
     `folder` holds their data and logs (a temporary one, removed at the end, by default). With
     `nats_url` no nats-server is started. `http` is where analytics serves (None or port
-    0: a free one). `settings` are given to every process, by their names. Stores are counted from 1.
+    0: a free one). `settings` are given to every process, by their names. Stores count from 1.
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
