@@ -193,13 +193,19 @@ class _Search:
             after, fits = self._result(number, self._state)
             helps = self._result(urgent, after)[1]
             forced = number == urgent or (self._columns.observes[urgent] and helps)
-            if not fits or self._idle(number, after) or (number in waiting and not forced):
+            if not fits or (number in waiting and not forced):
+                continue
+            if self._idle(number, after) and not self._makes_room(number, waiting):
                 continue
             promise = 0 if number == urgent else 1 if helps else 2
             rank = (self._columns.returned[number], number, promise)
             same = self._columns.same[number]
             best[same] = min(rank, best.get(same, rank))
         return iter([number for _, number, _ in sorted(best.values(), key=lambda rank: rank[::-1])])
+
+    def _makes_room(self, number: int, waiting: set[int]) -> bool:
+        """Whether something would go right before `number`, and be overwritten by it."""
+        return self._outlook.overwrites(number) and bool(waiting - {number})
 
     def _idle(self, number: int, after: State) -> bool:
         """Whether an unanswered operation would bring nothing here."""

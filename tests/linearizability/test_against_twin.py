@@ -99,6 +99,14 @@ def _assert_earliest(verdict: NotLinearizable, history: list[Operation], model: 
 
 @settings(max_examples=400, deadline=None)
 @given(histories(REGISTER_CALLS, VALUES))
+@example(
+    [  # the delete of unknown outcome brings something only right behind the put
+        Operation(0, "k", Put(1), Done(), 0, 9),
+        Operation(1, "k", Delete(), None, 1, None),
+        Operation(2, "k", CompareAndSet(None, 2), Swapped(True, None), 2, 8),
+        Operation(3, "k", Get(), Got(2), 10, 11),
+    ]
+)
 def test_registers(history: list[Operation]) -> None:
     """A register with compare-and-set."""
     _agree(history, RegisterModel())
