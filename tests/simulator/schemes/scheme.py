@@ -1,5 +1,6 @@
 """What all schemes share: one region, one step at a time, and an end that undoes what was cut."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -31,7 +32,7 @@ class Cluster(Struct, frozen=True):
     """Has all replicas of a region compared."""
 
 
-class Scheme:
+class Scheme(ABC):
     """One attempt at one region.
 
     Invariant: what it has cut or slowed down is undone when it ends, after `LONGEST_SECONDS` at the
@@ -50,9 +51,9 @@ class Scheme:
         world.clockwork.after(FIRST_SECONDS, self._not_begun)
         world.clockwork.after(LONGEST_SECONDS, self.end)
 
+    @abstractmethod
     def first(self, item: SimStore, replica: Replica) -> None:
         """The first step: wait for its moment, and take it."""
-        raise NotImplementedError
 
     def watch(self, store: Store) -> None:
         """A turn of `store` has ended."""
