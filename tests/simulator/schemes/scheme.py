@@ -71,7 +71,7 @@ class Scheme(ABC):
         if self.step == self.first:
             self.end()
 
-    def wait(self, item: SimStore, replica: Replica) -> None:
+    def wait(self, item: SimStore, replica: Replica) -> None:  # noqa: B027  (it is a step)
         """The step of a scheme that waits for time to pass."""
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
