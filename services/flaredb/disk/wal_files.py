@@ -6,10 +6,12 @@ past the page cache and no commit of the file system's own journal.
 
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from flaredb.disk.folder import sync_folder
+from flaredb.disk.wal_records import PAGE
 
 WAL_SEGMENTS: Final = 2
 WAL_SEGMENT_BYTES: Final = 8 * 1024**2
@@ -57,10 +59,21 @@ def _map(path: Path) -> mmap.mmap:
 
 
 def _open(path: Path, durable: int) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | durable
+    if durable and hasattr(os, "O_DIRECT"):
+        with suppress(OSError):
+            return _tried(os.open(path, flags | os.O_DIRECT))
+    return os.open(path, flags)
+
+
+def _tried(descriptor: int) -> int:
+    """The descriptor, if a page can be read through it: some file systems refuse only then."""
     try:
-        return os.open(path, os.O_RDWR | durable | (getattr(os, "O_DIRECT", 0) if durable else 0))
+        os.preadv(descriptor, [mmap.mmap(-1, PAGE)], 0)
     except OSError:
-        return os.open(path, os.O_RDWR | durable)
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -69,7 +69,7 @@ class WalThread:
         while (record := self._queue.get()) is not None:
             try:
                 self._write(record)
-            except OSError as error:
+            except Exception as error:  # whatever it is, the store must not wait for ever
                 reason = f"batch {record.number} could not be saved: {error}"
                 self._loop.call_soon_threadsafe(self._on_failed, f"{reason}; {_CURE}")
                 return
