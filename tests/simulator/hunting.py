@@ -35,13 +35,15 @@ def hunt(name: str, seeds: Iterable[int]) -> Hunt:
 def hunt_in(name: str, worlds: Iterable[Options]) -> Hunt:
     """Run the clusters of these worlds with the bug in, until a checker speaks.
 
-    Without the bug it must be silent, else what it says is about something else.
+    Without the bug it must be silent, else what it says is about something else. That it cannot
+    tell is no finding.
     """
     began = time.monotonic()
     for world in worlds:
         with planted(name):
             result, _ = run_world(world)
-        if result.failure and not run_world(world)[0].failure:
+        found = result.failure and not result.undecided
+        if found and not run_world(world)[0].failure:
             said = result.failure.splitlines()[0]
             return Hunt(name, world.seed, said, time.monotonic() - began)
     return Hunt(name, None, "not found", time.monotonic() - began)

@@ -1,10 +1,15 @@
 """The seed draws the world: each seed is another cluster with other troubles."""
 
+import math
 import random
 
 from msgspec import Struct
 
 from flaredb.runtime.settings import StoreSettings
+
+MOST_OPS_PER_KEY = 16
+"""How many ops clients may have under way for each key there is. Of many, many come to an unknown
+end, and the orders that could explain a key's history are then too many to be searched."""
 
 
 class Network(Struct, frozen=True):
@@ -132,11 +137,13 @@ def draw(seed: int) -> Options:
 
 def _workload(dice: random.Random) -> Workload:
     active = dice.choice((0.0, 6.0, 12.0))
+    clients, in_flight = dice.randint(2, 4), dice.choice((1, 2, 4))
+    keys, batch_ops = dice.choice((3, 8, 20)), dice.choice((1, 3, 8))
     return Workload(
-        clients=dice.randint(2, 4),
-        in_flight=dice.choice((1, 2, 4)),
-        keys=dice.choice((3, 8, 20)),
-        batch_ops=dice.choice((1, 3, 8)),
+        clients=clients,
+        in_flight=in_flight,
+        keys=max(keys, math.ceil(clients * in_flight * batch_ops / MOST_OPS_PER_KEY)),
+        batch_ops=batch_ops,
         value_bytes=dice.choice((0, 0, 100, 2_000)),
         pause=dice.choice((0.1, 0.2, 0.4)),
         active=active,

@@ -15,7 +15,14 @@ from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId, StoreUuid
 from flaredb_schemas.raft import Entry
-from tests.linearizability import Linearizable, Operation, RegisterModel, check, describe
+from tests.linearizability import (
+    Linearizable,
+    Operation,
+    RegisterModel,
+    Undecided,
+    check,
+    describe,
+)
 from tests.raft.chaos import shake
 from tests.simulator.checkers.authority import Authority
 from tests.simulator.checkers.events import check_events
@@ -55,6 +62,12 @@ class Result(Struct):
     digest: str
     totals: Counter[str]
     failure: str = ""
+    undecided: bool = False
+    """Whether it failed only because nobody can tell, within the budget, if something is wrong."""
+
+
+class OutOfBudgetError(Exception):
+    """The checker's budget ended before it knew whether the history can be explained."""
 
 
 class Run:
@@ -188,6 +201,8 @@ class Run:
                 self.authority.others({replica.id, *(peer.id for peer in replica.region.peers)})
         check_events(self.world.streams.events, self.events)
         verdict = check(self.history, RegisterModel(), CHECK_BUDGET)
+        if isinstance(verdict, Undecided):
+            raise OutOfBudgetError(describe(verdict))
         assert isinstance(verdict, Linearizable), describe(verdict)
         happened = sum(self.world.trace.totals[kind] for kind in KINDS)
         assert happened >= FEWEST, f"only {happened} troubles"
@@ -274,15 +289,15 @@ def run_world(options: Options) -> tuple[Result, Run]:
 def _run(options: Options, run_group: Callable[[], str]) -> tuple[Result, Run]:
     with small_limits(options):
         run = Run(options)
-        failure = ""
+        failure, undecided = "", False
         try:
             run.world.note("group", run_group())
             with observed(run.applied, run.authority.obeyed):
                 run.go()
         except Exception as fault:
-            failure = describe_fault(fault)
+            failure, undecided = describe_fault(fault), isinstance(fault, OutOfBudgetError)
             run.world.note("FAILED", failure.splitlines()[0])
-    return Result(options.seed, run.world.digest, run.totals(), failure), run
+    return Result(options.seed, run.world.digest, run.totals(), failure, undecided), run
 
 
 def describe_fault(fault: Exception) -> str:

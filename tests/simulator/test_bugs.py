@@ -3,8 +3,11 @@
 All of them are hunted by `python -m tests.simulator --bugs`, which takes much longer.
 """
 
+from unittest.mock import patch
+
 import pytest
 
+from tests.simulator import hunting, run
 from tests.simulator.hunting import hunt
 
 FEW = range(1, 13)
@@ -30,3 +33,11 @@ FEW = range(1, 13)
 )
 def test_a_deliberate_bug_is_found_within_a_few_seeds(bug: str) -> None:
     assert hunt(bug, FEW).seed is not None
+
+
+def test_a_history_too_hard_to_judge_shows_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    too_hard = patch.object(run, "CHECK_BUDGET", 0)
+    monkeypatch.setattr(hunting, "planted", lambda name: too_hard)
+    assert hunt("dedup-skipped", [1]).seed is None
+    with too_hard:
+        assert run.run_cluster(1)[0].undecided
