@@ -1,12 +1,17 @@
 """Whether a cluster kept what it promised to the clients of a load, and in what figures."""
 
 from collections.abc import Callable
+from typing import Final
 
 from flaredb.playground.supervisor import LocalCluster
 from tests.cluster.load import Load
 from tests.linearizability import Linearizable, RegisterModel, check, describe
 
 Measured = Callable[..., None]
+
+BUSY: Final = 3
+"""How many times as long, or as much, a test lets things be as is promised: it may run on a machine
+that has much else to do. Whether the promise itself holds is measured, in `docs/figures.md`."""
 
 
 async def judge(cluster: LocalCluster, load: Load) -> dict[str, float | str]:
