@@ -12,6 +12,7 @@ from tests.simulator.hunting import hunt_in
 from tests.simulator.options import Options, Troubles, draw
 from tests.simulator.schemes import schemes
 from tests.simulator.schemes.figure8 import Figure8
+from tests.simulator.schemes.forgotten_vote import ForgottenVote
 from tests.simulator.schemes.half_installed import HalfInstalled
 from tests.simulator.schemes.held_heir import HeldHeir
 from tests.simulator.schemes.outlived import Outlived
@@ -44,6 +45,7 @@ def calm(seed: int) -> Options:
     ("kind", "bug", "says"),
     [
         (Figure8, "old-term-commit", "became"),
+        (ForgottenVote, "vote-request-before-save", "two leaders of"),
         (HalfInstalled, "installing-not-resumed", "region"),
         (HeldHeir, "read-before-applied", "not linearizable"),
         (Outlived, "read-joins-sent-round", "not linearizable"),

@@ -2,6 +2,7 @@
 
 from flaredb.store.store import Store
 from tests.simulator.schemes.figure8 import Figure8
+from tests.simulator.schemes.forgotten_vote import ForgottenVote
 from tests.simulator.schemes.half_installed import HalfInstalled
 from tests.simulator.schemes.held_heir import HeldHeir
 from tests.simulator.schemes.outlived import Outlived
@@ -9,7 +10,14 @@ from tests.simulator.schemes.outranked import Outranked
 from tests.simulator.schemes.scheme import Cluster, Scheme
 from tests.simulator.world import World
 
-KINDS: tuple[type[Scheme], ...] = (Figure8, HalfInstalled, HeldHeir, Outlived, Outranked)
+KINDS: tuple[type[Scheme], ...] = (
+    Figure8,
+    ForgottenVote,
+    HalfInstalled,
+    HeldHeir,
+    Outlived,
+    Outranked,
+)
 
 
 class Schemes:
