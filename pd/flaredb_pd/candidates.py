@@ -3,7 +3,7 @@
 from typing import Final
 
 from flaredb_schemas.ids import ClusterId, StoreUuid
-from flaredb_schemas.placement import Join
+from flaredb_schemas.placement import Join, JoinLater
 
 PATIENCE: Final = 3.0
 """Seconds after which a store that has not asked again no longer counts as waiting."""
@@ -29,6 +29,12 @@ class Candidates:
     def stranger(self, now: float, patience: float) -> ClusterId:
         """The cluster of which a store has spoken within `patience` seconds; empty if none."""
         return self._stranger if now - self._stranger_at < patience else ClusterId("")
+
+    def strangers_refuse(self, now: float, patience: float) -> JoinLater | None:
+        """Why there is no bootstrap for now, if another cluster speaks here."""
+        stranger = self.stranger(now, patience)
+        text = f"stores of cluster {stranger} speak here: no second bootstrap"
+        return JoinLater(text) if stranger else None
 
     def note(self, join: Join, now: float) -> None:
         """This folder asks, or asks again."""

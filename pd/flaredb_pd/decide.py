@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
 from flaredb_pd.config import Config
-from flaredb_pd.fresh_ids import floor_after_loss
+from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
 from flaredb_pd.joins import Admission, judge
 from flaredb_pd.recovery import Claim, Loss
@@ -19,14 +19,20 @@ from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import (
     Gap,
     GenerationsReached,
+    IdsGranted,
     JournalFact,
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
+    RegionRegistered,
+    SplitOrdered,
     StoreJoined,
     TookOver,
+    initial_region,
 )
 from flaredb_schemas.placement import Join
+from flaredb_schemas.regions import Region
+from flaredb_schemas.splits import AskIds, OrderSplit
 
 
 class TakeOver(Struct, frozen=True):
@@ -45,6 +51,25 @@ class Admit(Struct, frozen=True):
     """Accept a store that asks, if it may be."""
 
     join: Join
+
+
+class OrderCut(Struct, frozen=True):
+    """Have the leader on `store` cut its region."""
+
+    body: OrderSplit
+    store: StoreId
+
+
+class GrantFresh(Struct, frozen=True):
+    """Grant a leader the ids that it asks for."""
+
+    ask: AskIds
+
+
+class Register(Struct, frozen=True):
+    """Note these regions, of which their leaders have told."""
+
+    regions: tuple[Region, ...]
 
 
 class Rebuild(Struct, frozen=True):
@@ -86,6 +111,9 @@ Command = (
     TakeOver
     | Bootstrap
     | Admit
+    | OrderCut
+    | GrantFresh
+    | Register
     | Rebuild
     | Recover
     | FinishRebuild
@@ -106,6 +134,12 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return bootstrap_facts(command.joins, config, state.highest_id, known) if ready else ()
         case Admit():
             return _admit(state, command.join)
+        case OrderCut():
+            return (_split_ordered(command),) if state.exists else ()
+        case GrantFresh():
+            return _granted(state, command.ask)
+        case Register():
+            return _registered(state, command.regions) if state.exists else ()
         case Rebuild():
             return _rebuild(state, command.loss, config)
         case Recover():
@@ -144,6 +178,42 @@ def _admit(state: State, join: Join) -> tuple[JournalFact, ...]:
     if not isinstance(judgement, Admission):
         return ()
     return (joined_fact(join, judgement.store, judgement.highest_id, judgement.recovered),)
+
+
+def _split_ordered(command: OrderCut) -> SplitOrdered:
+    body = command.body
+    return SplitOrdered(
+        region=body.region,
+        version=body.epoch.version,
+        conf_ver=body.epoch.conf_ver,
+        leader=body.leader,
+        store=command.store,
+        nonce=body.nonce,
+        keys=body.keys,
+        trigger=body.trigger,
+        triggered=body.triggered,
+    )
+
+
+def _registered(state: State, regions: tuple[Region, ...]) -> tuple[JournalFact, ...]:
+    fresh = {region.id: region for region in regions if region.id not in state.registered}
+    return tuple(RegionRegistered(region=initial_region(region)) for region in fresh.values())
+
+
+def _granted(state: State, ask: AskIds) -> tuple[JournalFact, ...]:
+    if not state.exists or ask.store not in state.stores:
+        return ()
+    ids = grant(state.highest_id, ask.count)
+    return (
+        IdsGranted(
+            store=ask.store,
+            region=ask.region,
+            nonce=ask.nonce,
+            first=ids[0],
+            count=ask.count,
+            highest_id=ids[-1],
+        ),
+    )
 
 
 def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...]:

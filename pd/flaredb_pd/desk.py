@@ -25,8 +25,11 @@ from flaredb_schemas.placement import (
     RoutesQuery,
     Witness,
 )
+from flaredb_schemas.splits import AskIds, SplitEnded
 
 _heartbeats = msgspec.json.Decoder(Heartbeat)
+_ask_ids: Codec[AskIds] = Codec(AskIds)
+_split_ended: Codec[SplitEnded] = Codec(SplitEnded)
 _here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
@@ -59,12 +62,18 @@ class Desk:
                 return self._on_witness(store, message, now)
             case ["pd", "req", store, "here"]:
                 return self._on_here(store, message, now)
+            case ["pd", "req", store, "ids"]:
+                return self._on_ids(store, message, now)
+            case ["pd", "req", store, "split"]:
+                return self._on_split_ended(store, message)
+            case ["pd", "admin", "split"]:
+                return self._on_split(message, now)
             case ["pd", "get", *what]:
                 return _reply(message, self._read(".".join(what), message.payload))
             case ["pd", "admin", *what]:
-                return _reply(message, _json(_unknown("admin", ".".join(what), ())))
+                return _reply(message, _json(_unknown("admin", ".".join(what), ("split",))))
             case ["pd", "req", _, *what]:
-                known = ("here", "join", "witness")
+                known = ("here", "ids", "join", "split", "witness")
                 return _reply(message, _json(_unknown("req", ".".join(what), known)))
             case _:
                 return []
@@ -108,6 +117,31 @@ class Desk:
             self._reign.watch.hear(here.store, now)
         return []
 
+    def _on_ids(self, store: str, message: Message, now: Instant) -> list[Effect]:
+        ask = _ask_ids.decode(message.payload)
+        fault = _speaker_fault(ask, store)
+        if isinstance(ask, Malformed) or fault:
+            return [Note("warning", f"a question for ids of store {store}: {fault}")]
+        if self._reign.may_order and ask.cluster == self._reign.state.cluster:
+            self._reign.splits.asked(ask, now)
+        return []
+
+    def _on_split_ended(self, store: str, message: Message) -> list[Effect]:
+        said = _split_ended.decode(message.payload)
+        fault = _speaker_fault(said, store)
+        if isinstance(said, Malformed) or fault:
+            return [Note("warning", f"the end of a split of store {store}: {fault}")]
+        self._reign.splits.ended(said)
+        return []
+
+    def _on_split(self, message: Message, now: Instant) -> list[Effect]:
+        reign = self._reign
+        if not reign.may_order:
+            failure = PdFailure("not_ready", f"PD is not ready: {reign.doing}", "try again soon")
+            return _reply(message, _json(failure))
+        reign.splits.wish(message.payload, message.reply, reign.state, reign.heard, now)
+        return []
+
     def _read(self, what: str, payload: bytes) -> bytes:
         reign = self._reign
         readers: dict[str, Callable[[], bytes]] = {
@@ -130,14 +164,16 @@ class Desk:
         )
 
 
-def _speaker_fault(told: Here | Join | Witness | Malformed, store: str) -> str:
+def _speaker_fault(
+    told: AskIds | Here | Join | SplitEnded | Witness | Malformed, store: str
+) -> str:
     if isinstance(told, Malformed):
         return f"cannot be understood: {told.reason}"
     return "" if str(told.store) == store else f"names store {told.store}, came as store {store}"
 
 
 def _unknown(root: str, what: str, known: tuple[str, ...]) -> PdFailure:
-    hint = f"PD knows {', '.join(known)}" if known else "this version of PD administers nothing"
+    hint = f"PD knows {', '.join(known)}"
     return PdFailure("unknown_request", f"there is no pd.{root}.{what}", hint)
 
 

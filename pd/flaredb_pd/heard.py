@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import RegionMap, Sighting, Stale
+from flaredb_pd.state import State
 from flaredb_schemas.ids import Generation, RegionId, StoreId
 from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
 from flaredb_schemas.regions import Region
@@ -83,7 +84,7 @@ class Heard:
     def lacks_replicas(self, store: StoreId) -> bool:
         """Whether the store has said in this reign that its initial replicas are not there yet."""
         known = self.stores.get(store)
-        return known is not None and not (known.report.bootstrapped or known.report.regions)
+        return known is not None and not known.report.bootstrapped
 
     def told_all(self, store: StoreId) -> bool:
         """Whether the store has sent a full heartbeat in this reign."""
@@ -94,6 +95,17 @@ class Heard:
     def all_initial_led(self) -> bool:
         """Whether there were initial regions to watch and a leader of each has reported."""
         return self._had_initial and not self._leaderless
+
+
+def may_speak(state: State, beat: Heartbeat) -> bool:
+    """Whether a heartbeat is of a member, in its newest start that was accepted."""
+    if not state.exists or beat.cluster != state.cluster:
+        return False
+    known = state.stores.get(beat.store.store)
+    if known is None:
+        # Its witness may still be on its way into the rebuilt journal.
+        return state.rebuilding
+    return beat.store.boot >= known.boot
 
 
 def _number_of(beat: Heartbeat) -> tuple[int, ...]:

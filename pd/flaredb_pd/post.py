@@ -5,6 +5,9 @@ Nothing is decided here: values come in, encoded messages and notes go out, in t
 
 from typing import Literal
 
+import msgspec
+from msgspec import Struct
+
 from flaredb_pd.effects import Effect, Note, Send
 from flaredb_pd.orders import Addressed, announcement
 from flaredb_pd.state import State
@@ -49,6 +52,10 @@ class Post:
     def answer_join(self, reply: str, answer: JoinAnswer) -> None:
         """To a store that asked to be accepted, if it waits for an answer."""
         self._answer(reply, _join_answer.encode(answer))
+
+    def answer_json(self, reply: str, answer: Struct) -> None:
+        """To a person who asked for something that took a while."""
+        self._answer(reply, msgspec.json.encode(answer))
 
     def answer_witness(self, reply: str, state: State, refused: str) -> None:
         """To a store that witnessed: it was heard, and must end if it is `refused`."""

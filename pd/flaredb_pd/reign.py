@@ -18,24 +18,26 @@ from flaredb_pd.decide import (
     Bootstrap,
     Command,
     FinishRebuild,
+    GrantFresh,
     NoteGap,
     NoteLeaders,
+    OrderCut,
     Rebuild,
     Recover,
     decide,
 )
 from flaredb_pd.effects import Effect
 from flaredb_pd.generations import Generations
-from flaredb_pd.heard import Heard
+from flaredb_pd.heard import Heard, may_speak
 from flaredb_pd.instant import Instant
 from flaredb_pd.joins import RETRY_MS, Admission, Candidate, find_impostor, judge
 from flaredb_pd.journal import Journal, Skipped
 from flaredb_pd.orders import Addressed, creations, due_orders
 from flaredb_pd.post import Post
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
+from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import StoreId
 from flaredb_schemas.placement import Heartbeat, Join, JoinLater, JoinRefused, Witness
 from flaredb_schemas.subjects import Subjects
 
@@ -80,23 +82,19 @@ class Reign:
         self._reply_to.clear()
         seeds = () if self.state.rebuilding else self.state.regions
         self.heard = Heard(seeds, now)
-        window = self._config.witness_window
+        # The journal alone cannot tell that there was no cluster before: it may be lost.
+        first = self._config.fresh and self.state.is_blank and not self._memory
+        window = 0.0 if first else self._config.witness_window
         folders = {store.id: store.uuid for store in self.state.stores.values()}
-        self._muster = Muster(folders, now.seconds, 0.0 if self._is_first else window)
+        self._muster = Muster(folders, now.seconds, window)
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
+        self.splits = Splits(self._enqueue, self._try_to_give, self._post.answer_json)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
         text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
         self._post.note("info", text)
         self.announce(now)
-
-    @property
-    def _is_first(self) -> bool:
-        """Whether there was no cluster before. The journal alone cannot tell: it may be lost."""
-        state = self.state
-        known = state.exists or state.stores or state.incomplete or self._memory
-        return self._config.fresh and not known
 
     @property
     def state(self) -> State:
@@ -135,22 +133,18 @@ class Reign:
         """A store tells of itself and of regions that it leads."""
         if not self.state.exists and beat.cluster:
             self._candidates.note_stranger(beat.cluster, now.seconds)
-        elif self.state.exists and beat.cluster == self.state.cluster and self._may_speak(beat):
-            self.heard.on_heartbeat(beat)
-            self.watch.hear(beat.store.store, now)
-            self._create_at_once(beat.store.store)
-            self._note_leaders(now)
+        elif may_speak(self.state, beat):
+            self._take_in(beat, now)
 
-    def _may_speak(self, beat: Heartbeat) -> bool:
-        known = self.state.stores.get(beat.store.store)
-        if known is None:
-            # Its witness may still be on its way into the rebuilt journal.
-            return self.state.rebuilding
-        return beat.store.boot >= known.boot
-
-    def _create_at_once(self, store: StoreId) -> None:
-        if self._may_order and self.heard.lacks_replicas(store):
-            self._give(creations(self.state, self.heard, [store]))
+    def _take_in(self, beat: Heartbeat, now: Instant) -> None:
+        store = beat.store.store
+        self.heard.on_heartbeat(beat)
+        self.watch.hear(store, now)
+        if self.may_order:
+            if self.heard.lacks_replicas(store):
+                self._give(creations(self.state, self.heard, [store]))
+            self.splits.heard(beat, self.state, self.heard, now)
+        self._note_leaders(now)
 
     def _note_leaders(self, now: Instant) -> None:
         first_time = not self._leaders_noted and self.state.leaders_ms is None
@@ -207,9 +201,9 @@ class Reign:
         if self.state.incomplete:
             stream = self._subjects.journal_stream
             return JoinLater(f"the beginning of {stream} is gone: waiting for those who knew it")
-        stranger = self._candidates.stranger(now.seconds, 2 * self._config.heartbeat_period)
-        if stranger:
-            return JoinLater(f"stores of cluster {stranger} speak here: no second bootstrap")
+        patience = 2 * self._config.heartbeat_period
+        if refused := self._candidates.strangers_refuse(now.seconds, patience):
+            return refused
         self._candidates.note(join, now.seconds)
         waiting = self._candidates.waiting(now.seconds)
         if len(waiting) >= self._config.stores:
@@ -266,7 +260,8 @@ class Reign:
             self.announce(now)
         if not self._mustered:
             self._finish_muster(now)
-        if self._may_order and now.seconds >= self._next_order:
+        self.splits.tick(now)
+        if self.may_order and now.seconds >= self._next_order:
             self._next_order = now.seconds + self._config.order_period
             self._give(due_orders(self.state, self.heard))
             for reached in self._generations.due(self.state, self.heard, self.watch, now):
@@ -322,6 +317,8 @@ class Reign:
     def _after(self, written: Command, now: Instant) -> None:
         if isinstance(written, Admit):
             self._answer_admitted(written.join)
+        elif isinstance(written, OrderCut | GrantFresh):
+            self.splits.written(written, self.state, now)
         elif isinstance(written, Rebuild):
             self._begin_epoch(now)
         elif isinstance(written, Bootstrap):
@@ -338,11 +335,16 @@ class Reign:
         self._post.answer_join(reply, judgement)
 
     @property
-    def _may_order(self) -> bool:
+    def may_order(self) -> bool:
+        """Whether orders may be given and ids granted now."""
         return self.judges and self.state.exists and not self.state.rebuilding
 
+    def _try_to_give(self, order: Addressed) -> None:
+        if self.may_order:
+            self._give([order])
+
     def _give(self, orders: Iterable[Addressed]) -> None:
-        assert self._may_order, "an order before the muster or amid a rebuild"
+        assert self.may_order, "an order before the muster or amid a rebuild"
         for one in orders:
             assert one.order.sequence <= self.state.sequence, "an order ahead of its record"
             self._post.order(one)

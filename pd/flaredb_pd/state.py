@@ -18,6 +18,7 @@ from flaredb_schemas.ids import (
     JournalSequence,
     PdEpoch,
     PdIncarnation,
+    RegionId,
     StoreId,
     StoreUuid,
 )
@@ -25,10 +26,13 @@ from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
     GenerationsReached,
+    IdsGranted,
     JournalFact,
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
+    RegionRegistered,
+    SplitOrdered,
     StoreJoined,
     TookOver,
     Unreadable,
@@ -65,6 +69,7 @@ class OpenedReign(Struct, frozen=True):
 class State(Struct, frozen=True, kw_only=True):
     """All that the journal says up to `sequence`.
 
+    `regions` are those of the bootstrap, as they were then; `registered` all that were ever told.
     `reign_sequence` and `bootstrap_sequence` are the records on which orders rest. `highest_epoch`
     is the highest that any record names, skipped ones included. `reigns` are those since the last
     rebuild, the newest last. `lost_epoch` and `lost_sequence` are what the last rebuild has
@@ -83,6 +88,7 @@ class State(Struct, frozen=True, kw_only=True):
     stores: Mapping[StoreId, StoreRecord] = {}
     cluster: ClusterId = ClusterId("")
     regions: tuple[Region, ...] = ()
+    registered: frozenset[RegionId] = frozenset()
     replicas: int = 0
     bootstrapped_at: int = 0
     bootstrap_sequence: JournalSequence = JournalSequence(0)
@@ -98,6 +104,11 @@ class State(Struct, frozen=True, kw_only=True):
     def exists(self) -> bool:
         """Whether the journal knows of a cluster."""
         return bool(self.cluster)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the journal says nothing of any cluster, and lacks nothing."""
+        return not (self.exists or self.stores or self.incomplete)
 
     @property
     def incarnation(self) -> PdIncarnation:
@@ -156,18 +167,23 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
                 state,
                 cluster=fact.cluster,
                 regions=tuple(bootstrapped_region(region) for region in fact.regions),
+                registered=frozenset(region.id for region in fact.regions),
                 replicas=fact.replicas,
                 highest_id=fact.highest_id,
                 bootstrapped_at=fact.at,
                 bootstrap_sequence=sequence,
             )
+        case IdsGranted():
+            return change(state, highest_id=fact.highest_id)
+        case RegionRegistered():
+            return change(state, registered=state.registered | {fact.region.id})
         case LeadersElected():
             return change(state, leaders_ms=fact.ms)
         case RebuildStarted():
             return _rebuilt(state, fact, sequence)
         case RebuildFinished():
             return change(state, rebuilding=False)
-        case Gap():
+        case SplitOrdered() | Gap():
             return state
         case _:
             assert_never(fact)
@@ -181,6 +197,7 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
         # A bootstrap that was under way when another cluster spoke up: nobody was told of it.
         stores=ours.stores,
         regions=ours.regions,
+        registered=ours.registered,
         replicas=ours.replicas,
         bootstrapped_at=ours.bootstrapped_at,
         bootstrap_sequence=ours.bootstrap_sequence,

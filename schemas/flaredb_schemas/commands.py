@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import PeerId, StoreId
+from flaredb_schemas.ids import PeerId, RegionId, StoreId
 from flaredb_schemas.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from flaredb_schemas.regions import Count
 
@@ -141,7 +141,45 @@ class CheckReplicas(
     nonce: Count
 
 
-Command = Write | LeaderStarted | CheckReplicas
+MAX_CHILDREN = 16
+"""How many new regions one split may make."""
+
+
+class NewRegion(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A region that a split makes, from `start` on; `peers` in the order of the parent's peers."""
+
+    id: RegionId
+    start: Key
+    peers: tuple[PeerId, ...]
+
+
+class Size(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """So many rows, and the bytes of their keys and values."""
+
+    keys: Count
+    bytes: Count
+
+
+class Split(Struct, frozen=True, array_like=True, gc=False, tag=4, forbid_unknown_fields=True):
+    """Cut the region at the starts of `children`, which rise; the region itself keeps what is left
+    of the first. Takes effect only at this very epoch.
+
+    All that is told of the split stands here: `triggered` is when and `trigger` why it was wanted.
+    `sizes` are those of the region and its children, in key order, as they were counted when the
+    region's own figures were `counted`.
+    """
+
+    time: Count
+    conf_ver: Count
+    version: Count
+    children: Annotated[tuple[NewRegion, ...], Meta(max_length=MAX_CHILDREN)]
+    trigger: Annotated[str, Meta(max_length=32)]
+    triggered: Count
+    counted: Size
+    sizes: Annotated[tuple[Size, ...], Meta(max_length=MAX_CHILDREN + 1)]
+
+
+Command = Write | LeaderStarted | CheckReplicas | Split
 """The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
 
 BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)

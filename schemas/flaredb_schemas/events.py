@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from flaredb_schemas.ids import BootCounter, Index, PeerId, RegionId, StoreId, Term
+from flaredb_schemas.placement import PeerReport
 
 
 class LeaderChanged(
@@ -27,6 +28,41 @@ class LeaderChanged(
     leader: PeerId
     store: StoreId
     previous: PeerId
+
+
+class SplitPart(Struct, frozen=True, kw_only=True):
+    """One of the regions after a split. `start` and `end` are base64, their twins are for people.
+
+    `keys` and `bytes` are what was counted for the split, before it was proposed.
+    """
+
+    id: RegionId
+    start: bytes
+    end: bytes
+    start_text: str
+    end_text: str
+    peers: tuple[PeerReport, ...]
+    keys: int
+    bytes: int
+
+
+class RegionSplit(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.split"):
+    """A region was cut: `parts` in key order, the first of which is the region itself.
+
+    All of them have `version` and `conf_ver`. Times are milliseconds since 1970: `triggered` when
+    the split was wanted, `at` when it was proposed.
+    """
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    version: int
+    conf_ver: int
+    trigger: str
+    triggered: int
+    parts: tuple[SplitPart, ...]
 
 
 class ReplicaLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.replica_lost"):
@@ -108,6 +144,7 @@ StoreEvent = StoreUp | StoreDisconnected | StoreDown
 
 Event = (
     LeaderChanged
+    | RegionSplit
     | ReplicaLost
     | SnapshotInstalled
     | StoreStarted
@@ -119,6 +156,7 @@ Event = (
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     LeaderChanged,
+    RegionSplit,
     ReplicaLost,
     SnapshotInstalled,
     StoreStarted,
@@ -147,7 +185,7 @@ def kind_of(event: Event) -> str:
 def about(event: Event) -> int:
     """The id of the region or store that the event is about, as it stands in the subject."""
     match event:
-        case LeaderChanged() | ReplicaLost() | SnapshotInstalled():
+        case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled():
             return event.region
         case StoreStarted() | StoreStopped() | StoreUp() | StoreDisconnected() | StoreDown():
             return event.store

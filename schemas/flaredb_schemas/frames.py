@@ -33,6 +33,8 @@ class NotHosted(Struct, frozen=True, array_like=True, gc=False, tag=2):
     peer: PeerId
     """The peer that was addressed, and is not there."""
     to_peer: PeerId
+    is_welcome: bool = False
+    """Whether it could be: the message told of the region, and nothing here stands in its way."""
 
 
 class SleepOffer(Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -63,7 +65,16 @@ class Published(Struct, frozen=True, array_like=True, gc=False, tag=5):
     index: Index
 
 
-Item = RaftItem | NotHosted | SleepOffer | SleepAgreed | Published
+class Blocked(Struct, frozen=True, array_like=True, gc=False, tag=6):
+    """The store cannot take the peer yet: another replica holds keys of its range. Wait."""
+
+    region: RegionId
+    peer: PeerId
+    """The peer that was addressed, and cannot be there yet."""
+    to_peer: PeerId
+
+
+Item = RaftItem | NotHosted | SleepOffer | SleepAgreed | Published | Blocked
 
 
 class StoreFrame(Struct, frozen=True, array_like=True):

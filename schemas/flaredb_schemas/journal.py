@@ -20,6 +20,7 @@ from flaredb_schemas.ids import (
     JournalSequence,
     PdEpoch,
     PdIncarnation,
+    PeerId,
     RegionId,
     StoreId,
     StoreUuid,
@@ -86,7 +87,7 @@ class GenerationsReached(
 
 
 class InitialRegion(Struct, frozen=True):
-    """A region of the bootstrap; `start` and `end` are base64, their twins are for people."""
+    """A region as records name it; `start` and `end` are base64, their twins are for people."""
 
     id: RegionId
     start: bytes
@@ -105,6 +106,42 @@ class Bootstrapped(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.bo
     replicas: Count
     regions: tuple[InitialRegion, ...]
     highest_id: Count
+
+
+class SplitOrdered(Fact, frozen=True, kw_only=True, tag_field="type", tag="operator.split_ordered"):
+    """Somebody asked PD to have a region cut: at `keys` (base64), or in the middle if none.
+
+    `nonce` names the wish, `triggered` is when it was made.
+    """
+
+    region: RegionId
+    version: Count
+    conf_ver: Count
+    leader: PeerId
+    store: StoreId
+    nonce: Count
+    keys: tuple[bytes, ...]
+    trigger: str
+    triggered: Count
+
+
+class IdsGranted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.ids_granted"):
+    """`count` ids from `first` on belong to this store, to split this region."""
+
+    store: StoreId
+    region: RegionId
+    nonce: Count
+    first: Count
+    count: Count
+    highest_id: Count
+
+
+class RegionRegistered(
+    Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.region_registered"
+):
+    """PD has heard of a region that the journal did not know, from its leader."""
+
+    region: InitialRegion
 
 
 class LeadersElected(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.leaders_elected"):
@@ -152,6 +189,9 @@ JournalFact = (
     | StoreJoined
     | GenerationsReached
     | Bootstrapped
+    | SplitOrdered
+    | IdsGranted
+    | RegionRegistered
     | LeadersElected
     | RebuildStarted
     | RebuildFinished
@@ -163,6 +203,9 @@ JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
     StoreJoined,
     GenerationsReached,
     Bootstrapped,
+    SplitOrdered,
+    IdsGranted,
+    RegionRegistered,
     LeadersElected,
     RebuildStarted,
     RebuildFinished,
@@ -190,8 +233,16 @@ def kind_of_fact(fact: JournalFact) -> str:
 
 
 def about_fact(fact: JournalFact) -> int:
-    """What the record is about, as it stands in the subject: a store, else the reign."""
-    return fact.store if isinstance(fact, StoreJoined) else fact.epoch
+    """What the record is about, as it stands in the subject: a store, a region, else the reign."""
+    match fact:
+        case StoreJoined():
+            return fact.store
+        case SplitOrdered() | IdsGranted():
+            return fact.region
+        case RegionRegistered():
+            return fact.region.id
+        case _:
+            return fact.epoch
 
 
 def encode_fact(fact: JournalFact) -> bytes:
@@ -229,9 +280,19 @@ def fact_headers(fact: JournalFact, cluster: str, publisher: str) -> dict[str, s
         "ce-id": fact.id,
         "ce-source": f"/flaredb/{cluster or '-'}/pd/{publisher}",
         "ce-type": f"io.flaredb.{kind}.v1",
-        "ce-subject": f"{'store' if isinstance(fact, StoreJoined) else 'pd'}/{about_fact(fact)}",
+        "ce-subject": f"{_noun_of(fact)}/{about_fact(fact)}",
         "ce-datacontenttype": "application/json",
     }
+
+
+def _noun_of(fact: JournalFact) -> str:
+    match fact:
+        case StoreJoined():
+            return "store"
+        case SplitOrdered() | IdsGranted() | RegionRegistered():
+            return "region"
+        case _:
+            return "pd"
 
 
 def initial_region(region: Region) -> InitialRegion:

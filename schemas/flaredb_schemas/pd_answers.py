@@ -115,6 +115,19 @@ class PdStatus(Struct, frozen=True):
     damaged: Count = 0
 
 
+class SplitQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.split`: cut this region at `key_b64`, or in the middle by bytes without it."""
+
+    region: RegionId
+    key_b64: bytes | None = None
+
+
+class SplitDone(Struct, frozen=True):
+    """The region was cut: the regions after it in key order, the first of which is itself."""
+
+    regions: tuple[RegionId, ...]
+
+
 class PdFailure(Struct, frozen=True):
     """A request that PD cannot answer: a stable code, what is wrong, what to do."""
 

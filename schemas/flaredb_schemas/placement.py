@@ -24,6 +24,7 @@ from flaredb_schemas.ids import (
 )
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
 from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
+from flaredb_schemas.splits import GrantIds, OrderSplit
 
 MAX_REGIONS_PER_HEARTBEAT = 1_000
 """How many regions one heartbeat message lists; more are sent in further chunks."""
@@ -113,7 +114,7 @@ class Report(Struct, frozen=True, array_like=True, tag=3):
     """Send a full heartbeat now."""
 
 
-OrderBody = CreateRegions | TransferLeader | Report
+OrderBody = CreateRegions | TransferLeader | Report | OrderSplit | GrantIds
 
 
 class Order(Struct, frozen=True, array_like=True):

@@ -47,7 +47,8 @@ class AppliedState(Struct, frozen=True, array_like=True, gc=False):
 
     `time` is the region's time in milliseconds: the largest time of an applied entry, and always
     later than `forgotten`, the newest opening time of all lanes that were ever dropped. `bytes` are
-    the keys and values of all `keys` rows, without overhead.
+    the keys and values of all `keys` rows, without overhead; they are exact unless `estimated`:
+    after a split they are off by what was written while the parts were being counted.
     """
 
     index: Index = FIRST_INDEX
@@ -56,6 +57,7 @@ class AppliedState(Struct, frozen=True, array_like=True, gc=False):
     forgotten: Count = 0
     bytes: Count = 0
     keys: Count = 0
+    estimated: bool = False
 
 
 MAX_LANE_BYTES: Final = 512 * 1024

@@ -11,9 +11,12 @@ from flaredb.disk.disk import (
     JobFailed,
     Verified,
     VerifyFile,
+    Weighed,
+    WeighRows,
 )
 from flaredb.disk.layout import seal
 from flaredb.disk.row_files import BlockWriter
+from flaredb.disk.row_scale import Part
 from tests.disk.stations import Rows, Station, save, save_rows, sealed
 
 pytestmark = pytest.mark.anyio
@@ -109,9 +112,46 @@ async def test_equal_rows_have_equal_hashes(station: Station) -> None:
     assert second.digest != first.digest
 
 
+async def test_rows_are_weighed_on_each_side_of_the_cuts(station: Station) -> None:
+    rows = [sealed(b"d%d" % number, b"v" * number) for number in range(10)]
+    await save_rows(station, [(b"c", b"not in it"), *rows, (b"e", b"nor this")])
+    sizes = [len(key) + len(value) for key, value in rows]
+    cuts = (b"d3", b"d3x", b"d7")
+    result = await station.run(WeighRows(1, (b"d1",), b"d", b"e", cuts, SECONDS))
+    assert result == Weighed(
+        (rows[1][1],),
+        cuts,
+        (
+            Part(3, sum(sizes[:3])),
+            Part(1, sizes[3]),
+            Part(3, sum(sizes[4:7])),
+            Part(3, sum(sizes[7:])),
+        ),
+    )
+    halved = await station.run(WeighRows(2, (), b"d", b"e", (), SECONDS))
+    assert isinstance(halved, Weighed)
+    assert halved.cuts == (b"d6",)
+    assert halved.parts == (Part(6, sum(sizes[:6])), Part(4, sum(sizes[6:])))
+
+
+async def test_what_cannot_be_halved_is_one_part(station: Station) -> None:
+    nothing = await station.run(WeighRows(1, (), b"d", b"e", (), SECONDS))
+    assert nothing == Weighed((), (), (Part(0, 0),))
+    key, value = sealed(b"d1", b"huge")
+    await save_rows(station, [(key, value)])
+    alone = await station.run(WeighRows(2, (), b"d", b"e", (), SECONDS))
+    assert alone == Weighed((), (), (Part(1, len(key) + len(value)),))
+    beyond = await station.run(WeighRows(3, (), b"d", b"e", (b"d5",), SECONDS))
+    assert beyond == Weighed((), (b"d5",), (Part(1, len(key) + len(value)), Part(0, 0)))
+
+
 async def test_a_job_is_given_up_when_its_time_is_over(station: Station) -> None:
     await save_rows(station, many_rows())
-    for job in (CopyRows(1, "late", (), RANGES, 0.0), HashRows(2, (), RANGES, 0.0)):
+    for job in (
+        CopyRows(1, "late", (), RANGES, 0.0),
+        HashRows(2, (), RANGES, 0.0),
+        WeighRows(3, (), b"d", b"e", (), 0.0),
+    ):
         result = await station.run(job)
         assert isinstance(result, JobFailed)
         assert result.expired

@@ -16,12 +16,15 @@ from flaredb_schemas.commands import (
     Group,
     Lane,
     LeaderStarted,
+    NewRegion,
     NotSwapped,
     NotSwappedUntold,
     Op,
     Outcome,
     Put,
     RangeDeleted,
+    Size,
+    Split,
     Swapped,
     Write,
 )
@@ -35,7 +38,7 @@ from flaredb_schemas.failures import (
     Refusal,
     SessionExpired,
 )
-from flaredb_schemas.ids import PeerId, StoreId, Term
+from flaredb_schemas.ids import PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import show_key, show_range
 from flaredb_schemas.requests import GetRequest, ScanAnswer, ScanRequest
 from tests.kv.replicas import Replicas, whole_region
@@ -47,6 +50,7 @@ class World:
 
     def __init__(self) -> None:
         self._replicas = Replicas(whole_region())
+        self._all = {RegionId(1): self._replicas}
         self._fills = 0
         self._commands: dict[str, Callable[[Case], str]] = {
             "region": self._region,
@@ -56,6 +60,8 @@ class World:
             "ask": self._ask,
             "leader": self._leader,
             "check": self._check,
+            "split": self._split,
+            "go": self._go,
             "empty": self._empty,
             "get": self._get,
             "scan": self._scan,
@@ -77,6 +83,7 @@ class World:
             int(case.option("version", "1")),
         )
         self._replicas = Replicas(region, Limits(**limits))
+        self._all = {region.id: self._replicas}
         return f"{show_range(region.keys)} at version {region.epoch.version}"
 
     def _write(self, case: Case) -> str:
@@ -124,6 +131,43 @@ class World:
         """Have the replicas hashed under a `nonce`."""
         command = CheckReplicas(self._time(case), int(case.option("nonce")))
         return f"check {self._replicas.apply(command).check}"
+
+    def _split(self, case: Case) -> str:
+        """A cut: `time`, `version`, `conf_ver`, `counted`, `own`; a new region per line of input.
+
+        A line is id, start, the peers' ids joined by commas, and what was counted of it. Sizes are
+        keys and bytes with a slash between.
+        """
+        words = [line.split() for line in case.input.splitlines()]
+        children = tuple(
+            NewRegion(RegionId(int(number)), _bytes(start), tuple(_peers(peers)))
+            for number, start, peers, _ in words
+        )
+        sizes = [case.option("own", "0/0"), *(size for *_, size in words)]
+        command = Split(
+            self._time(case),
+            int(case.option("conf_ver", "1")),
+            self._version(case),
+            children,
+            "manual",
+            self._time(case) - 5,
+            _size(case.option("counted", "0/0")),
+            tuple(map(_size, sizes)),
+        )
+        effects = self._replicas.apply(command)
+        if effects.answer is not None:
+            assert not isinstance(effects.answer, Executed)
+            assert not effects.children and not effects.events, "a refusal changes nothing"
+            return _refusal(effects.answer)
+        self._all |= self._replicas.children
+        return "\n".join(encode_event(event).decode() for event in effects.events)
+
+    def _go(self, case: Case) -> str:
+        """From here on the story is about another `region`."""
+        self._replicas = self._all[RegionId(int(case.option("region")))]
+        region = self._replicas.machine.region
+        peers = ", ".join(f"{peer.id} on {peer.store}" for peer in region.peers)
+        return f"{show_range(region.keys)} at version {region.epoch.version}: peers {peers}"
 
     def _empty(self, case: Case) -> str:
         """An entry without a command, of a `term`."""
@@ -191,6 +235,15 @@ class World:
 
     def _time(self, case: Case) -> int:
         return int(case.option("time", "0"))
+
+
+def _peers(word: str) -> list[PeerId]:
+    return [PeerId(int(number)) for number in word.split(",")]
+
+
+def _size(word: str) -> Size:
+    keys, _, size = word.partition("/")
+    return Size(int(keys), int(size))
 
 
 def _batch(case: Case) -> Batch:

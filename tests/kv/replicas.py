@@ -68,6 +68,13 @@ class Replica:
         self._reloads = reloads
         self.machine = Machine(region, AppliedState(), Sessions(limits))
 
+    def born(self, machine: Machine) -> "Replica":
+        """The replica of a region that a split made here: its rows are where they were."""
+        child = Replica(machine.region, self._limits, self._reloads)
+        child.machine, child.rows = machine, self.rows
+        child.lanes = {state.lane: LANES.encode(state) for state in machine.sessions.lanes}
+        return child
+
     def apply(self, term: Term, command: Command | None, batch: Batch | None) -> Effects:
         """One more entry; None is an empty one."""
         if self._reloads:
@@ -110,6 +117,8 @@ class Replicas:
         limits = limits or Limits()
         self.first = Replica(region, limits, reloads=False)
         self._second = Replica(region, limits, reloads=True)
+        self.children: dict[RegionId, Replicas] = {}
+        """The regions that a split of this one has made."""
 
     @property
     def machine(self) -> Machine:
@@ -134,8 +143,18 @@ class Replicas:
         assert self.first.lanes == self._second.lanes
         assert self.first.rows.items() == self._second.rows.items()
         state = self.machine.state
-        assert self.first.rows.size == (state.keys, state.bytes), "sizes are exact"
+        assert state.estimated or self.first.rows.size == (state.keys, state.bytes), "exact sizes"
+        self._divide(effects, other)
         return effects
+
+    def _divide(self, one: Effects, other: Effects) -> None:
+        assert self.first.machine.region == self._second.machine.region
+        for mine, theirs in zip(one.children, other.children, strict=True):
+            assert (mine.region, mine.state) == (theirs.region, theirs.state)
+            born = Replicas(mine.region)
+            born.first, born._second = self.first.born(mine), self._second.born(theirs)
+            assert born.first.lanes == born._second.lanes
+            self.children[mine.region.id] = born
 
 
 def whole_region(start: bytes = b"", end: bytes = b"", version: int = 1) -> Region:

@@ -7,11 +7,14 @@ from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
     GenerationsReached,
+    IdsGranted,
     InitialRegion,
     JournalFact,
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
+    RegionRegistered,
+    SplitOrdered,
     StoreJoined,
     TookOver,
 )
@@ -26,6 +29,7 @@ from flaredb_schemas.placement import (
     TransferLeader,
 )
 from flaredb_schemas.regions import Route
+from flaredb_schemas.splits import GrantIds, OrderSplit
 
 
 def describe_fact(fact: JournalFact) -> str:
@@ -44,6 +48,15 @@ def describe_fact(fact: JournalFact) -> str:
         case Bootstrapped():
             lines = [f"{head} cluster={fact.cluster[:4]} highest_id={fact.highest_id}"]
             return "\n".join([*lines, *(f"  {_initial(region)}" for region in fact.regions)])
+        case SplitOrdered():
+            where = f"region={fact.region} version={fact.version} leader={fact.leader}@{fact.store}"
+            at = " ".join(map(show_key, fact.keys)) or "the middle"
+            return f"{head} {where} at {at}"
+        case IdsGranted():
+            ids = f"{fact.first}+{fact.count} highest_id={fact.highest_id}"
+            return f"{head} store={fact.store} region={fact.region} {ids}"
+        case RegionRegistered():
+            return f"{head} {_initial(fact.region)}"
         case LeadersElected():
             return f"{head} regions={fact.regions} ms={fact.ms}"
         case RebuildStarted():
@@ -86,6 +99,11 @@ def describe_order(store: str, order: Order) -> str:
             what = f"transfer region {order.body.region} to {order.body.to}"
         case Report():
             what = "report"
+        case OrderSplit(region, epoch, leader, nonce, keys):
+            at = " ".join(map(show_key, keys)) or "the middle"
+            what = f"split region {region} v{epoch.version} of {leader} at {at}, nonce {nonce}"
+        case GrantIds(region, nonce, first, count):
+            what = f"grant {first}+{count} for region {region}, nonce {nonce}"
         case _:
             assert_never(order.body)
     return f"order to {store}: {what} (epoch={order.pd_epoch} sequence={order.sequence})"

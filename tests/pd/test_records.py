@@ -11,6 +11,8 @@ from flaredb_schemas.ids import (
     JournalSequence,
     PdEpoch,
     PdIncarnation,
+    PeerId,
+    RegionId,
     StoreId,
 )
 from flaredb_schemas.journal import (
@@ -18,10 +20,13 @@ from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
     GenerationsReached,
+    IdsGranted,
     JournalFact,
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
+    RegionRegistered,
+    SplitOrdered,
     StoreJoined,
     TookOver,
     Unreadable,
@@ -38,7 +43,8 @@ from tests.pd.builders import MINE, uuid_of
 
 TESTDATA = Path(__file__).parent / "testdata"
 OLD = TESTDATA / "journal-v1.jsonl"
-GOLDEN = TESTDATA / "journal-v2.jsonl"
+UNSPLIT = TESTDATA / "journal-v2.jsonl"
+GOLDEN = TESTDATA / "journal-v3.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -66,6 +72,19 @@ def every_kind() -> list[JournalFact]:
             regions=tuple(initial_region(region) for region in regions),
             highest_id=6,
         ),
+        SplitOrdered(
+            region=RegionId(3),
+            version=4,
+            conf_ver=5,
+            leader=PeerId(6),
+            store=StoreId(7),
+            nonce=8,
+            keys=(b"a\xff.",),
+            trigger="manual",
+            triggered=9,
+        ),
+        IdsGranted(store=StoreId(7), region=RegionId(3), nonce=8, first=10, count=4, highest_id=13),
+        RegionRegistered(region=initial_region(regions[0])),
         LeadersElected(regions=2, ms=1_500),
         RebuildStarted(
             reason="store 1 has seen record 9, the last is 3",
@@ -106,8 +125,18 @@ def test_records_are_read_as_ever() -> None:
 def test_what_said_less_is_read_as_ever() -> None:
     """A rebuild did not name who began it, a join no generation."""
     read = [decode_fact(line.encode()) for line in OLD.read_text().splitlines()]
-    known_then = [fact for fact in every_kind() if not isinstance(fact, GenerationsReached)]
-    assert read == [_saying_less(fact) for fact in known_then]
+    known = [fact for fact in _unsplit() if not isinstance(fact, GenerationsReached)]
+    assert read == [_saying_less(fact) for fact in known]
+
+
+def test_what_knew_no_splits_is_read_as_ever() -> None:
+    read = [decode_fact(line.encode()) for line in UNSPLIT.read_text().splitlines()]
+    assert read == _unsplit()
+
+
+def _unsplit() -> list[JournalFact]:
+    later = SplitOrdered | IdsGranted | RegionRegistered
+    return [fact for fact in every_kind() if not isinstance(fact, later)]
 
 
 def _saying_less(fact: JournalFact) -> JournalFact:

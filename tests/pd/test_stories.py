@@ -1,7 +1,7 @@
 """A cluster as text in; records, orders and answers out. The files say what each is about.
 
-Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `raw`, `routes`,
-`journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `bus`, `stream`, `foreign`.
+Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `ids`, `ended`, `raw`,
+`routes`, `journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `bus`, `stream`, `foreign`.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from flaredb_schemas.ids import BootCounter, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.placement import Here, Join, RegionReport, Witness
 from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.splits import AskIds, SplitEnded
 from tests.pd.builders import (
     MINE,
     OTHER,
@@ -31,6 +32,8 @@ from tests.stories import Case, check_story
 
 STORIES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
 
+_ask_ids: Codec[AskIds] = Codec(AskIds)
+_split_ended: Codec[SplitEnded] = Codec(SplitEnded)
 _here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _witness: Codec[Witness] = Codec(Witness)
@@ -123,6 +126,20 @@ class Teller:
         said = _here.encode(Here(store, boot, MINE))
         sender = StoreId(int(case.option("as", case.words[0])))
         self.world.tell(SUBJECTS.pd_request(sender, "here"), said)
+
+    def do_ids(self, case: Case) -> None:
+        store, asked = StoreId(int(case.words[0])), int(case.option("count", "4"))
+        region, nonce = region_id(int(case.option("region"))), int(case.option("nonce"))
+        ask = AskIds(store, BootCounter(1), MINE, region, nonce, asked)
+        self.world.tell(SUBJECTS.pd_request(store, "ids"), _ask_ids.encode(ask))
+
+    def do_ended(self, case: Case) -> None:
+        store, region = StoreId(int(case.words[0])), region_id(int(case.option("region")))
+        ids = (int(word) for word in case.option("regions").split(",") if word)
+        made = tuple(Region(region_id(one), KeyRange(b"", b""), Epoch(1, 2), ()) for one in ids)
+        nonce, refused = int(case.option("nonce")), case.input
+        said = SplitEnded(store, BootCounter(1), MINE, region, nonce, made, refused)
+        self.world.tell(SUBJECTS.pd_request(store, "split"), _split_ended.encode(said))
 
     def do_raw(self, case: Case) -> None:
         self.world.tell(f"flaredb.{case.words[0]}", case.input.encode(), "raw")

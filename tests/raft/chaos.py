@@ -73,6 +73,7 @@ class Chaos:
             (1, lambda host: host.crash()),
             (1, lambda host: host.node.transfer_leader(PeerId(self.chance.randint(1, LARGEST)))),
             (1, lambda host: host.node.report_unreachable(PeerId(self.chance.randint(1, LARGEST)))),
+            (1, self.miss),
             (1, self.compact),
             (1, self.install),
             (1, lambda host: host.node.forget_leader()),
@@ -80,6 +81,11 @@ class Chaos:
         weights, actions = zip(*moves, strict=True)
         self.chance.choices(actions, weights)[0](host)
         self.check(host)
+
+    def miss(self, host: Host) -> None:
+        """A store says, rightly or not, that it has no such member."""
+        missing = PeerId(self.chance.randint(1, LARGEST))
+        host.node.report_absent(missing, is_welcome=self.chance.random() < 0.5)
 
     def deliver(self, host: Host) -> None:
         """Some messages arrive, in any order; one in twenty twice."""

@@ -17,13 +17,14 @@ Strike = Callable[[SimStore], None]
 
 
 class Ambush:
-    """Kills a store amid a snapshot, or while it stands for election."""
+    """Kills a store amid a snapshot or a split, or while it stands for election."""
 
     def __init__(self, world: World, stores: Sequence[SimStore], strike: Strike) -> None:
         self._world = world
         self._stores = stores
         self._strike = strike
         self._struck = 0.0
+        self._splits: dict[Store, int] = {}
 
     def watch(self, store: Store) -> None:
         """A turn of `store` has ended."""
@@ -34,11 +35,13 @@ class Ambush:
         installs = any(one.state is ReplicaState.INSTALLING for one in store.registry)
         sends = any(one.snapshot_floor for one in store.registry)
         stands = any(map(_stands, store.registry))
-        chance = 0.5 if installs else 0.3 if stands else 0.1 if sends else 0.0
+        splits = store.counters.splits > self._splits.get(store, 0)
+        self._splits[store] = store.counters.splits
+        chance = 0.5 if installs or splits else 0.3 if stands else 0.1 if sends else 0.0
         if dice.random() < chance:
             self._struck = now
             victim = next(item for item in self._stores if item.store is store)
-            patience = world.options.disk.save if installs or stands else 0.2
+            patience = world.options.disk.save if installs or stands or splits else 0.2
             world.clockwork.after(dice.random() * patience, partial(self._strike, victim))
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flaredb.disk.layout import DATA, applied_key, data_rows
-from flaredb.kv import sessions
+from flaredb.disk.layout import DATA, applied_key, data_rows, region_key
+from flaredb.kv import machine, sessions, split
 from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.raft.node import RaftNode
 from flaredb.store import cutting, history, installing, snapshots_in, snapshots_out
@@ -15,8 +15,8 @@ from flaredb.store.replica import Replica
 from flaredb.store.saving import Saver
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.snapshots_in import SnapshotsIn
-from flaredb_schemas.commands import Batch
-from flaredb_schemas.failures import SessionExpired
+from flaredb_schemas.commands import Batch, Split
+from flaredb_schemas.failures import InvalidRequest, SessionExpired
 from flaredb_schemas.frames import SnapshotHeader
 from flaredb_schemas.ids import Index, StoreId
 from flaredb_schemas.regions import Region
@@ -113,6 +113,31 @@ def log_cut_past_applied() -> list[Change]:
         return Index(min(replica.machine.state.index, replica.log.last))
 
     return [(cutting, "_floor", floor)]
+
+
+# Splits.
+
+
+@bug("split-applied-twice", "of two splits for one epoch the second takes effect as well")
+def split_applied_twice() -> list[Change]:
+    def refusal(region: Region, command: Split, time: int) -> InvalidRequest | None:
+        fault = split._fault(region, command)
+        return None if fault is None else InvalidRequest(fault)
+
+    return [(machine, "split_refusal", refusal)]
+
+
+@bug("sessions-not-copied", "a region that a split has made knows nothing of earlier writes")
+def sessions_not_copied() -> list[Change]:
+    return [(Sessions, "copy", lambda self: Sessions(self._limits))]
+
+
+@bug("split-record-alone", "a split is saved before what was applied with it")
+def split_record_alone() -> list[Change]:
+    def narrowed(self: Saver, replica: Replica) -> None:
+        save(self._batch, region_key(replica.id), replica.record())
+
+    return [(Saver, "narrowed", narrowed)]
 
 
 # Snapshots.

@@ -41,6 +41,11 @@ class Step(Struct, frozen=True):
     op: Op
     effects: tuple[Effect, ...]
 
+    @property
+    def first_key(self) -> bytes:
+        """The key by whose region the op is carried out."""
+        return self.op.start if isinstance(self.op, DeleteRange) else self.effects[0][0]
+
 
 def all_keys(count: int) -> list[bytes]:
     """The keys of a world, spread over its regions."""

@@ -23,7 +23,7 @@ from flaredb_schemas.failures import (
 )
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.placement import RoutesAnswer, RoutesQuery
-from flaredb_schemas.regions import Region, Route
+from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import (
     Answer,
     GetAnswer,
@@ -39,6 +39,8 @@ from tests.linearizability import Answer as Observed
 from tests.linearizability import Call as Called
 from tests.linearizability import Get, Got, Operation
 from tests.simulator.calls import Step, Writes, all_keys, left_by, name_of, observed
+from tests.simulator.dividing import fit, is_broken
+from tests.simulator.drawing import draw_task
 from tests.simulator.lanes import Session
 from tests.simulator.routing import Routes
 from tests.simulator.tasks import Page, Task
@@ -50,7 +52,6 @@ QUERY: Codec[RoutesQuery] = Codec(RoutesQuery)
 BUDGET_SECONDS = 6.0
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
-MOST_PAGES = 6
 LOST = 0.1  # of all calls go to any store of the region, as if nothing had been heard yet
 
 
@@ -78,6 +79,8 @@ class Client:
         self._lanes = 0
         self._tasks: dict[int, Task] = {}
         self._waiting: dict[int, Task] = {}
+        self._unrouted: set[int] = set()
+        """Which of them wait for PD to tell the regions."""
         self._number = 0
         self._wanted: list[bytes] = []
         self._stop = False
@@ -108,32 +111,14 @@ class Client:
             if self.world.quiet:
                 self.world.clockwork.after(0.3, self._begin)
             else:
-                self._start(self._draw())
+                most = self.world.options.workload.batch_ops
+                self._start(draw_task(self.dice, self.keys, self._routes, self._writes, most))
 
     def _start(self, task: Task) -> None:
         task.began = self.world.clockwork.now
         task.deadline = task.began + BUDGET_SECONDS
         self._tasks[id(task)] = task
         self._attempt(task)
-
-    def _draw(self) -> Task:
-        dice, key = self.dice, self.dice.choice(self.keys)
-        route = self._routes.find(key)
-        nearby = self._inside(route.region) if route is not None else [key]
-        kind = dice.random()
-        if kind < 0.25:
-            return Task(0.0, 0.0, gets=tuple({key: None, dice.choice(nearby): None}))
-        if kind < 0.35 and route is not None:
-            reverse = dice.random() < 0.3
-            start = route.region.keys.start if reverse else key
-            limit = dice.choice((1, 3, 1_000))
-            page = Page(start, route.region.keys.end, limit, reverse, MOST_PAGES)
-            return Task(0.0, 0.0, page=page)
-        most = self.world.options.workload.batch_ops
-        return Task(0.0, 0.0, steps=tuple(self._writes.draw(key, nearby, most)))
-
-    def _inside(self, region: Region) -> list[bytes]:
-        return [key for key in self.keys if region.keys.contains(key)]
 
     # Attempts.
 
@@ -149,10 +134,14 @@ class Client:
         patience = ANSWER_SECONDS * self.dice.uniform(0.2, 1.0)
         world.clockwork.after(patience, lambda: self._unanswered(number))
         if route is None:
+            self._unrouted.add(number)
             query = QUERY.encode(RoutesQuery())
             inbox = f"_INBOX.{self.name}.routes"
             world.network.send(self.name, world.subjects.pd_get("routes"), query, inbox)
             return
+        for part in fit(task, route.region, self._lose):
+            self._tasks[id(part)] = part
+            self._attempt(part)
         if task.attempts and len(task.steps) > 1 and self.dice.random() < 0.3:
             self._carry_fewer(task)
         request = self._request(task, number, route)
@@ -174,8 +163,8 @@ class Client:
     ) -> GetRequest | ScanRequest | WriteRequest:
         region, version = route.region.id, route.region.epoch.version
         task.region = region
-        if task.page is not None:
-            page = task.page
+        if task.asked is not None:
+            page = task.asked
             return ScanRequest(
                 number, region, version, page.start, page.end, page.limit, page.reverse
             )
@@ -200,6 +189,7 @@ class Client:
         task.session, task.sequence = known, known.begin()
 
     def _unanswered(self, number: int) -> None:
+        self._unrouted.discard(number)
         task = self._waiting.pop(number, None)
         if task is not None:
             self._forget_leader(task)
@@ -223,12 +213,14 @@ class Client:
                 self._answered(task, answer)
 
     def _routes_heard(self, told: RoutesAnswer | Malformed) -> None:
-        if isinstance(told, Malformed) or not told.ready or self._routes:
+        if isinstance(told, Malformed) or not told.ready:
             return
-        self._routes.set(told.routes)
-        waiting, self._waiting = self._waiting, {}
-        for task in waiting.values():
-            self._attempt(task)
+        for route in told.routes:
+            self._routes.learn(route)
+        for number in sorted(self._unrouted):
+            if self._routes.find(self._waiting[number].place) is not None:
+                self._unrouted.discard(number)
+                self._attempt(self._waiting.pop(number))
 
     def _answered(self, task: Task, answer: Answer) -> None:
         match answer:
@@ -250,6 +242,9 @@ class Client:
             case EpochMismatch(routes=routes):
                 for route in routes:
                     self._routes.learn(route)
+            case KeyNotInRegion(route=route) if is_broken(task.steps, route.region):
+                self._give_up(task)  # a group that was cut in two: surely without effect
+                return
             case KeyNotInRegion() | InvalidRequest():
                 raise AssertionError(f"{self.name}: {refusal}")
             case RegionNotFound():
@@ -285,15 +280,15 @@ class Client:
         self._finish(task)
 
     def _scanned(self, task: Task, rows: dict[bytes, bytes], more: bool) -> None:
-        page = task.page
-        assert page is not None and (rows or not more)
+        page = task.asked
+        assert page is not None and task.page is not None and (rows or not more)
         start, end = page.covered(rows, more)
         covered = [key for key in self.keys if start <= key and (not end or key < end)]
         unknown = set(rows) - set(covered)
         assert not unknown, f"a scan found keys that nobody wrote there: {unknown}"
         for key in covered:
             self._record(task, key, Get(), Got(name_of(rows.get(key))))
-        self._finish(task, page.following(rows, more, self._routes))
+        self._finish(task, page.following(rows, more, self._routes, task.page))
 
     def _written(self, task: Task, outcomes: tuple[Outcome, ...]) -> None:
         rest: Step | None = None

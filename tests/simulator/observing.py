@@ -13,8 +13,10 @@ from flaredb.store.replica import Replica
 from flaredb_schemas.ids import StoreUuid
 from flaredb_schemas.placement import Order
 from flaredb_schemas.raft import Entry
+from flaredb_schemas.regions import Region
 
-OnApplied = Callable[[Replica, Entry], None]
+OnApplied = Callable[[Region, Replica, Entry], None]
+"""Called with the region as it was before, the replica, and the entry."""
 OnObeyed = Callable[[StoreUuid, Order, PdSeen], None]
 """Called with the data folder, the order, and what the store's disk says of PD."""
 
@@ -24,11 +26,10 @@ def observed(on_applied: OnApplied, on_obeyed: OnObeyed) -> Iterator[None]:
     """The two are told what happens while the context lasts; nothing else changes."""
     apply_entry, carry_out = applying.apply_entry, Orders._carry_out
 
-    def applied(
-        context: Context, replica: Replica, entry: Entry, on_check: applying.OnCheck
-    ) -> None:
-        apply_entry(context, replica, entry, on_check)
-        on_applied(replica, entry)
+    def applied(context: Context, replica: Replica, entry: Entry, hooks: applying.Hooks) -> None:
+        before = replica.region
+        apply_entry(context, replica, entry, hooks)
+        on_applied(before, replica, entry)
 
     def obeyed(orders: Orders, order: Order) -> None:
         saved = load(orders._context.disk.view, PD_EPOCH_KEY, PdSeen) or PdSeen()

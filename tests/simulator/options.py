@@ -50,6 +50,8 @@ class Troubles(Struct, frozen=True):
     pd_crash: float
     pd_pause: float
     transfer: float
+    split: float
+    """To have a region cut by hand."""
     ambush: float
     """To crash a store in the middle of a snapshot, or while it stands for election."""
     swing: float
@@ -126,7 +128,7 @@ def draw(seed: int) -> Options:
         workload=_workload(dice),
         network=_network(dice),
         disk=_disk(dice),
-        troubles=_troubles(dice),
+        troubles=_troubles(seed, dice),
         settings=_settings(dice),
         append_bytes=dice.choice((1, 200, 512 * 1024)),
         cut_at_least=dice.choice((8, 24)),
@@ -173,8 +175,10 @@ def _disk(dice: random.Random) -> DiskSpeed:
     )
 
 
-def _troubles(dice: random.Random) -> Troubles:
+def _troubles(seed: int, dice: random.Random) -> Troubles:
     schemed = dice.random() < 0.4
+    # Dice of their own, so that the rest of each world is what it was without splits.
+    split = random.Random(f"splits {seed}").choice((0.0, 1.0, 3.0, 8.0))
 
     def every(*choices: float) -> float:
         drawn = dice.choice(choices)
@@ -195,6 +199,7 @@ def _troubles(dice: random.Random) -> Troubles:
         pd_crash=every(0, 10, 30),
         pd_pause=every(0, 10, 30),
         transfer=every(0, 2, 8),
+        split=max(split, 20.0) if schemed and split else split,
         ambush=every(0, 5, 5),
         swing=every(0, 0, 8),
         schemed=schemed,

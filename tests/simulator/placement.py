@@ -68,7 +68,7 @@ class SimPd:
     def may_order(self) -> bool:
         """Whether it reigns, as far as it knows, and has heard what it must hear before."""
         core = self.core
-        return core is not None and core._reign is not None and core._reign._may_order
+        return core is not None and core._reign is not None and core._reign.may_order
 
     def transfer(self, replica: Replica, to: PeerId) -> None:
         """Order that `to` lead the region that `replica` leads; nothing if this PD may not order.

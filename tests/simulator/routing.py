@@ -13,10 +13,6 @@ class Routes:
     def __bool__(self) -> bool:
         return bool(self._routes)
 
-    def set(self, routes: tuple[Route, ...]) -> None:
-        """What PD tells."""
-        self._routes = list(routes)
-
     def find(self, key: bytes) -> Route | None:
         """The region that holds `key`."""
         return next((item for item in self._routes if item.region.keys.contains(key)), None)
@@ -26,10 +22,21 @@ class Routes:
         return next(item for item in self._routes if item.region.id == region)
 
     def learn(self, route: Route) -> None:
-        """A store tells of a region, unless something newer is known."""
-        for place, known in enumerate(self._routes):
-            if known.region.id == route.region.id and route.term >= known.term:
-                self._routes[place] = route
+        """Somebody tells of a region, unless something newer is known: of it, or of its keys."""
+        region, version = route.region, route.region.epoch.version
+        known = next((one for one in self._routes if one.region.id == region.id), None)
+        if known is not None and known.region.epoch.version == version:
+            if route.term >= known.term:
+                self._routes[self._routes.index(known)] = route
+            return
+        others = [
+            one
+            for one in self._routes
+            if one.region.id == region.id or one.region.keys.overlaps(region.keys)
+        ]
+        if all(one.region.epoch.version < version for one in others):
+            self._routes = [one for one in self._routes if one not in others]
+            self._routes.append(route)
 
     def forget_leader(self, region: Region) -> None:
         """Whoever was believed to lead does not answer."""

@@ -15,6 +15,7 @@ from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId, StoreUuid
 from flaredb_schemas.raft import Entry
+from flaredb_schemas.regions import Region
 from tests.linearizability import (
     Linearizable,
     Operation,
@@ -31,6 +32,7 @@ from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
+from tests.simulator.checkers.splits import SplitsOnce
 from tests.simulator.clients import Client
 from tests.simulator.inspector import PATIENCE_SECONDS, Inspector
 from tests.simulator.limits import small_limits
@@ -80,6 +82,7 @@ class Run:
         self.leaders = OneLeaderPerTerm()
         self.logs = LogsAgree()
         self.hashes = HashesAgree()
+        self.splits = SplitsOnce()
         self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
@@ -112,14 +115,16 @@ class Run:
         self._heal(troubles)
         self._until_at_rest()
         self._read_all()
+        self._wait(self._untold, HEALING_SECONDS)
         self._compare()
         self._kill_a_sleeper()
         self._read_all()
         self._until_at_rest()
         self._last_word()
 
-    def applied(self, replica: Replica, entry: Entry) -> None:
+    def applied(self, before: Region, replica: Replica, entry: Entry) -> None:
         """Some replica has applied `entry`; its newest events are at the end of its outbox."""
+        self.splits.look(before, replica, entry)
         self.logs.applied(replica.id, entry)
         self.events |= {waiting.event.id for waiting in replica.outbox.of(entry.index)}
 
@@ -233,6 +238,17 @@ class Run:
     def _leaderless(self) -> list[str]:
         return find_leaderless(self._running())
 
+    def _untold(self) -> list[str]:
+        """What PD does not know of the regions, although it has had time to be told."""
+        reigns = [pd.core._reign for pd in self.pds if pd.core is not None]
+        reign = next((one for one in reigns if one is not None and not one.doing), None)
+        if reign is None:
+            return ["no PD is ready"]
+        told = [found.region for found in reign.heard.regions.from_key(b"")]
+        hosted = {one.id: one.region for store, _ in self._running() for one in store.registry}
+        expected = sorted(hosted.values(), key=lambda region: region.keys.start)
+        return [] if told == expected else [f"PD knows of {told} instead of {expected}"]
+
     def _few_operations(self) -> list[str]:
         count = len(self.history)
         return [f"only {count} operations"] if count < FEWEST_OPERATIONS else []
@@ -257,6 +273,7 @@ class Run:
                 "hashes": self.hashes.compared,
                 "messages": world.network.sent,
                 "operations": len(self.history),
+                "split_regions": len(self.splits.applied),
                 "reigns": self.authority.count,
                 "unknown": sum(client.unknown for client in self.clients),
                 "virtual_seconds": int(world.clockwork.now),

@@ -23,14 +23,21 @@ class Page(Struct, frozen=True):
             return min(rows), self.end
         return self.start, max(rows) + b"\0" if more else self.end
 
-    def following(self, rows: dict[bytes, bytes], more: bool, routes: Routes) -> "Page | None":
-        """What to read next: the rest of the range, or the region behind it."""
+    def following(
+        self, rows: dict[bytes, bytes], more: bool, routes: Routes, whole: "Page"
+    ) -> "Page | None":
+        """What to read next: the rest of the range, or the region behind it.
+
+        This is the part of `whole` that was asked for.
+        """
         if not self.left or (self.reverse and not more):
             return None
         start, end = self.covered(rows, more)
         if self.reverse:
             return Page(self.start, start, self.limit, True, self.left - 1)
         route = routes.find(end) if end else None
+        if end and end != whole.end:
+            return Page(end, whole.end, self.limit, False, self.left - 1)
         if route is None:
             return None
         return Page(end, route.region.keys.end, self.limit, False, self.left - 1)
@@ -43,6 +50,8 @@ class Task(Struct):
     deadline: float
     gets: tuple[bytes, ...] = ()
     page: Page | None = None
+    asked: Page | None = None
+    """As much of the page as one region holds."""
     steps: tuple[Step, ...] = ()
     session: Session | None = None
     sequence: int = 0
@@ -55,4 +64,4 @@ class Task(Struct):
         """A key of the region that this is about."""
         if self.page is not None:
             return self.page.start
-        return self.gets[0] if self.gets else self.steps[0].effects[0][0]
+        return self.gets[0] if self.gets else self.steps[0].first_key

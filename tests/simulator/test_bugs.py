@@ -28,6 +28,8 @@ FEW = range(1, 13)
         "second-bootstrap",
         "sessions-missing-from-snapshots",
         "sleeping-leader-not-replaced",
+        "split-applied-twice",
+        "split-record-alone",
         "vote-twice",
     ],
 )

@@ -1,5 +1,6 @@
 """Each checker says yes to what is right and no to what is wrong."""
 
+import msgspec
 import pytest
 
 from flaredb.bus.memory_streams import MemoryStream
@@ -7,6 +8,7 @@ from flaredb.disk.disk import Batch
 from flaredb.disk.layout import data_key, encode_entry, log_key, seal
 from flaredb.store.records import PdSeen
 from flaredb_pd.streams import all_streams
+from flaredb_schemas.commands import COMMANDS, NewRegion, Size, Split
 from flaredb_schemas.events import LeaderChanged, encode_event
 from flaredb_schemas.ids import (
     Index,
@@ -21,6 +23,7 @@ from flaredb_schemas.ids import (
 )
 from flaredb_schemas.placement import Order, Report
 from flaredb_schemas.raft import Entry, EntryKind
+from flaredb_schemas.regions import Epoch
 from flaredb_schemas.requests import HashAnswer
 from flaredb_schemas.subjects import Subjects
 from tests.simulator.calls import filled, name_of
@@ -31,6 +34,7 @@ from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
+from tests.simulator.checkers.splits import SplitsOnce
 from tests.simulator.run import Run, run_seed
 
 REGION = RegionId(4)
@@ -210,3 +214,31 @@ def test_a_value_that_nobody_wrote_is_found() -> None:
     assert name_of(None) is None
     with pytest.raises(AssertionError, match="other bytes"):
         name_of(filled(b"client1.7", 20)[:-1] + b"!")
+
+
+def cut(version: int, child: int, start: bytes) -> Entry:
+    made = NewRegion(RegionId(child), start, (PeerId(child + 1),))
+    nothing = Size(0, 0)
+    command = Split(1, 1, version, (made,), "manual", 1, nothing, (nothing, nothing))
+    return entry(9, 5, COMMANDS.encode(command))
+
+
+def test_a_split_at_another_epoch_is_found(done: Run) -> None:
+    splits = SplitsOnce()
+    replica = next(one for store, _ in done._running() for one in store.registry)
+    before = msgspec.structs.replace(replica.region, epoch=Epoch(1, 7))
+    splits.look(replica.region, replica, entry(8, 5, b""))
+    splits.look(before, replica, cut(7, 50, b"x"))
+    with pytest.raises(AssertionError, match="took effect at"):
+        splits.look(before, replica, cut(6, 60, b"x"))
+
+
+def test_a_region_that_is_made_twice_is_found(done: Run) -> None:
+    splits = SplitsOnce()
+    replica = next(one for store, _ in done._running() for one in store.registry)
+    before = msgspec.structs.replace(replica.region, epoch=Epoch(1, 7))
+    splits.look(before, replica, cut(7, 50, b"x"))
+    splits.look(before, replica, cut(7, 50, b"x"))  # by another replica
+    later = msgspec.structs.replace(cut(7, 50, b"x"), index=Index(12))
+    with pytest.raises(AssertionError, match="was made by"):
+        splits.look(before, replica, later)

@@ -7,6 +7,7 @@ from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
+from tests.simulator.cutting import Cutter
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
 from tests.simulator.schemes.scheme import Cluster
@@ -75,6 +76,7 @@ class Troubles:
             (troubles.transfer, self._transfer),
             (troubles.swing, self._swing.begin),
             (troubles.scheme, self._schemes.begin),
+            (troubles.split, Cutter(world, stores).cut),
         ):
             if mean:
                 self._repeat(mean, trouble)

@@ -16,6 +16,7 @@ from flaredb.store.orders import ORDERS
 from flaredb.store.records import PdSeen
 from flaredb.store.replica import Replica
 from flaredb.store.serving import REQUESTS
+from flaredb.store.split_orders import ASK_IDS, SPLIT_ENDED
 from flaredb.store.store import Store
 from flaredb_schemas.commands import BATCHES, Batch, Lane, Put
 from flaredb_schemas.envelope import Malformed
@@ -31,7 +32,7 @@ from flaredb_schemas.ids import (
     StoreUuid,
 )
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import CreateRegions, Heartbeat, Order
+from flaredb_schemas.placement import CreateRegions, Heartbeat, Order, OrderBody
 from flaredb_schemas.regions import Epoch, Peer, Region
 from flaredb_schemas.requests import (
     Answer,
@@ -42,6 +43,7 @@ from flaredb_schemas.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from flaredb_schemas.splits import AskIds, GrantIds, OrderSplit, SplitEnded
 from flaredb_schemas.subjects import Subjects
 
 CLUSTER: Final = ClusterId("tested")
@@ -65,6 +67,12 @@ class Member:
         self.heartbeats: list[Heartbeat] = []
         self.cut_off = False
         self._group: Final = group
+        self.saves = 0
+        """How many batches have become durable, over all its starts."""
+        self.dies_at: tuple[int, int] | None = None
+        """Before which of its saves it is killed, and how many under way survive that (0 or 1)."""
+        self.holds_jobs = False
+        """Whether jobs of its disk wait."""
         self._boot = 0
         self._ticked = 0.0
         self.start()
@@ -103,13 +111,18 @@ class Member:
         if self.disk.dead:
             return
         while self.disk.under_way:
+            if self.dies_at is not None and self.saves == self.dies_at[0]:
+                self.contents = self.disk.crash(self.dies_at[1])
+                return
+            self.saves += 1
             self.disk.finish_next()
-        while self.disk.jobs_under_way:
+        while self.disk.jobs_under_way and not self.holds_jobs:
             self.disk.finish_job()
         if self._group.now - self._ticked >= self._group.settings.tick_ms / 1000:
             self._ticked = self._group.now
             self.store.on_tick()
         self.store.turn()
+        self._group.watch(self)
 
     def _on_saved(self, number: int) -> None:
         self.store.on_saved(number)
@@ -132,6 +145,12 @@ class Member:
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         if subject == SUBJECTS.heartbeat(self.id):
             self.heartbeats.append(HEARTBEATS.decode(payload))
+        elif subject == SUBJECTS.pd_request(self.id, "ids"):
+            self._group.grant(self, ASK_IDS.decode(payload))
+        elif subject == SUBJECTS.pd_request(self.id, "split"):
+            ended = SPLIT_ENDED.decode(payload)
+            assert not isinstance(ended, Malformed), ended
+            self._group.splits[ended.nonce] = ended
         return True
 
     def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
@@ -154,6 +173,15 @@ class Group:
         self.dice: Final = random.Random(1)
         self.now = 0.0
         self.answers: dict[int, Answer] = {}
+        self.splits: dict[int, SplitEnded] = {}
+        """What came of the splits that were ordered, by their numbers."""
+        self.loses: Callable[[StoreId, RegionId, bool], bool] = lambda *frame: False
+        """Which frames are lost: by the store that they go to, their region (0: several regions),
+        and whether they are pieces of a snapshot."""
+        self.watch: Callable[[Member], None] = lambda member: None
+        """Told of each turn of each store."""
+        self._wishes = 0
+        self._next_id = 1_000
         self._carried: deque[tuple[StoreId, str, bytes]] = deque()
         self.asked = 0
         stores = sorted({peer.store for region in regions for peer in region.peers})
@@ -172,9 +200,45 @@ class Group:
         """A frame between stores; lost where either of them is cut off."""
         address = SUBJECTS.raft_address(subject)
         assert address is not None
-        if not sender.cut_off and not self.members[address.to_store].cut_off:
+        away = sender.cut_off or self.members[address.to_store].cut_off
+        to, region = address.to_store, address.region
+        is_snapshot = subject == SUBJECTS.snapshot(region, to, sender.id)
+        if not away and not self.loses(to, region, is_snapshot):
             self._carried.append((sender.id, subject, payload))
         return True
+
+    def grant(self, member: Member, ask: AskIds | Malformed) -> None:
+        """PD's part in a split: fresh ids."""
+        assert not isinstance(ask, Malformed), ask
+        first, self._next_id = self._next_id, self._next_id + ask.count
+        self.order(member, GrantIds(ask.region, ask.nonce, first, ask.count))
+
+    def order(self, member: Member, body: OrderBody) -> None:
+        """An order of PD."""
+        order = Order(PdEpoch(1), JournalSequence(1), body)
+        member.store.on_order(ORDERS.encode(order))
+
+    def want_split(self, region: RegionId, *keys: bytes) -> int:
+        """Have whoever leads `region` cut it; returns the number of the wish."""
+        leader = self.wait_for_leader(region)
+        replica = leader.replica(region)
+        self._wishes += 1
+        body = OrderSplit(
+            region, replica.region.epoch, replica.peer, self._wishes, keys, "manual", self.wall()
+        )
+        self.order(leader, body)
+        return self._wishes
+
+    def split(self, region: RegionId, *keys: bytes) -> tuple[Region, ...]:
+        """Cut `region`, and wait until that is done and its parts are led."""
+        wish = self.want_split(region, *keys)
+        self.until(lambda: wish in self.splits)
+        ended = self.splits[wish]
+        assert not ended.refused, ended.refused
+        self.regions.update((part.id, part) for part in ended.regions)
+        for part in ended.regions:
+            self.wait_for_leader(part.id)
+        return ended.regions
 
     def answered(self, payload: bytes) -> None:
         """Answers to the one client."""

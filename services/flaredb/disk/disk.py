@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from flaredb.disk.row_scale import Part
+
 MAX_BATCHES_UNDER_WAY: Final = 2
 
 MAX_ROW_KEY_BYTES: Final = 511
@@ -142,7 +144,22 @@ class VerifyFile(Struct, frozen=True, tag=True):
     size: int
 
 
-Job = CopyRows | HashRows | VerifyFile
+class WeighRows(Struct, frozen=True, tag=True):
+    """Count the rows of `[start, end)` and their bytes on each side of the keys `cuts`.
+
+    Without cuts the row near the middle by bytes is found. Rows are not checked: nothing of them
+    travels. Given up after `seconds`.
+    """
+
+    number: int
+    wanted: tuple[bytes, ...]
+    start: bytes
+    end: bytes
+    cuts: tuple[bytes, ...]
+    seconds: float
+
+
+Job = CopyRows | HashRows | VerifyFile | WeighRows
 
 
 class Copied(Struct, frozen=True, tag=True):
@@ -169,6 +186,17 @@ class Verified(Struct, frozen=True, tag=True):
     rows: int
 
 
+class Weighed(Struct, frozen=True, tag=True):
+    """The cuts, and the parts that they make: one more than there are cuts.
+
+    There is no cut if none was asked for and there are not two rows.
+    """
+
+    values: tuple[bytes | None, ...]
+    cuts: tuple[bytes, ...]
+    parts: tuple[Part, ...]
+
+
 class JobFailed(Struct, frozen=True, tag=True):
     """The job ended without its result.
 
@@ -181,7 +209,7 @@ class JobFailed(Struct, frozen=True, tag=True):
     damaged: bool = False
 
 
-JobResult = Copied | Hashed | Verified | JobFailed
+JobResult = Copied | Hashed | Verified | Weighed | JobFailed
 
 
 class RowBlock(Struct, frozen=True):

@@ -24,6 +24,8 @@ from flaredb.disk.disk import (
     JobFailed,
     Verified,
     VerifyFile,
+    Weighed,
+    WeighRows,
 )
 from flaredb.disk.folder import SNAPSHOTS, sync_folder
 from flaredb.disk.folder_files import opened, read_block_at
@@ -37,6 +39,7 @@ from flaredb.disk.row_files import (
     checked_name,
     checked_rows,
 )
+from flaredb.disk.row_scale import RowScale
 
 _POLITENESS: Final = 5
 _SYNC_BYTES: Final = 8 * 1024**2
@@ -76,6 +79,8 @@ class Jobs:
                     return self._copy(job)
                 case HashRows():
                     return self._hash(job)
+                case WeighRows():
+                    return self._weigh(job)
                 case VerifyFile():
                     return self._verify(job)
                 case _:
@@ -120,6 +125,17 @@ class Jobs:
             view.close()
         return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
 
+    def _weigh(self, job: WeighRows) -> Weighed:
+        deadline = time.monotonic() + job.seconds
+        view, scale = LmdbView(self._environment, self._folder), RowScale(job.cuts)
+        try:
+            values = tuple(view.get(key) for key in job.wanted)
+            for key, value in _in_time(view.scan(job.start, job.end), deadline):
+                scale.add(key, len(key) + len(value))
+        finally:
+            view.close()
+        return Weighed(values, *scale.weigh())
+
     def _verify(self, job: VerifyFile) -> Verified | JobFailed:
         with opened(self._files / checked_name(job.name), os.O_RDONLY) as descriptor:
             size = os.fstat(descriptor).st_size
@@ -140,10 +156,14 @@ def _rows(
     view: LmdbView, ranges: Iterable[tuple[bytes, bytes]], deadline: float
 ) -> Iterator[tuple[bytes, bytes]]:
     for start, end in ranges:
-        for row in checked_rows(view.scan(start, end)):
-            if time.monotonic() >= deadline:
-                raise _TimeRanOutError
-            yield row
+        yield from _in_time(checked_rows(view.scan(start, end)), deadline)
+
+
+def _in_time(rows: Iterable[tuple[bytes, bytes]], deadline: float) -> Iterator[tuple[bytes, bytes]]:
+    for row in rows:
+        if time.monotonic() >= deadline:
+            raise _TimeRanOutError
+        yield row
 
 
 def _write(descriptor: int, blocks: Iterable[bytes]) -> int:

@@ -30,9 +30,12 @@ from flaredb.disk.disk import (
     Puts,
     Usage,
     VerifyFile,
+    Weighed,
+    WeighRows,
 )
 from flaredb.disk.memory_files import MemoryFiles
 from flaredb.disk.row_files import BlockWriter, DamagedRowError, RowDigest, checked_rows
+from flaredb.disk.row_scale import RowScale
 from flaredb.runtime.clock import Jitter
 
 DEFAULT_QUOTA: Final = 1 << 30
@@ -259,6 +262,8 @@ class MemoryDisk:
                     return self._copy(job)
                 case HashRows():
                     return self._hash(job)
+                case WeighRows():
+                    return self._weigh(job)
                 case VerifyFile(name=name, size=size):
                     return self.files.verify(name, size)
                 case _:
@@ -293,6 +298,12 @@ class MemoryDisk:
             digest.add(key, value)
         values = tuple(saved.get(key) for key in job.wanted)
         return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
+
+    def _weigh(self, job: WeighRows) -> Weighed:
+        saved, scale = self._saved(), RowScale(job.cuts)
+        for key, value in saved.scan(job.start, job.end):
+            scale.add(key, len(key) + len(value))
+        return Weighed(tuple(saved.get(key) for key in job.wanted), *scale.weigh())
 
 
 def _rows(

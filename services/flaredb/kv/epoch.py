@@ -5,6 +5,7 @@ Who checks what of the epoch, when it is applied:
 - `Write`, and every read: the version. By equality: a replica that is behind the client must refuse
   as well as one that is ahead of it.
 - `LeaderStarted`: nothing. Who leads is a fact about the group, whatever its range is by now.
+- `Split`: both counters, by equality, so that of two splits for one epoch only the first counts.
 - `CheckReplicas`: nothing. Replicas compare hashes of one index, hence of one epoch.
 
 What is checked when a request arrives is checked again when it is applied, because the region may

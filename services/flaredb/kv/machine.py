@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from flaredb.kv.epoch import version_refusal
 from flaredb.kv.sessions import Attempt, Sessions
+from flaredb.kv.split import split_event, split_refusal, split_regions, split_states
 from flaredb.kv.view import DataView, Layer
 from flaredb.kv.writes import Writer, find_fault, first_outside
 from flaredb_schemas.commands import (
@@ -23,6 +24,7 @@ from flaredb_schemas.commands import (
     Lane,
     LeaderStarted,
     Outcome,
+    Split,
     Write,
 )
 from flaredb_schemas.envelope import Malformed
@@ -49,7 +51,8 @@ class Effects(Struct, frozen=True):
     values of all writes that led to them. `lanes` are the lanes of the session table that changed
     (None: dropped); `events` are in order and the same on every replica. `answer` is for whoever
     proposed a write; a refusal had no effect. `check` is the nonce under which the state after this
-    very entry is to be hashed.
+    very entry is to be hashed. `children` are the machines of the regions that a split made: from
+    this entry on their keys are theirs.
     """
 
     rows: Sequence[tuple[bytes, bytes | None]] = ()
@@ -58,6 +61,7 @@ class Effects(Struct, frozen=True):
     events: tuple[Event, ...] = ()
     answer: Executed | Refusal | None = None
     check: int | None = None
+    children: "tuple[Machine, ...]" = ()
 
 
 class Machine:
@@ -65,7 +69,8 @@ class Machine:
 
     Invariants: `state.index` rises by one per applied entry and `state.term` never falls;
     `state.time` never falls and is later than `state.forgotten`; `state.bytes` and `state.keys` are
-    exact. A call that raises leaves the machine unusable: the process must stop.
+    exact unless `state.estimated`, and never negative. A call that raises leaves the machine
+    unusable: the process must stop.
     """
 
     __slots__ = ("region", "sessions", "state")
@@ -97,6 +102,8 @@ class Machine:
                 effects = Effects(events=(self._leader_changed(state, command),))
             case CheckReplicas():
                 effects = Effects(check=command.nonce)
+            case Split():
+                state, effects = self._split(state, command)
             case _:
                 assert_never(command)
         self._settle(state)
@@ -121,7 +128,13 @@ class Machine:
         assert index == before.index + 1, f"entry {index} applied after {before.index}"
         assert term >= before.term, f"entry of term {term} applied after one of {before.term}"
         return AppliedState(
-            index, term, max(before.time, time), before.forgotten, before.bytes, before.keys
+            index,
+            term,
+            max(before.time, time),
+            before.forgotten,
+            before.bytes,
+            before.keys,
+            before.estimated,
         )
 
     def _settle(self, state: AppliedState) -> None:
@@ -169,14 +182,10 @@ class Machine:
         forgotten = max(state.forgotten, recorded.forgotten)
         # Clients open lanes at the region's time: it must be later than any that is forgotten.
         time = max(state.time, forgotten + 1)
-        after = AppliedState(
-            state.index,
-            state.term,
-            time,
-            forgotten,
-            state.bytes + writer.bytes,
-            state.keys + writer.keys,
-        )
+        size, keys = state.bytes + writer.bytes, state.keys + writer.keys
+        if state.estimated:
+            size, keys = max(0, size), max(0, keys)
+        after = AppliedState(state.index, state.term, time, forgotten, size, keys, state.estimated)
         outcomes = _in_order(batch, attempt, fresh) if attempt.known else fresh
         return after, Effects(
             rows=list(layer.rows.items()),
@@ -184,6 +193,20 @@ class Machine:
             lanes=recorded.lanes,
             answer=Executed(outcomes, time),
         )
+
+    def _split(self, state: AppliedState, command: Split) -> tuple[AppliedState, Effects]:
+        refusal = split_refusal(self.region, command, state.time)
+        if refusal is not None:
+            return state, _refused(refusal)
+        regions = split_regions(self.region, command)
+        states = split_states(state, command)
+        self.region = regions[0]
+        children = [
+            Machine(region, child, self.sessions.copy())
+            for region, child in zip(regions[1:], states[1:], strict=True)
+        ]
+        event = split_event(regions, states[0], command)
+        return states[0], Effects(events=(event,), children=tuple(children))
 
     def _leader_changed(self, state: AppliedState, command: LeaderStarted) -> LeaderChanged:
         region = self.region.id

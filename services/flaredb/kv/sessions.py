@@ -77,6 +77,10 @@ class Sessions:
         self._lanes: dict[Lane, LaneState] = {state.lane: state for state in ordered}
         assert len(self._lanes) == len(ordered), "each lane is loaded once"
 
+    def copy(self) -> "Sessions":
+        """The same table once more, on its own from here on."""
+        return Sessions(self._limits, self._lanes.values())
+
     @property
     def lanes(self) -> Iterable[LaneState]:
         """All lanes, those used longest ago first."""

@@ -157,6 +157,11 @@ class RaftNode:
         """Messages to `peer` have been lost."""
         replication.handle_unreachable(self._core, peer)
 
+    def report_absent(self, peer: PeerId, is_welcome: bool) -> None:
+        """The store of `peer` lives, and does not have it; `is_welcome` if it could have it."""
+        replication.handle_absent(self._core, peer, is_welcome)
+        self._check()
+
     def report_snapshot(self, peer: PeerId, ok: bool) -> None:
         """The snapshot that was offered to `peer` has ended. Owed once for every offer."""
         snapshot.report(self._core, peer, ok)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flaredb.raft import snapshot
 from flaredb.raft.core import Core, SharedAppend
-from flaredb.raft.progress import PROBE, REPLICATE, Progress
+from flaredb.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from flaredb.raft.refusals import Compacted
 from flaredb.raft.roles import LEADER
 from flaredb.raft.storage import entry_size
@@ -118,6 +118,25 @@ def handle_unreachable(core: Core, peer: PeerId) -> None:
     progress = core.progress.get(peer)
     if progress is not None and progress.state is REPLICATE:
         progress.become_probe()
+
+
+def handle_absent(core: Core, peer: PeerId, is_welcome: bool) -> None:
+    """The store of `peer` lives and has no such member; `is_welcome` if it could have one.
+
+    A member that has acknowledged nothing in this term needs the whole state, not even its log is
+    there. Otherwise a probe goes out: what it meets tells more.
+    """
+    progress = core.progress.get(peer)
+    if core.role is not LEADER or progress is None or progress.state is SNAPSHOT:
+        return
+    progress.recent_active = True
+    if not is_welcome:
+        if progress.state is REPLICATE:
+            progress.become_probe()
+        progress.paused = False
+        send_append(core, peer, progress, even_if_empty=True)
+    elif progress.match == 0:
+        snapshot.offer(core, peer, progress)
 
 
 def advance_commit(core: Core) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from flaredb.raft.ready import LeadershipChange, Ready, Send
 from flaredb.raft.roles import Role
-from flaredb.store.applying import OnCheck, apply_entries, propose_command
+from flaredb.store.applying import Hooks, apply_entries, propose_command
 from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
@@ -31,19 +31,19 @@ class Advancer:
     next turn.
     """
 
-    __slots__ = ("_begin_snapshot", "_context", "_on_change", "_on_check")
+    __slots__ = ("_begin_snapshot", "_context", "_hooks", "_on_change")
 
     def __init__(
         self,
         context: Context,
         begin_snapshot: Callable[[Replica, PeerId, StoreId], None],
-        on_check: OnCheck,
+        hooks: Hooks,
         on_change: Callable[[Replica], None],
     ) -> None:
         """`on_change` is told whenever a replica's leadership has changed."""
         self._context = context
         self._begin_snapshot = begin_snapshot
-        self._on_check = on_check
+        self._hooks = hooks
         self._on_change = on_change
 
     def advance(self, replica: Replica, _: None) -> None:
@@ -60,7 +60,7 @@ class Advancer:
     def apply(self, replica: Replica, _: None) -> None:
         """Apply what is committed, and serve the reads that waited for it."""
         if replica.state is ReplicaState.LIVE:
-            apply_entries(self._context, replica, self._on_check)
+            apply_entries(self._context, replica, self._hooks)
         serve_reads(self._context, replica)
         self._schedule(replica)
 

@@ -6,7 +6,9 @@ While a replica is held (something must read exactly the state as it stands), it
 
 from collections.abc import Callable
 
-from flaredb.kv.machine import Effects, Executed
+from msgspec import Struct
+
+from flaredb.kv.machine import Effects, Executed, Machine
 from flaredb.raft.proposals import Forwarded, Proposed
 from flaredb.raft.refusals import (
     LeaderRemoved,
@@ -18,7 +20,7 @@ from flaredb.raft.refusals import NotLeader as RaftNotLeader
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError
 from flaredb.store.replica import MAX_APPLY_BYTES, Asker, Proposal, Replica
-from flaredb_schemas.commands import COMMANDS, Batch, Command
+from flaredb_schemas.commands import COMMANDS, MAX_CHILDREN, Batch, Command
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.failures import Busy, EpochMismatch, KeyNotInRegion, NotLeader, Refusal
 from flaredb_schemas.ids import Index
@@ -27,6 +29,16 @@ from flaredb_schemas.requests import CheckAnswer, WriteAnswer
 
 OnCheck = Callable[[Replica, Index, int], None]
 """A check of replicas was applied at this index, under this nonce."""
+
+OnSplit = Callable[[Replica, tuple[Machine, ...]], None]
+"""A split was applied, which made the regions of these machines."""
+
+
+class Hooks(Struct, frozen=True):
+    """Who is told of what an entry asks of the store, once its rows can be seen."""
+
+    check: OnCheck
+    split: OnSplit
 
 
 def propose_command(
@@ -49,25 +61,29 @@ def _refusal(replica: Replica, refusal: ProposalRefusal) -> Refusal:
             return Busy("too much waits to be committed in this region")
 
 
-def with_leader(replica: Replica, refusal: Refusal) -> Refusal:
-    """A refusal of the state machine, which knows the region but not who leads it."""
+def with_leader(context: Context, replica: Replica, refusal: Refusal) -> Refusal:
+    """A refusal of the state machine, which knows the region but neither leader nor neighbours.
+
+    Whoever asked by an old epoch is told of the regions behind it as well: they may have been its.
+    """
     match refusal:
         case EpochMismatch():
-            return EpochMismatch((replica.route(),))
+            behind = context.registry.following(replica.id, MAX_CHILDREN)
+            return EpochMismatch((replica.route(), *(other.route() for other in behind)))
         case KeyNotInRegion():
             return KeyNotInRegion(refusal.key, replica.route())
         case _:
             return refusal
 
 
-def apply_entries(context: Context, replica: Replica, on_check: OnCheck) -> None:
+def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
     """Apply what is committed, within the budget of a turn."""
     budget = MAX_APPLY_BYTES
     applied = False
     while replica.applying and not replica.held and budget > 0:
         entry = replica.applying.popleft()
         budget -= len(entry.data) + 64
-        apply_entry(context, replica, entry, on_check)
+        apply_entry(context, replica, entry, hooks)
         applied = True
     if applied:
         replica.node.applied(replica.machine.state.index)
@@ -75,7 +91,7 @@ def apply_entries(context: Context, replica: Replica, on_check: OnCheck) -> None
         context.touch(replica.id)
 
 
-def apply_entry(context: Context, replica: Replica, entry: Entry, on_check: OnCheck) -> None:
+def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> None:
     """Apply one committed entry: its effects are visible, its asker is answered."""
     assert entry.kind is EntryKind.NORMAL, "no membership change can have been proposed"
     proposal = replica.proposals.pop(entry.index, None)
@@ -90,7 +106,9 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, on_check: OnCh
     replica.traffic.written_keys += len(effects.rows)
     replica.traffic.written_bytes += effects.written_bytes
     if effects.check is not None:
-        on_check(replica, entry.index, effects.check)
+        hooks.check(replica, entry.index, effects.check)
+    if effects.children:
+        hooks.split(replica, effects.children)
     if proposal is not None and proposal.asker is not None:
         _answer(context, replica, proposal.asker, entry.index, effects)
 
@@ -121,4 +139,4 @@ def _answer(
         context.answers.add(asker.reply, answer)
     else:
         assert effects.answer is not None, "a write has an answer"
-        context.answers.refuse(asker, with_leader(replica, effects.answer))
+        context.answers.refuse(asker, with_leader(context, replica, effects.answer))

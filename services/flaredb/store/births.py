@@ -1,8 +1,10 @@
 """How replicas come to be on this store, and how they are found again after a restart.
 
-A replica is born from PD's initial regions, once per store, in the batch that sets the store's
-`bootstrapped` mark. One whose records are not what was written is not found again: that costs this
-replica, and no other.
+A replica is born in four ways: from PD's initial regions, once per store, in the batch that sets
+the store's `bootstrapped` mark; by a split that is applied here; by a snapshot that lists this
+store's peer; and empty, to vote for a leader that can send one. None is born where its peer has
+been buried, and none beside another that holds keys of its range. One whose records are not what
+was written is not found again: that costs this replica, and no other.
 """
 
 import logging
@@ -17,6 +19,7 @@ from flaredb.disk.layout import (
     OUTBOX,
     REGION,
     SESSION,
+    TOMBSTONE,
     applied_key,
     hard_state_key,
     kind_rows,
@@ -26,6 +29,7 @@ from flaredb.disk.layout import (
     region_of,
     region_rows,
     seal,
+    tombstone_peer,
 )
 from flaredb.kv.machine import AppliedState, Machine
 from flaredb.kv.sessions import Sessions
@@ -47,7 +51,7 @@ from flaredb.store.records import (
 from flaredb.store.registry import DamagedReplica, unknown_region
 from flaredb.store.replica import Replica, configuration_of
 from flaredb_schemas.envelope import Malformed
-from flaredb_schemas.ids import Index, PeerId, RegionId
+from flaredb_schemas.ids import Index, PeerId, RegionId, Term
 from flaredb_schemas.keys import RangeFault, find_fault, show_range
 from flaredb_schemas.raft import HardState
 from flaredb_schemas.regions import FIRST_INDEX, FIRST_TERM, Region
@@ -86,17 +90,73 @@ class Births:
         self._context = context
 
     def create_initial(self, regions: tuple[Region, ...]) -> RegionsRefused | None:
-        """Create this store's replicas of the cluster's initial regions, all in one batch."""
+        """Create this store's replicas of the cluster's initial regions, all in one batch.
+
+        One that cannot stand here as it was at first has changed meanwhile, and comes by snapshot.
+        """
         fault = find_fault(region.keys for region in regions)
         if fault is not None:
             return RegionsRefused(fault)
-        batch = self._context.saver.batch
+        batch, registry = self._context.saver.batch, self._context.registry
         for region in regions:
             peer = region.peer_on(self._context.me.store)
-            if peer is not None:
+            here = region.id in registry.damaged or registry.get(region.id) is not None
+            if peer is not None and not here and self.obstacle(region) is None:
                 self._create(region, peer.id)
         batch.put(BOOTSTRAPPED_KEY, seal(BOOTSTRAPPED_KEY, b"1"))
         return None
+
+    def obstacle(self, region: Region) -> str | None:
+        """Why no replica of `region`, which is not here, may be born here; None if one may.
+
+        Of several reasons the lasting ones are told first.
+        """
+        peer = region.peer_on(self._context.me.store)
+        if peer is None:
+            return "the region has no peer on this store"
+        buried = self._context.disk.view.scan(*region_rows(TOMBSTONE, region.id), reverse=True)
+        if any(tombstone_peer(key) >= peer.id for key, _ in buried):
+            return "its peer has been buried here"
+        if region.id in self._context.registry.damaged:
+            return "the region is damaged here"
+        overlapped = self._context.registry.overlapping(region.keys)
+        return None if overlapped is None else f"region {overlapped} holds keys of its range here"
+
+    def split_off(self, machine: Machine) -> Replica:
+        """The replica of a region that a split has made here; its log is as empty as all others'.
+
+        It is saved with the applied rows, which show the split.
+        """
+        region = machine.region
+        # Nothing is ever buried yet, and nothing is born within a range that is hosted.
+        obstacle = self.obstacle(region)
+        assert obstacle is None, f"region {region.id} cannot be split off: {obstacle}"
+        peer = region.peer_on(self._context.me.store)
+        assert peer is not None
+        start = LogStart(FIRST_INDEX, FIRST_TERM)
+        hard_state = HardState(FIRST_TERM, PeerId(0), FIRST_INDEX)
+        record = ReplicaRecord(region, peer.id)
+        replica = self._make(record, hard_state, machine.state, start, machine)
+        self._host(replica)
+        self._context.saver.born(replica)
+        log.info("region %s split off: %s", region.id, show_range(region.keys))
+        return replica
+
+    def empty(self, region: Region, state: ReplicaState) -> Replica:
+        """A replica without any data, which may vote and nothing else until a snapshot has come."""
+        assert self.obstacle(region) is None, f"region {region.id} cannot be born here"
+        peer = region.peer_on(self._context.me.store)
+        assert peer is not None
+        record = ReplicaRecord(region, peer.id, state)
+        applied = AppliedState(Index(0), Term(0))
+        start = LogStart(Index(0), Term(0))
+        self._save(record, HardState(), applied, start)
+        replica = self._make(record, HardState(), applied, start)
+        replica.state = state
+        replica.node.allow_campaigns(False)
+        self._host(replica)
+        log.info("region %s born empty: %s", region.id, show_range(region.keys))
+        return replica
 
     def find_all(self) -> None:
         """Take up every replica that is on disk, and give up those that are damaged."""
@@ -139,22 +199,33 @@ class Births:
         self._host(replica)
 
     def _create(self, region: Region, peer: PeerId) -> None:
-        batch = self._context.saver.batch
         record = ReplicaRecord(region, peer)
         applied = AppliedState()
         start = LogStart(FIRST_INDEX, FIRST_TERM)
         # The log's start is committed by definition: it is where all replicas begin.
         hard_state = HardState(FIRST_TERM, PeerId(0), FIRST_INDEX)
-        save(batch, region_key(region.id), record)
-        save(batch, applied_key(region.id), applied)
-        save(batch, log_start_key(region.id), start)
-        save(batch, hard_state_key(region.id), hard_state)
+        self._save(record, hard_state, applied, start)
         self._host(self._make(record, hard_state, applied, start))
         log.info("region %s created: %s", region.id, show_range(region.keys))
 
-    def _make(
+    def _save(
         self, record: ReplicaRecord, hard_state: HardState, applied: AppliedState, start: LogStart
+    ) -> None:
+        batch, region = self._context.saver.batch, record.region.id
+        save(batch, region_key(region), record)
+        save(batch, applied_key(region), applied)
+        save(batch, log_start_key(region), start)
+        save(batch, hard_state_key(region), hard_state)
+
+    def _make(
+        self,
+        record: ReplicaRecord,
+        hard_state: HardState,
+        applied: AppliedState,
+        start: LogStart,
+        machine: Machine | None = None,
     ) -> Replica:
+        """The replica with these records; `machine` where it is not to be loaded from the disk."""
         context, region = self._context, record.region
         store_log = ReplicaLog(
             context.disk,
@@ -174,16 +245,15 @@ class Births:
             full_checks=context.full_checks,
         )
         node = RaftNode(config, store_log, context.jitter)
-        sessions = load_sessions(
-            (key, stored)
-            for key, stored in context.disk.view.scan(*region_rows(SESSION, region.id))
-        )
+        if machine is None:
+            rows = context.disk.view.scan(*region_rows(SESSION, region.id))
+            machine = Machine(region, applied, load_sessions(rows))
         return Replica(
             peer=record.peer,
             incarnation=context.registry.next_incarnation(),
             node=node,
             log=store_log,
-            machine=Machine(region, applied, sessions),
+            machine=machine,
             outbox=Outbox(),
             tick=context.wheel.now,
             now=context.now,

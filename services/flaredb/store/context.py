@@ -43,6 +43,8 @@ class Counters(Struct):
     snapshots_installed: int = 0
     logs_cut: int = 0
     sleeps: int = 0
+    splits: int = 0
+    """Splits applied here, whoever leads."""
     turns: int = 0
 
 

@@ -1,23 +1,34 @@
 """Frames from other stores: each item goes to the replica it is meant for, or is refused.
 
-What is meant for a region that is not hosted here is refused, logged and counted (FR-002). No
-refusal is answered by a refusal, and no refusal is leave to destroy anything.
+What is meant for a region that is not hosted here is refused, logged and counted (FR-002), but for
+what a split that is not applied here yet explains, and for votes without which a region could stay
+without a leader for ever. No refusal is answered by a refusal, and none is leave to destroy.
 """
 
 import logging
 from typing import Final
 
+from flaredb.store.births import Births
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.liveness import Liveness
 from flaredb.store.outgoing import FRAMES
+from flaredb.store.parking import Parking
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
 from flaredb_schemas.envelope import Malformed
-from flaredb_schemas.frames import Item, NotHosted, Published, RaftItem, SleepAgreed, SleepOffer
-from flaredb_schemas.ids import StoreId
+from flaredb_schemas.frames import (
+    Blocked,
+    Item,
+    NotHosted,
+    Published,
+    RaftItem,
+    SleepAgreed,
+    SleepOffer,
+)
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.raft import (
     PreVoteAnswer,
     PreVoteRequest,
@@ -25,8 +36,12 @@ from flaredb_schemas.raft import (
     VoteAnswer,
     VoteRequest,
 )
+from flaredb_schemas.regions import Epoch, Region
 
 log: Final = logging.getLogger(__name__)
+
+NEVER_CHANGED: Final = Epoch(1, 1)
+"""The epoch of an initial region: PD has its replicas created, and no snapshot is needed."""
 
 VOTING: Final = (PreVoteRequest, PreVoteAnswer, VoteRequest, VoteAnswer)
 """What a replica takes part in while a snapshot is replacing its rows. It still hears leaders, so
@@ -38,10 +53,18 @@ class Incoming:
 
     Invariants: an item reaches a replica only if it names this replica's own peer, and only from
     the store that holds the sending peer, in the newest start of it that has been heard; a damaged
-    replica gets nothing.
+    replica gets nothing; one that is empty votes, and takes part in nothing else.
     """
 
-    __slots__ = ("_context", "_guard", "_history", "_liveness", "_sleeping")
+    __slots__ = (
+        "_births",
+        "_context",
+        "_guard",
+        "_history",
+        "_liveness",
+        "_parking",
+        "_sleeping",
+    )
 
     def __init__(
         self,
@@ -50,8 +73,12 @@ class Incoming:
         sleeping: Sleeping,
         history: History,
         guard: Guard,
+        births: Births,
+        parking: Parking,
     ) -> None:
         self._context = context
+        self._births = births
+        self._parking = parking
         self._liveness = liveness
         self._sleeping = sleeping
         self._history = history
@@ -81,9 +108,8 @@ class Incoming:
             if item.region not in self._context.registry.damaged:
                 self._not_hosted(from_store, item)
             return
-        if isinstance(item, NotHosted):
-            # Silence would have said as much; what is lost is found out by PD.
-            log.info("store %s does not host region %s", from_store, item.region)
+        if isinstance(item, NotHosted | Blocked):
+            self._absent(from_store, replica, item)
             return
         if item.to_peer != replica.peer:
             log.info("item for peer %s, here is %s", item.to_peer, replica.peer)
@@ -91,7 +117,7 @@ class Incoming:
         match item:
             case RaftItem():
                 self._raft(from_store, replica, item)
-            case SleepOffer():
+            case SleepOffer() if replica.state is not ReplicaState.EMPTY:
                 self._sleeping.offered(replica, item, from_store)
             case SleepAgreed():
                 self._sleeping.agreed(replica, item)
@@ -105,6 +131,8 @@ class Incoming:
             log.warning("store %s speaks for peer %s of %s", from_store, item.from_peer, held_by)
             return
         if not self._may_step(replica, item):
+            if replica.state is ReplicaState.EMPTY:
+                self._refuse(from_store, item, is_welcome=item.record is not None)
             return
         self._sleeping.heard(replica, item)
         self._guard(replica, self._step, item)
@@ -117,13 +145,81 @@ class Incoming:
     def _may_step(self, replica: Replica, item: RaftItem) -> bool:
         if isinstance(item.message, SnapshotOffer):
             return False  # snapshots come by their own plane, and are stepped when installed
-        if replica.state is ReplicaState.INSTALLING:
+        if replica.state in (ReplicaState.INSTALLING, ReplicaState.EMPTY):
             return isinstance(item.message, VOTING)
         return True
+
+    def _absent(self, from_store: StoreId, replica: Replica, item: NotHosted | Blocked) -> None:
+        """A store says that it has no such peer. Whether it has lost one, PD finds out."""
+        log.info("store %s does not host region %s: %s", from_store, item.region, item)
+        if (
+            isinstance(item, NotHosted)
+            and replica.leads
+            and item.to_peer == replica.peer
+            and replica.store_of(item.peer) == from_store
+        ):
+            self._sleeping.wake(replica)
+            self._guard(replica, _report_absent, item)
+            self._context.touch(replica.id)
+
+    def deliver(self, region: RegionId) -> None:
+        """The region is here now: what came too early for it goes on."""
+        for parked in self._parking.take(region):
+            self._item(parked.from_store, parked.item)
 
     def _not_hosted(self, from_store: StoreId, item: Item) -> None:
         if not isinstance(item, RaftItem):
             return
+        record = item.record
+        if record is None or record.id != item.region or _misleads(record, item, from_store):
+            self._refuse(from_store, item, is_welcome=False)
+            return
+        if self._context.registry.overlapping(record.keys) is not None:
+            if self._is_inside(record):
+                self._parking.park(from_store, item)
+            else:
+                self._parking.block(from_store, item)
+            return
+        if not self._is_welcome(record, item):
+            self._refuse(from_store, item, is_welcome=False)
+        elif isinstance(item.message, PreVoteRequest):
+            self._promise(from_store, item, item.message)
+        elif isinstance(item.message, VoteRequest):
+            self._births.empty(record, ReplicaState.EMPTY)
+            self._item(from_store, item)
+        else:
+            self._refuse(from_store, item, is_welcome=True)
+
+    def _is_welcome(self, record: Region, item: RaftItem) -> bool:
+        """Whether the peer that is addressed could be born here, empty or by a snapshot."""
+        mine = record.peer_on(self._context.me.store)
+        addressed = mine is not None and mine.id == item.to_peer
+        # What has never changed is created as PD orders, by all its stores alike.
+        return addressed and record.epoch != NEVER_CHANGED and not self._births.obstacle(record)
+
+    def _is_inside(self, record: Region) -> bool:
+        """Whether one replica here holds all of the range, and so may be what it is split from."""
+        around = self._context.registry.find(record.keys.start)
+        return around is not None and around.region.keys.covers(record.keys)
+
+    def _promise(self, to: StoreId, item: RaftItem, message: PreVoteRequest) -> None:
+        """Whoever has nothing would vote for anybody; nothing is created or saved for that."""
+        answer = PreVoteAnswer(message.term, True)
+        promise = RaftItem(item.region, item.to_peer, item.from_peer, item.epoch, answer)
+        self._context.outgoing.add(to, promise)
+
+    def _refuse(self, to: StoreId, item: RaftItem, is_welcome: bool) -> None:
         self._context.counters.frames_refused += 1
-        log.info("region %s is not hosted here; store %s asked", item.region, from_store)
-        self._context.outgoing.add(from_store, NotHosted(item.region, item.to_peer, item.from_peer))
+        log.info("region %s is not hosted here; store %s asked", item.region, to)
+        refusal = NotHosted(item.region, item.to_peer, item.from_peer, is_welcome)
+        self._context.outgoing.add(to, refusal)
+
+
+def _misleads(record: Region, item: RaftItem, from_store: StoreId) -> bool:
+    """Whether the sender is not who the region's record says."""
+    sender = record.peer(item.from_peer)
+    return sender is None or sender.store != from_store or record.keys.is_empty
+
+
+def _report_absent(replica: Replica, item: NotHosted) -> None:
+    replica.node.report_absent(item.peer, item.is_welcome)

@@ -10,6 +10,7 @@ from typing import Final
 from flaredb.disk.disk import Batch, Files
 from flaredb.disk.layout import DATA, OUTBOX, SESSION, data_rows, region_rows
 from flaredb.store.records import CorruptRecordError
+from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Region
 
 SLICE_BYTES: Final = 1024 * 1024
@@ -25,18 +26,32 @@ def snapshot_ranges(region: Region) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
+def _outside(held: KeyRange, kept: KeyRange) -> tuple[KeyRange, ...]:
+    """What of `held` does not lie in `kept`."""
+    if not held.overlaps(kept):
+        return (held,)
+    parts = []
+    if held.start < kept.start:
+        parts.append(KeyRange(held.start, kept.start))
+    if kept.end and (not held.end or kept.end < held.end):
+        parts.append(KeyRange(kept.end, held.end))
+    return tuple(parts)
+
+
 class Installation:
     """How far the rows of one file are in place.
 
-    Invariants: rows come in key order, and so do the ranges; nothing outside the ranges
-    is written or removed. `rows` were written so far; `kept` are those of sessions and events,
-    which the replica also holds in memory.
+    Invariants: rows come in key order, and so do the ranges; nothing outside the ranges is written,
+    and nothing removed but there and where the replica was before. `rows` were written so far;
+    `kept` are those of sessions and events, which the replica also holds in memory.
     """
 
-    __slots__ = ("_at", "_name", "_offset", "_range", "_ranges", "kept", "rows")
+    __slots__ = ("_at", "_given_up", "_name", "_offset", "_range", "_ranges", "kept", "rows")
 
-    def __init__(self, region: Region, name: str) -> None:
+    def __init__(self, region: Region, held: KeyRange, name: str) -> None:
+        """`held` is the range of the replica until now, of which a split may have taken some."""
         self._name = name
+        self._given_up = _outside(held, region.keys)
         self._ranges = snapshot_ranges(region)
         self._range = 0
         self._at = self._ranges[0][0]
@@ -46,6 +61,9 @@ class Installation:
 
     def write_slice(self, files: Files, batch: Batch) -> bool:
         """Put the next slice into `batch`; whether it was the last."""
+        for left in self._given_up:
+            batch.delete_range(*data_rows(left))
+        self._given_up = ()
         written = 0
         while self._offset is not None and written < SLICE_BYTES:
             block = files.read_block(self._name, self._offset)

@@ -16,6 +16,7 @@ from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
 from flaredb.store.records import PdSeen, save
 from flaredb.store.reporter import Reporter
+from flaredb.store.split_orders import SplitOrders
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import StoreUuid
 from flaredb_schemas.placement import (
@@ -28,6 +29,7 @@ from flaredb_schemas.placement import (
     Witness,
     Witnessed,
 )
+from flaredb_schemas.splits import GrantIds, OrderSplit
 from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Orders:
         "_reporter",
         "_seen",
         "_send",
+        "_splits",
         "_stop",
         "_subjects",
         "_uuid",
@@ -69,6 +72,7 @@ class Orders:
         uuid: StoreUuid,
         seen: PdSeen,
         births: Births,
+        splits: SplitOrders,
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
@@ -78,6 +82,7 @@ class Orders:
         self._uuid = uuid
         self._seen = seen
         self._births = births
+        self._splits = splits
         self._reporter = reporter
         self._subjects = subjects
         self._send = send
@@ -184,6 +189,10 @@ class Orders:
                 self._transfer(order.body)
             case Report():
                 self._reporter.request_full()
+            case OrderSplit():
+                self._splits.ordered(order.body)
+            case GrantIds():
+                self._splits.granted(order.body)
             case _:
                 assert_never(order.body)
 
@@ -192,7 +201,7 @@ class Orders:
         if order.cluster != context.me.cluster:
             log.error("regions of cluster %s, this is %s", order.cluster, context.me.cluster)
             return
-        if is_bootstrapped(context.disk.view) or len(context.registry) or context.registry.damaged:
+        if is_bootstrapped(context.disk.view) or context.registry.damaged:
             return
         refused = self._births.create_initial(order.regions)
         if isinstance(refused, RegionsRefused):
@@ -213,9 +222,11 @@ class Orders:
 
 
 def _highest_id(order: Order) -> int:
-    if not isinstance(order.body, CreateRegions):
-        return 0
-    return max(
-        (max(region.id, *(peer.id for peer in region.peers)) for region in order.body.regions),
-        default=0,
-    )
+    match order.body:
+        case CreateRegions(regions=regions):
+            ids = [max(region.id, *(peer.id for peer in region.peers)) for region in regions]
+            return max(ids, default=0)
+        case GrantIds(first=first, count=count):
+            return first + count - 1
+        case _:
+            return 0

@@ -65,6 +65,12 @@ class Outgoing:
         due = known[0] if known is not None else now + self._delay
         self._commits[item.region, item.to_peer] = (due, to, item)
 
+    def tell_commit(self, region: RegionId) -> None:
+        """Send the waiting commit indexes of `region` with this turn."""
+        for name in [name for name in self._commits if name[0] == region]:
+            _, to, item = self._commits.pop(name)
+            self._frames.setdefault((to, region), []).append(item)
+
     def next_due(self) -> float | None:
         """When the oldest waiting commit index must leave."""
         # Insertion order is order of due times: the delay is the same for all.

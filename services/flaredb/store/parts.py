@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from flaredb.store.advancing import Advancer
+from flaredb.store.applying import Hooks
 from flaredb.store.beating import Beating
 from flaredb.store.births import Births
 from flaredb.store.checks import Checks
@@ -16,12 +17,15 @@ from flaredb.store.jobs import Jobs
 from flaredb.store.liveness import Liveness
 from flaredb.store.orders import Orders
 from flaredb.store.outside import Outside
+from flaredb.store.parking import Parking
 from flaredb.store.records import PdSeen
 from flaredb.store.replica import Replica
 from flaredb.store.reporter import Reporter
 from flaredb.store.serving import Service
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.snapshot_plane import SnapshotPlane
+from flaredb.store.split_orders import SplitOrders
+from flaredb.store.splitting import Splitting
 from flaredb_schemas.ids import StoreUuid
 from flaredb_schemas.subjects import Subjects
 
@@ -46,26 +50,53 @@ class Parts:
         self.checks: Final = Checks(context, self.jobs, self.guard)
         self.sleeping: Final = Sleeping(context, liveness)
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
+        self.births: Final = Births(context)
         self.snapshots: Final = SnapshotPlane(
-            context, self.jobs, self.history, self.guard, subjects, outside.send_snapshot
+            context,
+            self.jobs,
+            self.history,
+            self.guard,
+            self.births,
+            subjects,
+            outside.send_snapshot,
         )
+        self.parking: Final = Parking(context)
+        self.incoming: Final = Incoming(
+            context,
+            liveness,
+            self.sleeping,
+            self.history,
+            self.guard,
+            self.births,
+            self.parking,
+        )
+        splitting = Splitting(context, self.births, self.incoming.deliver, self._split)
         self.advancer: Final = Advancer(
-            context, self.snapshots.out.begin, self.checks.applied, self._leadership_changed
+            context,
+            self.snapshots.out.begin,
+            Hooks(self.checks.applied, splitting.applied),
+            self._leadership_changed,
         )
         self.service: Final = Service(context, self.checks, self.sleeping)
-        self.incoming: Final = Incoming(context, liveness, self.sleeping, self.history, self.guard)
-        self.births: Final = Births(context)
+        self.split_orders: Final = SplitOrders(
+            context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
+        )
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
         self.orders: Final = Orders(
             context,
             uuid,
             seen,
             self.births,
+            self.split_orders,
             self.reporter,
             subjects,
             outside.tell_pd,
             outside.fail,
         )
+
+    def _split(self, replica: Replica, children: tuple[Replica, ...]) -> None:
+        self._leadership_changed(replica)
+        self.split_orders.applied(replica, children)
 
     def _leadership_changed(self, replica: Replica) -> None:
         if replica.leads:

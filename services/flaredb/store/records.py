@@ -45,6 +45,8 @@ class ReplicaState(enum.IntEnum):
     """A snapshot is replacing its rows: it keeps term, vote and old log, and serves nothing."""
     DAMAGED = 2
     """A record of it failed its checksum: it takes part in nothing until it is replaced."""
+    EMPTY = 3
+    """It has voted, and has no data yet: it serves, acknowledges and stands for nothing."""
 
 
 class ReplicaRecord(Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import NO_PEER, PeerId, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, NO_REGION, PeerId, RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Epoch, Region
 
@@ -89,6 +89,11 @@ class Registry:
         del self._starts[place], self._regions[place], self._by_region[region]
         self.version += 1
 
+    def move(self, replica: Replica) -> None:
+        """Its range is another one than when it was added."""
+        self.remove(replica.id)
+        self.add(replica)
+
     def neighbours(self, me: StoreId) -> frozenset[StoreId]:
         """The other stores that share a region with this one; looked up anew only after changes."""
         if self._neighbours[0] != self.version:
@@ -112,16 +117,27 @@ class Registry:
         replica = self._by_region[self._regions[place]]
         return replica if replica.region.keys.contains(key) else None
 
-    def overlapping(self, keys: KeyRange) -> RegionId | None:
-        """A region here that has keys in `keys`."""
+    def overlapping(self, keys: KeyRange, but_for: RegionId = NO_REGION) -> RegionId | None:
+        """A region here, other than `but_for`, that has keys in `keys`."""
         place = max(0, bisect_right(self._starts, keys.start) - 1)
         for region in self._regions[place:]:
             known = self._by_region[region].region.keys
-            if keys.overlaps(known):
+            if keys.overlaps(known) and region != but_for:
                 return region
             if keys.end and known.start >= keys.end:
                 return None
         return None
+
+    def following(self, region: RegionId, most: int) -> Iterator[Replica]:
+        """The replicas whose ranges follow on this one's without a hole, at most so many."""
+        keys = self._by_region[region].region.keys
+        place, end = bisect_right(self._starts, keys.start) - 1, keys.end
+        for other in self._regions[place + 1 : place + 1 + most]:
+            replica = self._by_region[other]
+            if replica.region.keys.start != end:
+                return
+            end = replica.region.keys.end
+            yield replica
 
     def __iter__(self) -> Iterator[Replica]:
         """The replicas in key order."""

@@ -15,6 +15,7 @@ from flaredb.disk.layout import (
     applied_key,
     data_key,
     hard_state_key,
+    log_start_key,
     outbox_key,
     region_key,
     seal,
@@ -23,7 +24,7 @@ from flaredb.disk.layout import (
 from flaredb.kv.machine import AppliedState, Effects
 from flaredb.raft.ready import Ready
 from flaredb.store.overlay import Overlay, Rows
-from flaredb.store.records import save
+from flaredb.store.records import LogStart, save
 from flaredb.store.replica import Replica
 from flaredb_schemas.commands import Lane
 from flaredb_schemas.ids import RegionId
@@ -160,6 +161,21 @@ class Saver:
         self._dirty[replica.id] = replica
         if self._trailing_since is None:
             self._trailing_since = now
+
+    def narrowed(self, replica: Replica) -> None:
+        """The replica's range was cut by the entry that was applied last: nothing of that waits."""
+        assert replica.id in self._dirty, "a split is applied before its record is saved"
+        save(self._batch, region_key(replica.id), replica.record())
+        self.force()
+
+    def born(self, replica: Replica) -> None:
+        """A replica with its machine has come into being: saved with all that is applied."""
+        save(self._batch, region_key(replica.id), replica.record())
+        start = LogStart(replica.log.start, replica.log.start_term)
+        save(self._batch, log_start_key(replica.id), start)
+        for state in replica.machine.sessions.lanes:
+            self._lanes[replica.id, state.lane] = state
+        self._dirty[replica.id] = replica
 
     def published(self, row: bytes) -> None:
         """The event of this row of the outbox is in the stream: it is not kept any more."""

@@ -129,7 +129,7 @@ class Service:
         if self.is_full and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
             return DiskFull(self._context.me.store)
         refusal = replica.machine.refusal(version, batch)
-        return None if refusal is None else with_leader(replica, refusal)
+        return None if refusal is None else with_leader(self._context, replica, refusal)
 
     def _read(self, request: GetRequest | ScanRequest, asker: Asker) -> Refusal | None:
         replica = self._leader(request.region)
@@ -182,7 +182,7 @@ def serve_reads(context: Context, replica: Replica) -> None:
             _count_read(replica, answer)
             context.answers.add(asker.reply, answer)
         else:
-            context.answers.refuse(asker, with_leader(replica, answer))
+            context.answers.refuse(asker, with_leader(context, replica, answer))
 
 
 def refuse_all(context: Context, replica: Replica) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final, assert_never
 
+from flaredb.store.births import Births
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard
 from flaredb.store.history import History
@@ -26,12 +27,13 @@ class SnapshotPlane:
         jobs: Jobs,
         history: History,
         guard: Guard,
+        births: Births,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
         self.out: Final = SnapshotsOut(context, jobs, guard, subjects, send)
-        self.into: Final = SnapshotsIn(context, jobs, history, guard, subjects, send)
+        self.into: Final = SnapshotsIn(context, jobs, history, guard, births, subjects, send)
 
     def handle(self, from_store: StoreId, payload: bytes) -> None:
         """One frame of the plane."""

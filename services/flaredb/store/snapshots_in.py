@@ -8,7 +8,7 @@ old log, votes by that log's last entry, and neither applies, acknowledges, camp
 
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from flaredb.disk.disk import DiskError, JobResult, Verified, VerifyFile
 from flaredb.disk.layout import OUTBOX, SESSION, outbox_position, region_key
 from flaredb.kv.machine import AppliedState, Machine
 from flaredb.raft.roles import Role
-from flaredb.store.births import load_sessions
+from flaredb.store.births import Births, load_sessions
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard
 from flaredb.store.history import History
@@ -47,9 +47,12 @@ SILENCE_SECONDS: Final = 10.0
 
 
 class Arrival(Struct):
-    """One snapshot on its way in, or being installed."""
+    """One snapshot on its way in, or being installed.
 
-    replica: Replica
+    `replica` is what it is installed in; None before that has begun.
+    """
+
+    replica: Replica | None
     header: SnapshotHeader
     from_store: StoreId
     file: str
@@ -70,7 +73,16 @@ class SnapshotsIn:
     and a damaged one never; a replica that is installing stands for no election.
     """
 
-    __slots__ = ("_arrivals", "_context", "_guard", "_history", "_jobs", "_send", "_subjects")
+    __slots__ = (
+        "_arrivals",
+        "_births",
+        "_context",
+        "_guard",
+        "_history",
+        "_jobs",
+        "_send",
+        "_subjects",
+    )
 
     def __init__(
         self,
@@ -78,6 +90,7 @@ class SnapshotsIn:
         jobs: Jobs,
         history: History,
         guard: Guard,
+        births: Births,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
@@ -85,23 +98,22 @@ class SnapshotsIn:
         self._jobs = jobs
         self._history = history
         self._guard = guard
+        self._births = births
         self._subjects = subjects
         self._send = send
         self._arrivals: dict[RegionId, Arrival] = {}
 
     def offered(self, from_store: StoreId, header: SnapshotHeader) -> None:
         """A store offers a snapshot."""
-        reason = self._refusal(header)
+        reason = self._refusal(header) or self._conflict(header)
         if reason is not None:
             log.info("snapshot of region %s refused: %s", header.region.id, reason)
             ended = SnapshotEnded(header.transfer, header.region.id, False, reason)
             self._emit(from_store, header.region.id, ended)
             return
-        replica = self._context.registry.get(header.region.id)
-        assert replica is not None, "a snapshot is accepted only for a replica that is here"
         now, transfer = self._context.now, header.transfer
-        file = f"in-{replica.id}-{from_store}-{transfer.boot}-{transfer.number}"
-        arrival = Arrival(replica, header, from_store, file, now, now, now)
+        file = f"in-{header.region.id}-{from_store}-{transfer.boot}-{transfer.number}"
+        arrival = Arrival(None, header, from_store, file, now, now, now)
         self._arrivals[header.region.id] = arrival
         if header.size:
             self._pull(arrival)
@@ -136,7 +148,7 @@ class SnapshotsIn:
         header, name = replica.installing
         now = self._context.now
         arrival = Arrival(replica, header, StoreId(0), name, now, now, now, header.size, True)
-        arrival.installation = Installation(header.region, name)
+        arrival.installation = Installation(header.region, replica.region.keys, name)
         self._arrivals[replica.id] = arrival
         self._slice(arrival)
 
@@ -157,23 +169,38 @@ class SnapshotsIn:
             elif arrival.from_store and now - arrival.asked > REPEAT_SECONDS:
                 self._pull(arrival)
 
+    def __iter__(self) -> Iterator[Arrival]:
+        return iter(self._arrivals.values())
+
     def __len__(self) -> int:
         return len(self._arrivals)
 
     def _refusal(self, header: SnapshotHeader) -> str | None:
-        replica = self._context.registry.get(header.region.id)
-        if replica is None or replica.peer != header.to_peer:
+        """Why the snapshot cannot be installed here, as things stand."""
+        region, registry = header.region, self._context.registry
+        peer = region.peer(header.to_peer)
+        if peer is None or peer.store != self._context.me.store or region.keys.is_empty:
+            return "the snapshot's region does not list the peer"
+        replica = registry.get(region.id)
+        if replica is None:
+            return self._births.obstacle(region)
+        if replica.peer != header.to_peer:
             return "the peer is not here"
         if replica.state is ReplicaState.DAMAGED or replica.leads:
             return "the replica takes no snapshot"
-        if header.region.peer(header.to_peer) is None:
-            return "the snapshot's region does not list the peer"
-        if header.region.keys != replica.region.keys:
-            return "the region's range is another here"
-        if header.region.id in self._arrivals:
-            return "another snapshot is arriving"
         if header.meta.index <= replica.node.commit:
             return "the snapshot is not newer than what is committed here"
+        if replica.state is not ReplicaState.EMPTY and not replica.region.keys.covers(region.keys):
+            return "the region's range is another here"
+        other = registry.overlapping(region.keys, but_for=region.id)
+        return None if other is None else f"region {other} holds keys of its range here"
+
+    def _conflict(self, header: SnapshotHeader) -> str | None:
+        """Why the snapshot cannot be fetched now."""
+        if header.region.id in self._arrivals:
+            return "another snapshot is arriving"
+        if any(other.header.region.keys.overlaps(header.region.keys) for other in self):
+            return "a snapshot of keys of its range is arriving"
         usage = self._context.disk.usage()
         return "the disk is too full" if usage.free < 3 * header.size else None
 
@@ -182,7 +209,7 @@ class SnapshotsIn:
         try:
             self._context.disk.files.write(arrival.file, offset, data)
         except DiskError as fault:
-            log.warning("snapshot of region %s given up: %s", arrival.replica.id, fault)
+            log.warning("snapshot of region %s given up: %s", arrival.header.region.id, fault)
             self._end(arrival, False, str(fault))
             return False
         return True
@@ -193,23 +220,38 @@ class SnapshotsIn:
         self._jobs.start(job, lambda result: self._verified(arrival, result))
 
     def _verified(self, arrival: Arrival, result: JobResult) -> None:
-        replica, header = arrival.replica, arrival.header
-        stale = (
-            replica.state is ReplicaState.DAMAGED
-            or replica.node.role is not Role.FOLLOWER  # a vote that comes later would make it lead
-            or header.meta.index <= replica.node.commit
-        )
-        if not isinstance(result, Verified) or stale:
-            self._end(arrival, False, getattr(result, "reason", "no longer needed"))
+        header = arrival.header
+        if not isinstance(result, Verified):
+            self._end(arrival, False, getattr(result, "reason", "the file is not verified"))
             return
+        # Once more: the replica, and what stands beside it, may have changed since the offer.
+        reason = self._refusal(header)
+        here = self._context.registry.get(header.region.id)
+        if here is not None and here.node.role is not Role.FOLLOWER:
+            reason = "a vote that comes later would make the replica lead"
+        if reason is not None:
+            self._end(arrival, False, reason)
+            return
+        replica = arrival.replica = self._receiver(header)
         replica.state = ReplicaState.INSTALLING
         replica.installing = (header, arrival.file)
         replica.node.allow_campaigns(False)
-        arrival.installation = Installation(header.region, arrival.file)
+        arrival.installation = Installation(header.region, replica.region.keys, arrival.file)
         saver = self._context.saver
         save(saver.batch, region_key(replica.id), replica.record())
         saver.force()  # what is applied goes to disk before its rows are replaced
         saver.then(lambda: self._slice(arrival))
+
+    def _receiver(self, header: SnapshotHeader) -> Replica:
+        """The replica that the snapshot is for: one that is here, or one that is born for it."""
+        replica = self._context.registry.get(header.region.id)
+        if replica is None:
+            return self._births.empty(header.region, ReplicaState.INSTALLING)
+        if replica.state is ReplicaState.EMPTY:
+            # It has heard of its region from whoever asked for its vote; this knows better.
+            replica.machine.region = header.region
+            self._context.registry.move(replica)
+        return replica
 
     def _slice(self, arrival: Arrival) -> None:
         self._install(arrival, self._write_slice)
@@ -219,6 +261,7 @@ class SnapshotsIn:
 
     def _install(self, arrival: Arrival, work: Callable[[Replica, Arrival], None]) -> None:
         """A step of the installation. Rows or a file that are damaged cost this replica alone."""
+        assert arrival.replica is not None, "what is installed has a place"
         self._guard(arrival.replica, work, arrival)
         if arrival.replica.state is ReplicaState.DAMAGED:
             self._end(arrival, False, "the replica is damaged")
@@ -246,11 +289,14 @@ class SnapshotsIn:
         rows = arrival.installation.kept
         state = decode(AppliedState, header.applied)
         sessions = load_sessions((key, value) for key, value in rows if key[:1] == SESSION)
+        held = replica.region.keys
         replica.machine = Machine(header.region, state, sessions)
         replica.outbox = Outbox()
         for key, value in rows:
             if key[:1] == OUTBOX:
                 replica.outbox.load(*outbox_position(key), open_sealed(key, value))
+        if header.region.keys != held:
+            self._context.registry.move(replica)
         replica.applying.clear()
         replica.state, replica.installing = ReplicaState.LIVE, None
         replica.node.allow_campaigns(True)

@@ -32,6 +32,7 @@ from flaredb_schemas.frames import (
     Transfer,
 )
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
+from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.raft import SnapshotMeta
 from flaredb_schemas.subjects import Subjects
 
@@ -65,6 +66,8 @@ class Attempt(Struct):
     seconds: float
     deadline: float
     phase: Phase = Phase.WAITING
+    keys: KeyRange | None = None
+    """The range whose rows are copied."""
     header: SnapshotHeader | None = None
 
     @property
@@ -170,6 +173,7 @@ class SnapshotsOut:
         attempt.phase = Phase.COPYING
         attempt.deadline = self._context.now + attempt.seconds + SILENCE_SECONDS
         region = attempt.replica.region
+        attempt.keys = region.keys
         job = CopyRows(
             self._jobs.next_number(),
             attempt.file,
@@ -193,6 +197,9 @@ class SnapshotsOut:
             return
         self._seconds.pop(region, None)
         attempt.phase = Phase.SENDING
+        if attempt.header is not None and attempt.header.region.keys != attempt.keys:
+            self._end(attempt, False, "the region was split while its rows were copied")
+            return
         if not self._may_send(attempt.replica):
             self._end(attempt, False, "this replica leads no longer, or is damaged")
             return

@@ -291,6 +291,8 @@ class Store:
         parts.snapshots.tick()
         parts.history.tick()
         parts.orders.tick()
+        parts.parking.tick()
+        parts.split_orders.tick()
         parts.handing_over.tick()
         usage = context.disk.usage()
         parts.service.is_full = usage.used >= usage.quota

@@ -36,6 +36,8 @@ def find_stuck(stores: Running) -> list[str]:
             reasons += [f"store {store.me.store}: {why}" for why in _why(replica)]
         if not store.is_settled:
             reasons.append(f"store {store.me.store} has something to save or to publish")
+        if len(store._parts.parking):
+            reasons.append(f"store {store.me.store} keeps messages that came too early")
         if disk.files.names():
             reasons.append(f"store {store.me.store} keeps files: {disk.files.names()}")
     reasons += [

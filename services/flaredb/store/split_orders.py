@@ -1,0 +1,262 @@
+"""From PD's wish for a split to the entry in the log: weigh the rows, ask for ids, propose.
+
+The rows are counted beside the loop, so that the new regions know how large they are and so that a
+cut in the middle can be found. Whoever wished is told what came of it; of a split whose leader lost
+its leadership after it was proposed nobody knows for certain.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb.disk.disk import JobResult, Weighed, WeighRows
+from flaredb.disk.layout import SEAL_BYTES, applied_key, data_key, data_rows, user_key
+from flaredb.disk.row_scale import Part
+from flaredb.kv.machine import AppliedState
+from flaredb.store.applying import propose_command
+from flaredb.store.context import Context
+from flaredb.store.guarding import Guard, raise_damage
+from flaredb.store.jobs import Jobs
+from flaredb.store.records import ReplicaState, decode, open_sealed
+from flaredb.store.replica import Replica
+from flaredb.store.sleeping import Sleeping
+from flaredb_schemas.commands import MAX_CHILDREN, NewRegion, Size, Split
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import PeerId, RegionId
+from flaredb_schemas.regions import Region
+from flaredb_schemas.splits import AskIds, GrantIds, OrderSplit, SplitEnded
+from flaredb_schemas.subjects import Subjects
+
+ASK_IDS: Final[Codec[AskIds]] = Codec(AskIds)
+SPLIT_ENDED: Final[Codec[SplitEnded]] = Codec(SplitEnded)
+
+WEIGH_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 10.0
+"""How long a split may take once its rows are weighed."""
+
+REPEAT_SECONDS: Final = 0.5
+"""A question for ids that has not been answered for so long is asked again."""
+
+KEPT_ENDS: Final = 64
+"""How many ends are kept, to be told again where PD repeats its order."""
+
+
+class Weights(Struct, frozen=True):
+    """Where to cut, and what was counted: the region's own figures then, and those of its parts."""
+
+    cuts: tuple[bytes, ...]
+    counted: Size
+    sizes: tuple[Size, ...]
+
+
+class Task(Struct):
+    """A split under way; `first_child` is set once it is proposed."""
+
+    replica: Replica
+    body: OrderSplit
+    deadline: float
+    ask_at: float = 0.0
+    weights: Weights | None = None
+    first_child: RegionId = RegionId(0)
+
+
+class SplitOrders:
+    """The splits that this store was ordered to make.
+
+    Invariants: one task per region; each task ends in one report, which is kept for a while.
+    """
+
+    __slots__ = (
+        "_context",
+        "_ended",
+        "_guard",
+        "_jobs",
+        "_send",
+        "_sleeping",
+        "_subjects",
+        "_tasks",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        jobs: Jobs,
+        guard: Guard,
+        sleeping: Sleeping,
+        subjects: Subjects,
+        send: Callable[[str, bytes], bool],
+    ) -> None:
+        self._context = context
+        self._jobs = jobs
+        self._guard = guard
+        self._sleeping = sleeping
+        self._subjects = subjects
+        self._send = send
+        self._tasks: dict[RegionId, Task] = {}
+        self._ended: OrderedDict[int, SplitEnded] = OrderedDict()
+
+    def ordered(self, body: OrderSplit) -> None:
+        """PD wants a region cut."""
+        if body.nonce in self._ended:
+            self._tell(self._ended[body.nonce])
+            return
+        task = self._tasks.get(body.region)
+        if task is not None and task.body.nonce == body.nonce:
+            return
+        replica = self._context.registry.get(body.region)
+        refused = _refusal(replica, body)
+        if task is not None and not refused:
+            refused = f"another split of region {body.region} is under way"
+        if refused:
+            self._report(body, (), refused)
+            return
+        assert replica is not None
+        deadline = self._context.now + WEIGH_SECONDS + ANSWER_SECONDS
+        task = self._tasks[body.region] = Task(replica, body, deadline)
+        start, end = data_rows(replica.region.keys)
+        job = WeighRows(
+            self._jobs.next_number(),
+            (applied_key(replica.id),),
+            start,
+            end,
+            tuple(data_key(key) for key in body.keys),
+            WEIGH_SECONDS,
+        )
+        self._jobs.start(job, lambda result: self._weighed(task, result))
+
+    def granted(self, grant: GrantIds) -> None:
+        """PD grants ids."""
+        task = self._tasks.get(grant.region)
+        if (
+            task is not None
+            and task.weights is not None
+            and task.body.nonce == grant.nonce
+            and not task.first_child
+            and grant.count == _ids_needed(task)
+        ):
+            self._propose(task, task.weights, iter(range(grant.first, grant.first + grant.count)))
+
+    def applied(self, replica: Replica, children: tuple[Replica, ...]) -> None:
+        """A split of `replica` was applied; perhaps one of these."""
+        task = self._tasks.get(replica.id)
+        if task is not None and task.replica is replica and task.first_child == children[0].id:
+            regions = (replica.region, *(child.region for child in children))
+            self._end(task, "", tuple(regions))
+
+    def tick(self) -> None:
+        """Once per tick: ask again; give up what can come to nothing."""
+        now = self._context.now
+        for task in list(self._tasks.values()):
+            refused = _refusal(self._context.registry.get(task.body.region), task.body)
+            if not refused and now >= task.deadline:
+                refused = "the split took too long"
+            if refused and task.first_child:
+                refused += "; it was proposed, and may or may not take effect"
+            if refused:
+                self._end(task, refused)
+            elif task.weights is not None and not task.first_child and now >= task.ask_at:
+                self._ask(task)
+
+    def _weighed(self, task: Task, result: JobResult) -> None:
+        if self._tasks.get(task.body.region) is not task:
+            return
+        self._guard(task.replica, _note_weights, (task, result))
+        if task.weights is None:
+            self._end(task, f"the rows could not be counted: {getattr(result, 'reason', result)}")
+        elif not task.weights.cuts:
+            self._end(task, f"region {task.body.region} holds no two rows between which to cut")
+        else:
+            task.deadline = self._context.now + ANSWER_SECONDS
+            self._ask(task)
+
+    def _ask(self, task: Task) -> None:
+        me, body = self._context.me, task.body
+        task.ask_at = self._context.now + REPEAT_SECONDS
+        count = _ids_needed(task)
+        ask = AskIds(me.store, me.boot, me.cluster, body.region, body.nonce, count)
+        self._send(self._subjects.pd_request(me.store, "ids"), ASK_IDS.encode(ask))
+
+    def _propose(self, task: Task, weights: Weights, ids: Iterator[int]) -> None:
+        replica, body = task.replica, task.body
+        refused = _refusal(self._context.registry.get(body.region), body)
+        if refused:
+            self._end(task, refused)
+            return
+        peers = len(replica.region.peers)
+        children = tuple(
+            NewRegion(RegionId(next(ids)), cut, tuple(map(PeerId, islice(ids, peers))))
+            for cut in weights.cuts
+        )
+        command = Split(
+            self._context.clock.wall(),
+            body.epoch.conf_ver,
+            body.epoch.version,
+            children,
+            body.trigger,
+            body.triggered,
+            weights.counted,
+            weights.sizes,
+        )
+        refusal = propose_command(replica, command)
+        self._sleeping.wake(replica)
+        self._context.touch(replica.id)
+        if refusal is not None:
+            self._end(task, f"the leader takes no entry now: {refusal.code}")
+        else:
+            task.first_child = children[0].id
+
+    def _end(self, task: Task, refused: str, regions: tuple[Region, ...] = ()) -> None:
+        del self._tasks[task.body.region]
+        self._report(task.body, regions, refused)
+
+    def _report(self, body: OrderSplit, regions: tuple[Region, ...], refused: str) -> None:
+        me = self._context.me
+        ended = SplitEnded(me.store, me.boot, me.cluster, body.region, body.nonce, regions, refused)
+        self._ended[body.nonce] = ended
+        while len(self._ended) > KEPT_ENDS:
+            self._ended.popitem(last=False)
+        self._tell(ended)
+
+    def _tell(self, ended: SplitEnded) -> None:
+        subject = self._subjects.pd_request(ended.store, "split")
+        self._send(subject, SPLIT_ENDED.encode(ended))
+
+
+def _refusal(replica: Replica | None, body: OrderSplit) -> str:
+    """Why the region cannot be cut from here at this epoch; empty if it can."""
+    if replica is None or replica.state is not ReplicaState.LIVE or not replica.leads:
+        return f"this store does not lead region {body.region}"
+    region = replica.region
+    if replica.peer != body.leader or region.epoch != body.epoch:
+        return f"region {body.region} is not what it was any more"
+    if len(body.keys) > MAX_CHILDREN:
+        return f"more than {MAX_CHILDREN} cuts at once"
+    inside = [key for key in body.keys if key > region.keys.start and region.keys.contains(key)]
+    rising = sorted(set(inside)) == list(body.keys)
+    return "" if rising else "the keys do not rise inside the region"
+
+
+def _note_weights(replica: Replica, ended: tuple[Task, JobResult]) -> None:
+    """What was counted. Raises `CorruptRecordError` where a record is damaged."""
+    task, result = ended
+    raise_damage(result)
+    if not isinstance(result, Weighed):
+        return
+    sealed = result.values[0]
+    assert sealed is not None, "a replica that leads has its applied state on disk"
+    state = decode(AppliedState, open_sealed(applied_key(replica.id), sealed))
+    cuts = tuple(map(user_key, result.cuts))
+    task.weights = Weights(cuts, Size(state.keys, state.bytes), tuple(map(_size, result.parts)))
+
+
+def _size(part: Part) -> Size:
+    """Keys and values without what the layout adds to them."""
+    return Size(part.rows, part.bytes - part.rows * (SEAL_BYTES + len(data_key(b""))))
+
+
+def _ids_needed(task: Task) -> int:
+    assert task.weights is not None
+    return len(task.weights.cuts) * (1 + len(task.replica.region.peers))

@@ -1,0 +1,31 @@
+"""A split takes effect exactly at the epoch that it names; every region comes from one split."""
+
+from flaredb.store.replica import Replica
+from flaredb_schemas.commands import COMMANDS, Split
+from flaredb_schemas.ids import Index, RegionId
+from flaredb_schemas.raft import Entry
+from flaredb_schemas.regions import Region
+
+
+class SplitsOnce:
+    """Remembers which entry has made which region."""
+
+    def __init__(self) -> None:
+        self._made_by: dict[RegionId, tuple[RegionId, Index]] = {}
+        self.applied: set[tuple[RegionId, Index]] = set()
+        """The entries that cut a region."""
+
+    def look(self, before: Region, replica: Replica, entry: Entry) -> None:
+        """`entry` was applied to a region that was `before` until then."""
+        if replica.region == before:
+            return
+        command = COMMANDS.decode(entry.data)
+        assert isinstance(command, Split), f"{command} has changed region {before.id}"
+        named = (command.conf_ver, command.version)
+        found = (before.epoch.conf_ver, before.epoch.version)
+        assert named == found, f"a split for {named} took effect at {found}: region {before.id}"
+        name = (before.id, entry.index)
+        self.applied.add(name)
+        for child in command.children:
+            maker = self._made_by.setdefault(child.id, name)
+            assert maker == name, f"region {child.id} was made by {maker} and {name}"
