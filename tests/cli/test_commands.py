@@ -175,3 +175,23 @@ def test_import_of_what_cannot_be_read(run: Run, tmp_path: Path) -> None:
     assert "cannot read" in run("import", str(tmp_path / "nothing"), code=2)
     told_rows = told(run("import", "-", "-o", "json", input='{"key": "in", "value": "1"}\n'))
     assert told_rows == {"rows": 1}
+
+
+def test_region_split(run: Run) -> None:
+    """Last of all: it leaves more regions behind than there were."""
+    for key in ("a", "b", "c", "d"):
+        run("put", f"a-split:{key}", "v" * 100)
+    whole = told(run("region", "list", "-o", "json"))[0]
+    parts = told(run("region", "split", str(whole["id"]), "--key", "a-split:c", "-o", "json"))
+    assert [part["start"] for part in parts] == ["", "a-split:c"]
+    assert [part["version"] for part in parts] == [whole["version"] + 1] * 2
+    assert parts[0]["id"] == whole["id"] and parts[1]["end"] == whole["end"]
+    child = parts[1]["id"]
+    halves = told(run("region", "split", str(child), "-o", "json"))
+    assert halves[0]["id"] == child and halves[0]["keys"] > 0 and halves[1]["keys"] > 0
+    assert "a-split:d" in run("get", "a-split:d", "-o", "json")
+    assert "does not lie inside" in run("region", "split", str(child), "--key", "zz", code=2)
+    assert "no region 999" in run("region", "split", "999", code=3)
+    shown = run("events", "--last", "50")
+    assert f"parts={whole['id']},{child}" in shown and "trigger=manual" in shown
+    assert len(told(run("region", "list", "-o", "json"))) >= 4

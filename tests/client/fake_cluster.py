@@ -17,10 +17,10 @@ from flaredb.runtime.clock import SystemClock, seeded_jitter
 from flaredb_schemas import failures, requests
 from flaredb_schemas.commands import BATCHES, Batch, Write
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.events import LeaderChanged, encode_event
+from flaredb_schemas.events import LeaderChanged, RegionSplit, SplitPart, encode_event
 from flaredb_schemas.ids import ClusterId, Index, PeerId, RegionId, StoreId, Term
-from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import RoutesAnswer, RoutesQuery
+from flaredb_schemas.keys import KeyRange, show_key
+from flaredb_schemas.placement import RoutesAnswer, RoutesQuery, report_peers
 from flaredb_schemas.regions import Epoch, Peer, Region, Route
 from flaredb_schemas.subjects import Subjects
 
@@ -177,6 +177,24 @@ class FakeCluster:
         subject = self.subjects.event("region.leader_changed", region, str(route.store))
         self._pd.send(subject, encode_event(event))
 
+    def tell_split(self, parent: FakeRegion, child: FakeRegion) -> None:
+        """Publish the event of a split."""
+        region = parent.region
+        event = RegionSplit(
+            id=f"{region.id}.9.split",
+            at=1,
+            region=region.id,
+            term=Term(1),
+            index=Index(9),
+            version=region.epoch.version,
+            conf_ver=region.epoch.conf_ver,
+            trigger="manual",
+            triggered=1,
+            parts=tuple(map(_part, (region, child.region))),
+        )
+        subject = self.subjects.event("region.split", region.id, "1")
+        self._pd.send(subject, encode_event(event))
+
     def split(self, at: bytes) -> FakeRegion:
         """Split the region of `at`: it keeps the left part, a new one gets the right part."""
         parent = self.region_of(at)
@@ -282,3 +300,16 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - the fake knows no events
             await asyncio.sleep(0.005)
+
+
+def _part(region: Region) -> SplitPart:
+    return SplitPart(
+        id=region.id,
+        start=region.keys.start,
+        end=region.keys.end,
+        start_text=show_key(region.keys.start),
+        end_text=show_key(region.keys.end),
+        peers=report_peers(region.peers),
+        keys=1,
+        bytes=1,
+    )

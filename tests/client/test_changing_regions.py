@@ -9,6 +9,7 @@ from flaredb.client.errors import (
     SeveralRegionsError,
 )
 from flaredb_schemas import failures
+from flaredb_schemas.requests import WriteRequest
 from tests.client.fake_cluster import STORES, FakeCluster, until
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +37,26 @@ async def test_a_split_before_the_write_is_no_trouble(db: Client, cluster: FakeC
     cluster.split(b"g")
     await asyncio.gather(*(db.put(key, b"1") for key in (b"a", b"b", b"h", b"i")))
     assert cluster.rows.values == dict.fromkeys((b"a", b"b", b"h", b"i"), b"1")
+
+
+async def test_the_event_of_a_split_is_enough_to_know_the_parts(
+    db: Client, cluster: FakeCluster
+) -> None:
+    await db.put(b"a", b"0")
+    parent = cluster.region_of(b"a")
+    child = cluster.split(b"g")
+    child.leader = parent.leader
+    cluster.tell_split(parent, child)
+    await until(lambda: db._parts.routes.by_id(child.region.id) is not None)
+    cluster.frames.clear()
+    await asyncio.gather(db.put(b"b", b"1"), db.put(b"h", b"1"))
+    sent = [request for _, frame in cluster.frames for request in frame.requests]
+    asked = [request for request in sent if isinstance(request, WriteRequest)]
+    assert {(request.region, request.version) for request in asked} == {
+        (parent.region.id, 2),
+        (child.region.id, 2),
+    }
+    assert len(asked) == len(sent) == 2, "nothing was refused"
 
 
 async def test_a_batch_in_doubt_is_settled_after_a_split_went_through_it(

@@ -1,6 +1,6 @@
 """What somebody reads who has only nats-py: `python plain_reader.py URL`, one JSON object per line.
 
-First every change of a leader from the stream of events, then a heartbeat of each store from the
+First every event about a region from the stream of events, then a heartbeat of each store from the
 stream of heartbeats. Nothing of this project is imported.
 """
 
@@ -15,7 +15,7 @@ async def read(url: str) -> None:
     """Read what the two streams hold."""
     connection = await nats.connect(url)
     streams = connection.jetstream()
-    changes = await streams.subscribe("flaredb.evt.region.leader_changed.>", ordered_consumer=True)
+    changes = await streams.subscribe("flaredb.evt.region.>", ordered_consumer=True)
     beats = await streams.subscribe("flaredb.hb.store.*", ordered_consumer=True)
     for subscription in (changes, beats):
         message = await subscription.next_msg(timeout=10)

@@ -48,17 +48,22 @@ def read_plainly(url: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.stdout.splitlines()]
 
 
-async def test_a_plain_script_reads_leaders_and_heartbeats(
+async def test_a_plain_script_reads_leaders_splits_and_heartbeats(
     cluster: LocalCluster, measured: Measured
 ) -> None:
     async with cluster.client(timeout=20.0) as db:
         await db.put(b"a", b"1")
         await db.put(b"z", b"1")
+        first = min(row.id for row in await db.placement.regions())
+        parts = await db.placement.split(first, b"b")
         leaders = {route.region.id: route.leader for route in await db.inspector.routes()}
     lines = await run_sync(read_plainly, cluster.url)
     changes = [line for line in lines if line["type"] == "region.leader_changed"]
     beats = [line for line in lines if line["type"] == "store.heartbeat"]
     assert {line["region"]: line["leader"] for line in changes} == leaders
+    (split,) = [line for line in lines if line["type"] == "region.split"]
+    assert [part["id"] for part in split["parts"]] == [row.id for row in parts]
+    assert [part["start_text"] for part in split["parts"]] == ["", "b"]
     assert {line["store"]["store"] for line in beats} == set(harm.store_numbers(cluster))
     assert all(line["store"]["free"] > 0 for line in beats)
     measured("plain reader", leader_changes=len(changes), heartbeats=len(beats))

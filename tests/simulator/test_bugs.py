@@ -27,6 +27,7 @@ FEW = range(1, 13)
         "pd-epoch-forgotten",
         "second-bootstrap",
         "sessions-missing-from-snapshots",
+        "sessions-not-copied",
         "sleeping-leader-not-replaced",
         "split-applied-twice",
         "split-record-alone",

@@ -122,9 +122,16 @@ def _print(session: Session, record: StreamRecord) -> None:
         session.printer.line(as_json(event), at_once=True)
         return
     shown = {name: value for name, value in event.items() if name not in _SHOWN_APART}
-    words = " ".join(f"{name}={value}" for name, value in shown.items())
+    words = " ".join(f"{name}={_brief(value)}" for name, value in shown.items())
     kind = str(event.get("type", "?"))
     session.printer.line(f"{event['time']}  {kind:26} {words}", at_once=True)
+
+
+def _brief(value: Any) -> Any:
+    """Things with ids are named by these alone; `-o jsonl` tells the rest of them."""
+    if isinstance(value, list) and all(isinstance(one, dict) and "id" in one for one in value):
+        return ",".join(str(one["id"]) for one in value)
+    return value
 
 
 _SHOWN_APART = ("seq", "time", "type", "id", "at")

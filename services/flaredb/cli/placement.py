@@ -1,4 +1,4 @@
-"""status, region list|show|check, store list|show: the cluster as PD and the stores know it."""
+"""status, region list|show|check|split, store list|show: the cluster as PD and stores know it."""
 
 import base64
 import time
@@ -8,8 +8,10 @@ import typer
 from msgspec import structs
 
 from flaredb.cli.commands import cluster_command, not_found
+from flaredb.cli.keys import Typed
 from flaredb.cli.output import Format
 from flaredb.cli.session import Session
+from flaredb.cli.texts import Notation, parse
 from flaredb.client.errors import FlareDBError, UnavailableError
 from flaredb.playground.record import PlaygroundRecord
 from flaredb_schemas.ids import RegionId
@@ -31,6 +33,9 @@ def add_placement_commands(app: typer.Typer) -> None:
     cluster_command(regions, "list", "flaredb region list -o json")(region_list)
     cluster_command(regions, "show", "flaredb region show 4")(region_show)
     cluster_command(regions, "check", "flaredb region check 4")(region_check)
+    cluster_command(
+        regions, "split", "flaredb region split 4", "flaredb region split 4 --key user:5000"
+    )(region_split)
     app.add_typer(regions, name="region")
     stores = typer.Typer(help="Stores: processes that hold replicas.", no_args_is_help=True)
     cluster_command(stores, "list", "flaredb store list")(store_list)
@@ -90,7 +95,10 @@ _HINT_WAIT = "ask again in a few seconds; if it stays so, look into PD's log"
 async def region_list(session: Session) -> None:
     """All regions in key order."""
     rows = await (await session.db()).placement.regions()
-    records = [region_record(row) for row in rows]
+    _show_regions(session, [region_record(row) for row in rows])
+
+
+def _show_regions(session: Session, records: list[dict[str, Any]]) -> None:
     if session.printer.form is Format.TABLE:
         for record in records:
             record["peers"] = " ".join(str(peer["store"]) for peer in record["peers"])
@@ -129,6 +137,22 @@ async def region_check(session: Session, number: RegionNumber) -> None:
             hint="keep all data folders as they are, and report it with the logs of its stores",
             region_id=number,
         )
+
+
+async def region_split(
+    session: Session,
+    number: RegionNumber,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="The first key of the new region [the middle by bytes]."),
+    ] = None,
+    typed: Typed = Notation.UTF8,
+) -> None:
+    """Cut a region in two while it serves; shows both parts."""
+    at = None if key is None else parse(key, typed)
+    await _region(session, number)
+    rows = await (await session.db()).placement.split(RegionId(number), at)
+    _show_regions(session, [region_record(row) for row in rows])
 
 
 async def store_list(session: Session) -> None:

@@ -22,7 +22,7 @@ from flaredb.client.gathering import Call
 from flaredb.client.gets import Gets, get_size
 from flaredb.client.inspect import Inspector
 from flaredb.client.link import Link
-from flaredb.client.news import LeaderNews
+from flaredb.client.news import RegionNews
 from flaredb.client.placement import PlacementReader
 from flaredb.client.routes import RouteTable
 from flaredb.client.scans import Page, PageCall, Row, Scans
@@ -61,7 +61,7 @@ class _Parts:
         self.link = Link(bus, subjects, client)
         self.directory = Directory(bus, subjects, self.routes, jitter)
         self.courier = Courier(self.link, self.routes, self.directory, jitter)
-        self.news = LeaderNews(bus, subjects, self.routes, self.courier)
+        self.news = RegionNews(bus, subjects, self.routes, self.courier)
         self.writes = Writes(self.courier, self.routes, self.directory, client)
         self.gets = Gets(self.courier, self.routes, self.directory)
         self.scans = Scans(self.courier, self.routes)

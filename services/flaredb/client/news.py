@@ -1,6 +1,7 @@
-"""Hears from the stream of events who leads a region, before any refusal tells it.
+"""Hears from the stream of events who leads a region and which regions are split.
 
-An event is a hint: it is believed as far as its term is newer, and nothing depends on hearing it.
+An event is a hint, told before any refusal: who leads is believed as far as the term is newer, what
+regions there are as far as the version is, and nothing depends on hearing it.
 """
 
 import msgspec
@@ -8,29 +9,35 @@ import msgspec
 from flaredb.bus.bus import Bus, Message, Subscription
 from flaredb.client.courier import Courier
 from flaredb.client.routes import RouteTable
-from flaredb_schemas.events import LeaderChanged, decode_event
-from flaredb_schemas.regions import Route
+from flaredb_schemas.events import LeaderChanged, RegionSplit, decode_event
+from flaredb_schemas.ids import NO_PEER, NO_STORE
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.placement import reported_peers
+from flaredb_schemas.regions import Epoch, Region, Route
 from flaredb_schemas.subjects import Subjects
 
+KINDS = ("region.leader_changed", "region.split")
 
-class LeaderNews:
-    """One client's ear for new leaders."""
+
+class RegionNews:
+    """One client's ear for new leaders and new regions."""
 
     def __init__(self, bus: Bus, subjects: Subjects, routes: RouteTable, courier: Courier) -> None:
         self._bus = bus
-        self._subject = subjects.event("region.leader_changed", "*", "*")
+        self._subjects = [subjects.event(kind, "*", "*") for kind in KINDS]
         self._routes = routes
         self._courier = courier
-        self._subscription: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:
         """Start to hear."""
-        self._subscription = await self._bus.subscribe(self._subject, self._hear)
+        for subject in self._subjects:
+            self._subscriptions.append(await self._bus.subscribe(subject, self._hear))
 
     async def close(self) -> None:
         """Stop to hear."""
-        if self._subscription is not None:
-            await self._subscription.stop()
+        for subscription in self._subscriptions:
+            await subscription.stop()
 
     def _hear(self, message: Message) -> None:
         try:
@@ -39,6 +46,8 @@ class LeaderNews:
             return  # of a newer version, or of nobody we know
         if isinstance(event, LeaderChanged):
             self._believe(event)
+        elif isinstance(event, RegionSplit):
+            self._learn_parts(event)
 
     def _believe(self, event: LeaderChanged) -> None:
         known = self._routes.by_id(event.region)
@@ -46,3 +55,17 @@ class LeaderNews:
             return
         self._routes.learn(Route(known.region, event.leader, event.store, event.term))
         self._courier.leader_changed(event.region, event.store)
+
+    def _learn_parts(self, event: RegionSplit) -> None:
+        """What was one route becomes several; who led the whole stands for the parts at once."""
+        known = self._routes.by_id(event.region)
+        if known is None:
+            return
+        for part in event.parts:
+            epoch = Epoch(event.conf_ver, event.version)
+            peers = reported_peers(part.peers)
+            region = Region(part.id, KeyRange(part.start, part.end), epoch, peers)
+            leader = region.peer_on(known.store)
+            store = known.store if leader else NO_STORE
+            route = Route(region, leader.id if leader else NO_PEER, store, time=event.at)
+            self._routes.learn(route)

@@ -1,23 +1,40 @@
-"""What PD says about its cluster, for people and tools: regions, stores, itself."""
+"""What PD says about its cluster, and does to it, for people and tools."""
 
-from typing import Any, TypeVar
+import asyncio
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from flaredb.bus.bus import Bus
-from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
+from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import (
     PdFailure,
     PdStatus,
     RegionRow,
     RegionsPage,
     RegionsQuery,
+    SplitDone,
+    SplitQuery,
     StoreRow,
     StoresAnswer,
 )
 from flaredb_schemas.subjects import Subjects
 
 T = TypeVar("T")
+
+POLL_SECONDS: Final = 0.05
+
+_ERRORS: Final[dict[str, type[FlareDBError]]] = {
+    "unknown_region": InvalidArgumentError,
+    "key_outside": InvalidArgumentError,
+    "refused": UnavailableError,
+    "no_leader": UnavailableError,
+    "not_ready": UnavailableError,
+    "busy": UnavailableError,
+    "timeout": UnavailableError,
+}
+"""What PD's codes mean where it was asked to do something."""
 
 
 class PlacementReader:
@@ -50,8 +67,32 @@ class PlacementReader:
         """The leading PD and its cluster."""
         return await self._ask("status", PdStatus)
 
+    async def split(self, region: RegionId, key: bytes | None = None) -> list[RegionRow]:
+        """Have a region cut, at `key` or in the middle by bytes; the regions after it.
+
+        Raises `InvalidArgumentError` where the key does not lie inside, `UnavailableError` where it
+        cannot be done now, or where nobody knows whether it was done.
+        """
+        question = msgspec.json.encode(SplitQuery(region, key))
+        subject = self._subjects.pd_admin("split")
+        done = await self._request(subject, "a split", SplitDone, question)
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            rows = [row for row in await self.regions() if row.id in done.regions]
+            if len(rows) == len(done.regions):
+                return rows
+            if asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError(
+                    f"region {region} is split, but PD has not heard of all its parts yet",
+                    hint="see `flaredb region list`",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
     async def _ask(self, what: str, kind: type[T], question: bytes = b"") -> T:
-        payload = await self._bus.request(self._subjects.pd_get(what), question, self._timeout)
+        return await self._request(self._subjects.pd_get(what), what, kind, question)
+
+    async def _request(self, subject: str, what: str, kind: type[T], question: bytes) -> T:
+        payload = await self._bus.request(subject, question, self._timeout)
         if payload is None:
             raise UnavailableError(
                 "PD does not answer",
@@ -68,4 +109,7 @@ def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:
         failure: Any = msgspec.json.decode(payload, type=PdFailure)
     except msgspec.DecodeError:
         return FlareDBError(f"PD's answer about {what} makes no sense: {fault}")
+    raised = _ERRORS.get(failure.code)
+    if raised is not None:
+        return raised(failure.message, hint=failure.hint)
     return FlareDBError(f"PD cannot tell about {what}: {failure.message}", hint=failure.hint)
