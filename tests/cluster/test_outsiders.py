@@ -54,6 +54,9 @@ async def test_a_plain_script_reads_leaders_splits_and_heartbeats(
     async with cluster.client(timeout=20.0) as db:
         await db.put(b"a", b"1")
         await db.put(b"z", b"1")
+        async with asyncio.timeout(20):  # PD hears of leaders a little later than clients
+            while any(row.leader == 0 for row in await db.placement.regions()):
+                await asyncio.sleep(0.05)
         first = min(row.id for row in await db.placement.regions())
         parts = await db.placement.split(first, b"b")
         leaders = {route.region.id: route.leader for route in await db.inspector.routes()}
