@@ -75,6 +75,7 @@ class FakeRegion:
         )
         self.leader = leader
         self.term = 6
+        self.tells_time = True
 
     @property
     def region(self) -> Region:
@@ -84,7 +85,7 @@ class FakeRegion:
     def route(self) -> Route:
         peer = self.region.peer_on(self.leader)
         assert peer is not None
-        time = self.machine.state.time
+        time = self.machine.state.time if self.tells_time else 0
         return Route(self.region, peer.id, self.leader, Term(self.term), time)
 
 

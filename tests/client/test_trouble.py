@@ -137,6 +137,21 @@ async def test_an_expired_lane_leaves_a_doubtful_write_undetermined(
     assert caught.value.code == "undetermined" and caught.value.region_id == 1
 
 
+async def test_a_lane_from_before_the_regions_time_was_known_leaves_no_doubt(
+    db: Client, cluster: FakeCluster
+) -> None:
+    """No region executes what was opened at time 0, so a lost answer hides no effect."""
+    region = cluster.region_of(b"a")
+    region.tells_time = False
+    doubts = iter([failures.Undetermined(region.route)])
+    cluster.judge = lambda store, request: next(doubts, None)
+    await db.put(b"a", b"1")
+    expired, renewed = cluster.batches
+    assert expired.lane.opened == 0
+    assert 0 < renewed.lane.opened < region.machine.state.time
+    assert cluster.rows.values[b"a"] == b"1"
+
+
 async def test_budgets(db: Client, cluster: FakeCluster) -> None:
     """A write that may have arrived is undetermined; one that was refused, and a read, are not."""
     await asyncio.gather(db.put(b"a", b"1"), db.put(b"z", b"1"))

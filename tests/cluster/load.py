@@ -48,7 +48,7 @@ class Load:
         self._cluster: Final = cluster
         self._dice: Final = random.Random(seed)
         self._stopped = False
-        self._last_write = 0.0
+        self._begun = self._last_write = 0.0
         self.history: Final[list[Operation]] = []
         self.written_once: Final[dict[bytes, bytes]] = {}
         """What was acknowledged of the keys that are written only once."""
@@ -58,13 +58,15 @@ class Load:
         """Calls that surely had no effect."""
         self.unknown = 0
         """Calls whose outcome is not known."""
+        self.troubles: Final[list[str]] = []
+        """The errors that clients saw, and when, in seconds since they began."""
         self.longest_gap = 0.0
         """Seconds, between two acknowledged writes in a row."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
         """The clients call within the block, and have their last answers when it ends."""
-        self._last_write = time.monotonic()
+        self._begun = self._last_write = time.monotonic()
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
                 clients.create_task(self._client(number))
@@ -124,11 +126,13 @@ class Load:
         invoked = time.monotonic_ns()
         try:
             answer = await _make(db, key, call)
-        except UndeterminedError:
+        except UndeterminedError as error:
+            self._note_trouble(error)
             self.unknown += 1
             self.history.append(Operation(process, key, call, None, invoked, None))
             return None
-        except FlareDBError:
+        except FlareDBError as error:
+            self._note_trouble(error)
             self.refused += 1
             return None
         self.history.append(Operation(process, key, call, answer, invoked, time.monotonic_ns()))
@@ -136,6 +140,9 @@ class Load:
             self.writes += 1
             self._note_gap()
         return answer
+
+    def _note_trouble(self, error: FlareDBError) -> None:
+        self.troubles.append(f"{time.monotonic() - self._begun:.2f}: {error!r}")
 
     def _note_gap(self) -> None:
         now = time.monotonic()

@@ -81,7 +81,7 @@ async def test_splits_while_clients_write(tmp_path: Path, measured: Measured) ->
     assert sum(snapshots) == 0
     assert max(took) < WORST_SECONDS
     assert load.longest_gap < WORST_GAP_SECONDS
-    assert load.refused == load.unknown == 0
+    assert load.refused == load.unknown == 0, load.troubles
 
 
 async def try_to_cut(db: Client, region: RegionId) -> bool:

@@ -69,7 +69,7 @@ class Writes(Gatherer[WriteCall, OpenLane]):
 
     def renew(self, errand: "WriteErrand") -> None:
         """What surely had no effect goes on under new numbers."""
-        assert not errand.doubtful, "what may have had an effect keeps its numbers"
+        assert not errand.in_doubt, "what may have had an effect keeps its numbers"
         self.settle(errand)
         for call in errand.waiting():
             self.add(call)
@@ -126,6 +126,16 @@ class WriteErrand(Errand):
     def is_whole(self) -> bool:
         return not any(call.outcome.done() for call in self._calls)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an attempt may have had an effect that is not known.
+
+        None has one in a lane that was opened before its region had told a time: a region executes
+        only what was opened after the newest opening time that it has forgotten, which is never
+        below 0 (`Sessions.find`).
+        """
+        return self.doubtful and self.lane.name.opened > 0
+
     def find(self, routes: RouteTable) -> Route | None:
         return routes.find(self._calls[0].key)
 
@@ -147,13 +157,13 @@ class WriteErrand(Errand):
         return True
 
     def regroup(self) -> None:
-        if self.doubtful:
+        if self.in_doubt:
             self._writes.divide(self)
         else:
             self._writes.renew(self)
 
     def expire(self, now: float) -> bool:
-        in_doubt = self.doubtful or bool(self.number)
+        in_doubt = self.in_doubt or (bool(self.number) and self.lane.name.opened > 0)
         for call in self.waiting():
             if call.deadline <= now:
                 sure = surely_failed(self.trouble, waiting_for_answer=False)
@@ -167,18 +177,18 @@ class WriteErrand(Errand):
 
     def fail(self, error: FlareDBError) -> None:
         for call in self.waiting():
-            call.fail(undetermined(self) if self.doubtful else error)
+            call.fail(undetermined(self) if self.in_doubt else error)
         self._writes.settle(self)
 
     def refused(self, refusal: Refusal) -> bool:
         match refusal:
-            case SessionExpired(time) if not self.doubtful:
+            case SessionExpired(time) if not self.in_doubt:
                 self._writes.heard(self, time)
                 self._writes.retire(self.lane)
                 self._writes.renew(self)
             case SessionExpired():
                 self.fail(undetermined(self))
-            case DiskFull(store) if not self.doubtful:
+            case DiskFull(store) if not self.in_doubt:
                 full = DiskFullError(f"store {store} is full", hint="delete, or add a store")
                 for call in self.waiting():
                     if call.needs_space:
