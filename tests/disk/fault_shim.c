@@ -13,9 +13,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -87,9 +90,8 @@ ssize_t writev(int fd, const struct iovec *data, int count) {
     return real(fd, data, count);
 }
 
-/* Nothing but the write-ahead log is written with this call, which Python uses for os.pwritev. */
-ssize_t pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags) {
-    ssize_t (*real)(int, const struct iovec *, int, off_t, int) = dlsym(RTLD_NEXT, "pwritev2");
+/* A record of the write-ahead log is about to be written: -1 with errno if it is to fail. */
+static int record(int fd, const void *data, size_t size, off_t offset) {
     ssize_t (*some)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
     int number = 0;
     char fault = armed(&number);
@@ -100,11 +102,35 @@ ssize_t pwritev2(int fd, const struct iovec *data, int count, off_t offset, int 
             return -1;
         }
         if (--calls_left == 0) {
-            if (fault == 'h') some(fd, data->iov_base, data->iov_len / 2 / PAGE * PAGE, offset);
+            if (fault == 'h') some(fd, data, size / 2 / PAGE * PAGE, offset);
             kill(getpid(), SIGKILL);
         }
     }
+    return 0;
+}
+
+/* Nothing but the write-ahead log is written with this call, which Python uses for os.pwritev. */
+ssize_t pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags) {
+    ssize_t (*real)(int, const struct iovec *, int, off_t, int) = dlsym(RTLD_NEXT, "pwritev2");
+    if (record(fd, data->iov_base, data->iov_len, offset)) return -1;
     return real(fd, data, count, offset, flags);
+}
+
+/* The kernel's own queue, where the write-ahead log goes through it. */
+long syscall(long number, ...) {
+    long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+    long given[6];
+    va_list list;
+    va_start(list, number);
+    for (int each = 0; each < 6; each++) given[each] = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_io_submit) {
+        struct iocb *block = ((struct iocb **)given[2])[0];
+        const void *data = (const void *)block->aio_buf;
+        if (block->aio_lio_opcode == IOCB_CMD_PWRITE &&
+            record(block->aio_fildes, data, block->aio_nbytes, block->aio_offset)) return -1;
+    }
+    return real(number, given[0], given[1], given[2], given[3], given[4], given[5]);
 }
 
 ssize_t pwritev64v2(int fd, const struct iovec *data, int count, off_t offset, int flags) {

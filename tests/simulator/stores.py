@@ -141,6 +141,9 @@ class SimStore:
     def answer(self, subject: str, payload: bytes) -> bool:
         return self.world.network.send(self.name, subject, payload)
 
+    def push(self) -> None:
+        pass
+
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         return self.world.network.send(self.name, subject, payload, self._inbox("pd"))
 

@@ -142,6 +142,9 @@ class Member:
         self._group.answered(payload)
         return True
 
+    def push(self) -> None:
+        pass
+
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         if subject == SUBJECTS.heartbeat(self.id):
             self.heartbeats.append(HEARTBEATS.decode(payload))

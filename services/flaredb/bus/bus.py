@@ -144,6 +144,10 @@ class Bus(Protocol):
         """Send, or drop and return False where there is no connection or too much is waiting."""
         ...
 
+    def push(self) -> None:
+        """Let what was sent leave now, and not only when the loop comes to it."""
+        ...
+
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes | None:
         """One answer to one question; None if nobody listens or none came in time."""
         ...

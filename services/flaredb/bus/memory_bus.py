@@ -167,6 +167,9 @@ class MemoryBus:
     def connected(self) -> bool:
         return self._connected
 
+    def push(self) -> None:
+        pass
+
     def send(self, subject: str, payload: bytes, reply: str = "") -> bool:
         check_subject(subject)
         if not self._connected or len(payload) > MAX_PAYLOAD:

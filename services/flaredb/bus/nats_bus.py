@@ -166,6 +166,9 @@ class NatsBus:
         line.post(subject, reply, payload)
         return True
 
+    def push(self) -> None:
+        self._line.push()
+
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes | None:
         check_payload(payload, self.max_payload)
         await self._hear_answers()

@@ -78,6 +78,9 @@ class PlainLine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def push(self) -> None:
+        """Write what was posted now, where that can be done."""
+
     async def listen(self, subject: str, handler: LineHandler) -> Ender:
         """Subscribe; the value returned ends it."""
 
@@ -145,6 +148,10 @@ class _FastClient(Client):
 
     def _flush_now(self) -> None:
         self._flush_scheduled = False
+        self.write_now()
+
+    def write_now(self) -> None:
+        """Hand what waits to the socket."""
         if self._pending and not self.lost.is_set():
             self.wire.writelines(self._pending)
             self._pending = []
@@ -302,6 +309,9 @@ class FastLine(PlainLine):
     def post(self, subject: str, reply: str, payload: bytes) -> None:
         line = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
         self._fast.post(line, payload)
+
+    def push(self) -> None:
+        self._fast.write_now()
 
     async def listen(self, subject: str, handler: LineHandler) -> Ender:
         subscription = await self.client.subscribe(subject)

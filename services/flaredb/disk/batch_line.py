@@ -22,7 +22,7 @@ LARGE_BYTES: Final = 512 * 1024
 
 
 class RecordWriter(Protocol):
-    """What writes into the log; see `WalThread`."""
+    """What writes into the log; see `start_wal`."""
 
     def write(self, number: int, place: Place, body: memoryview) -> None: ...
 

@@ -25,10 +25,10 @@ from flaredb.disk.layout import WAL_KEY
 from flaredb.disk.lmdb_environment import MAP_BYTES, LmdbView, open_environment
 from flaredb.disk.pending import PendingView
 from flaredb.disk.wal_files import WAL_SEGMENT_BYTES, open_segments
+from flaredb.disk.wal_kernel import start_wal
 from flaredb.disk.wal_mark import decode_mark
 from flaredb.disk.wal_records import WalRun
 from flaredb.disk.wal_space import WalSpace
-from flaredb.disk.wal_thread import WalThread
 from flaredb.disk.writer_process import WriterProcess
 
 DEFAULT_LOCK_WAIT: Final = 5.0
@@ -63,7 +63,7 @@ class LmdbDisk:
         self._rows: Final = LmdbView(environment, self._folder)
         self._view: Final = PendingView(self._rows)
         self._committer: Final = Committer(writer, self._view.seal, self._committed)
-        self._wal: Final = WalThread(segments, WalRun(order.run), self._written, self._failed)
+        self._wal: Final = start_wal(segments, WalRun(order.run), self._written, self._failed)
         space = WalSpace(len(segments), order.wal_bytes)
         self._line: Final = BatchLine(self._wal, space, self._committer, self._saved)
         self._files: Final = FolderFiles(self._folder / SNAPSHOTS)

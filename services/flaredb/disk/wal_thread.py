@@ -1,7 +1,8 @@
 """The thread that writes records of the write-ahead log: one system call for each, in their order.
 
-It is a thread and not a process because a record costs the interpreter next to nothing: the call
-gives up its lock until the disk has the bytes, and no hand-off stands between store and disk.
+Used where the kernel has no queue of its own for that (`WalKernel`). It is a thread and not a
+process because a record costs the interpreter next to nothing: the call gives up its lock until the
+disk has the bytes.
 """
 
 import asyncio
@@ -17,11 +18,14 @@ import msgspec
 from flaredb.disk.wal_records import WalRun, fill_record, record_bytes
 from flaredb.disk.wal_space import Place
 
-_KEPT_BYTES: Final = 256 * 1024
+KEPT_BYTES: Final = 256 * 1024
 """How much of the buffer stays in memory after a larger record."""
 
 
-_CURE: Final = "look at the disk (dmesg), then start the store again"
+def failed(number: int, error: Exception) -> str:
+    """What to tell whoever runs the store when batch `number` could not be written."""
+    cure = "look at the disk (dmesg), then start the store again"
+    return f"batch {number} could not be saved: {error}; {cure}"
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -50,7 +54,7 @@ class WalThread:
         self._on_written, self._on_failed = on_written, on_failed
         self._loop: Final = asyncio.get_running_loop()
         self._queue: Final[queue.SimpleQueue[_Record | None]] = queue.SimpleQueue()
-        self._buffer = mmap.mmap(-1, _KEPT_BYTES)
+        self._buffer = mmap.mmap(-1, KEPT_BYTES)
         self._thread: Final = threading.Thread(target=self._work, name="wal", daemon=True)
         self._thread.start()
 
@@ -70,8 +74,7 @@ class WalThread:
             try:
                 self._write(record)
             except Exception as error:  # whatever it is, the store must not wait for ever
-                reason = f"batch {record.number} could not be saved: {error}"
-                self._loop.call_soon_threadsafe(self._on_failed, f"{reason}; {_CURE}")
+                self._loop.call_soon_threadsafe(self._on_failed, failed(record.number, error))
                 return
             self._loop.call_soon_threadsafe(self._on_written, record.number)
 
@@ -85,5 +88,5 @@ class WalThread:
             written = os.pwritev(segment, [view], offset)
         if written != size:
             raise OSError(f"{written} of {size} bytes were written")
-        if size > _KEPT_BYTES:
-            self._buffer = mmap.mmap(-1, _KEPT_BYTES)
+        if size > KEPT_BYTES:
+            self._buffer = mmap.mmap(-1, KEPT_BYTES)

@@ -98,12 +98,17 @@ class RaftNode:
 
     # What the host owes.
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something has become due since the last `ready`. Cheap."""
+        core = self._core
+        return self._ledger.has_news(core) or (core.reads is not None and bool(core.reads.waiting))
+
     def ready(self) -> Ready | None:
         """What has become due since the last call, or None. Cheap when there is nothing."""
-        core = self._core
-        if not self._ledger.has_news(core) and (core.reads is None or not core.reads.waiting):
+        if not self.has_news:
             return None
-        ready = self._ledger.take(core)
+        ready = self._ledger.take(self._core)
         self._check()
         return ready
 

@@ -88,7 +88,8 @@ def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
     if applied:
         replica.node.applied(replica.machine.state.index)
         replica.log.trim(replica.machine.state.index)
-        context.touch(replica.id)
+        if replica.applying or replica.node.has_news:
+            context.touch(replica.id)
 
 
 def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> None:

@@ -20,6 +20,10 @@ class Outside(Protocol):
         """An answer to a client's inbox."""
         ...
 
+    def push(self) -> None:
+        """Let what was handed over for stores and clients leave now: the turn goes on meanwhile."""
+        ...
+
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         """A heartbeat or a witness. Answers come back by `Store.pd_answered`."""
         ...

@@ -319,6 +319,10 @@ class StoreProcess:
     def answer(self, subject: str, payload: bytes) -> bool:
         return self._planes.clients.send(subject, payload)
 
+    def push(self) -> None:
+        self._planes.raft.push()
+        self._planes.clients.push()
+
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         return self._planes.events.send(subject, payload, reply=self._pd_inbox)
 

@@ -45,7 +45,7 @@ class Store:
     bus is down no group ticks and nothing is sent to other stores.
     """
 
-    __slots__ = ("_connected", "_context", "_inputs", "_parts", "_saves", "_ticks")
+    __slots__ = ("_connected", "_context", "_inputs", "_outside", "_parts", "_saves", "_ticks")
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Store:
         full_checks: bool = False,
     ) -> None:
         """Take up the replicas on `disk`, where batches up to `last_batch` were saved by others."""
+        self._outside = outside
         delay = settings.commit_delay_ms / 1000
         self._context = context = Context(
             me=me,
@@ -175,12 +176,14 @@ class Store:
             ticked = self._tick()
         touched, context.touched = context.touched, {}
         self._each(touched, self._parts.advancer.advance)
-        context.saver.submit(
-            context.now
-        )  # before applying: what disk and peers do meanwhile is free
+        # Peers first, they take longest, then the disk: what they do while we apply is free.
         if self._connected:
             context.outgoing.hurry()
+            self._outside.push()
+        context.saver.submit(context.now)
         self._each(touched, self._parts.advancer.apply)
+        context.answers.flush()
+        self._outside.push()
         self._parts.sleeping.settle(ticked)
         self._parts.history.flush()
         self._parts.reporter.flush()
