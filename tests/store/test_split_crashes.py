@@ -105,3 +105,26 @@ def test_all_are_killed_at_once(kept: int) -> None:
             one.start()
             check_ranges(one)
         settle(group)
+
+
+def test_a_child_whose_leader_wrote_early_is_found_again() -> None:
+    """It hears of committed entries while its split is applied, before it has gathered them."""
+    died = 0
+    for later in range(1, 8):
+        group = filled()
+        late = follower(group)
+        group.loses = lambda to, region, _, late=late: to == late.id and region == PARENT  # type: ignore[misc]
+        _, child = group.split(PARENT, b"k10")
+        group.put(child.id, b"k15", b"of k15")
+        group.until(lambda late=late: len(late.store._parts.parking) == 1)  # type: ignore[misc]
+        late.dies_at = (late.saves + later, 1)
+        group.loses = lambda *frame: False
+        for _ in range(400):
+            group.step()
+        late.dies_at = None
+        if late.disk.dead:
+            died += 1
+            late.start()
+        assert not late.store.registry.damaged
+        check_agreement(group)
+    assert died >= 3

@@ -99,6 +99,11 @@ class ReplicaLog:
     def snapshot(self) -> SnapshotMeta | SnapshotUnavailable:
         return self.offered if self.offered is not None else SnapshotUnavailable()
 
+    @property
+    def gathered(self) -> Index:
+        """The last entry that is on disk or in the batch that is being gathered."""
+        return self._written
+
     def write(self, batch: Batch, entries: Sequence[Entry]) -> None:
         """Have `entries` saved as the end of the log; whatever stood there goes with them."""
         first = entries[0].index

@@ -160,8 +160,14 @@ class Replica:
         )
 
     def hard_state(self) -> HardState:
-        """What Raft must never forget, as it stands now."""
-        return HardState(self.node.term, self.node.vote, self.node.commit)
+        """What Raft must never forget, for the batch that is being gathered.
+
+        What is committed may be ahead of what was gathered: messages are handed over while a split
+        is applied, too. A start with a commit index behind the log's end gives the replica up.
+        """
+        commit = min(self.node.commit, self.log.gathered)
+        assert commit >= self.machine.state.index, "only what is gathered is applied"
+        return HardState(self.node.term, self.node.vote, commit)
 
     def catch_up(self, tick: int) -> None:
         """Bring the node's clocks up to date before it is told something; nothing fires yet."""

@@ -80,13 +80,16 @@ class SnapshotsOut:
     """The snapshots that this store sends.
 
     Invariants: one attempt per region and peer; no more are copied or sent at a time than the
-    setting says; each ends in one report; a region keeps its log from the floor of each attempt on;
+    setting says, and a copy counts until its job has ended, also when its attempt has been given up
+    (else such jobs pile up, and each keeps the next one waiting until it is given up, too); each
+    attempt ends in one report; a region keeps its log from the floor of each attempt on;
     a replica whose rows or records are found damaged is out of service, and sends nothing.
     """
 
     __slots__ = (
         "_attempts",
         "_context",
+        "_copying",
         "_guard",
         "_jobs",
         "_number",
@@ -109,6 +112,7 @@ class SnapshotsOut:
         self._subjects = subjects
         self._send = send
         self._number = 0
+        self._copying = 0
         self._attempts: dict[tuple[RegionId, PeerId], Attempt] = {}
         self._seconds: dict[RegionId, float] = {}
 
@@ -161,7 +165,8 @@ class SnapshotsOut:
         return len(self._attempts)
 
     def _start_waiting(self) -> None:
-        busy = sum(attempt.phase is not Phase.WAITING for attempt in self._attempts.values())
+        sending = sum(attempt.phase is Phase.SENDING for attempt in self._attempts.values())
+        busy = sending + self._copying
         for attempt in self._attempts.values():
             if busy >= self._context.settings.snapshots_at_once:
                 return
@@ -181,13 +186,16 @@ class SnapshotsOut:
             snapshot_ranges(region),
             attempt.seconds,
         )
+        self._copying += 1
         self._jobs.start(job, lambda result: self._copied(attempt, result))
 
     def _copied(self, attempt: Attempt, result: JobResult) -> None:
+        self._copying -= 1
         region = attempt.replica.id
         self._guard(attempt.replica, _examine, (attempt, result))
         if self._attempts.get((region, attempt.peer)) is not attempt:
             self._context.disk.files.delete(attempt.file)
+            self._start_waiting()
             return
         if not isinstance(result, Copied):
             assert isinstance(result, JobFailed)
