@@ -93,6 +93,23 @@ class SnapshotInstalled(
     ms: int
 
 
+class SplitSkipped(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.split_skipped"):
+    """A region is larger than it should be and cannot be cut. Told once per `version` and `keys`.
+
+    `bytes` are keys and values; `trigger` is what the region had too much of.
+    """
+
+    id: str
+    at: int
+    region: RegionId
+    store: StoreId
+    version: int
+    trigger: str
+    reason: str
+    keys: int
+    bytes: int
+
+
 class StoreStarted(Struct, frozen=True, kw_only=True, tag_field="type", tag="store.started"):
     """A store was accepted by PD and serves; `regions` is how many replicas it found on disk."""
 
@@ -147,6 +164,7 @@ Event = (
     | RegionSplit
     | ReplicaLost
     | SnapshotInstalled
+    | SplitSkipped
     | StoreStarted
     | StoreStopped
     | StoreUp
@@ -159,6 +177,7 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     RegionSplit,
     ReplicaLost,
     SnapshotInstalled,
+    SplitSkipped,
     StoreStarted,
     StoreStopped,
     StoreUp,
@@ -185,7 +204,7 @@ def kind_of(event: Event) -> str:
 def about(event: Event) -> int:
     """The id of the region or store that the event is about, as it stands in the subject."""
     match event:
-        case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled():
+        case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled() | SplitSkipped():
             return event.region
         case StoreStarted() | StoreStopped() | StoreUp() | StoreDisconnected() | StoreDown():
             return event.store

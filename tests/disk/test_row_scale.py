@@ -28,3 +28,22 @@ def test_many_rows_are_halved_near_enough(count: int, pattern: list[int]) -> Non
     (_,), (left, right) = halved(sizes)
     assert left.bytes + right.bytes == sum(sizes)
     assert abs(left.bytes - right.bytes) <= 8 * sum(sizes) / MOST_SAMPLES + 2 * max(sizes)
+
+
+@given(
+    st.lists(st.integers(5, 2_000), min_size=1, max_size=200), st.integers(2, 8), st.integers(1, 40)
+)
+def test_pieces_are_about_equal(sizes: list[int], pieces: int, times: int) -> None:
+    rows = sizes * times
+    scale = RowScale((), pieces)
+    for number, size in enumerate(rows):
+        scale.add(b"%08d" % number, size)
+    cuts, parts = scale.weigh()
+    assert len(cuts) == min(pieces, len(rows)) - 1 or len(rows) < 4 * pieces
+    assert list(cuts) == sorted(set(cuts)) and len(parts) == len(cuts) + 1
+    assert sum(part.rows for part in parts) == len(rows)
+    assert all(part.rows for part in parts)
+    if len(cuts) == pieces - 1 and len(rows) >= 20 * pieces:
+        even = sum(rows) / pieces
+        near = 8 * sum(rows) / MOST_SAMPLES + 2 * max(rows)
+        assert all(abs(part.bytes - even) <= near for part in parts)

@@ -129,7 +129,7 @@ def draw(seed: int) -> Options:
         network=_network(dice),
         disk=_disk(dice),
         troubles=_troubles(seed, dice),
-        settings=_settings(dice),
+        settings=_settings(seed, dice),
         append_bytes=dice.choice((1, 200, 512 * 1024)),
         cut_at_least=dice.choice((8, 24)),
         clock_rates=tuple(dice.uniform(0.97, 1.03) for _ in range(stores)),
@@ -212,9 +212,15 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
     )
 
 
-def _settings(dice: random.Random) -> StoreSettings:
-    """Small limits, so that logs are cut and snapshots needed within a minute."""
+def _settings(seed: int, dice: random.Random) -> StoreSettings:
+    """Small limits, so that logs are cut and snapshots needed within a minute.
+
+    In every third world regions are cut because they grow.
+    """
+    grown = random.Random(f"growth {seed}")
     return StoreSettings(
+        split_keys=grown.choice((960_000, 960_000, 5)),
+        split_bytes=grown.choice((96 * 2**20, 4 * 2**10)),
         election_ticks=dice.choice((5, 10)),
         sleep_after_ms=dice.choice((500, 1_000, 2_000)),
         log_keep_entries=dice.choice((2, 10, 200)),

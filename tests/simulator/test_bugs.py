@@ -27,7 +27,6 @@ FEW = range(1, 13)
         "pd-epoch-forgotten",
         "second-bootstrap",
         "sessions-missing-from-snapshots",
-        "sessions-not-copied",
         "sleeping-leader-not-replaced",
         "split-applied-twice",
         "split-record-alone",

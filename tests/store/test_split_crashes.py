@@ -113,7 +113,8 @@ def test_a_child_whose_leader_wrote_early_is_found_again() -> None:
     for later in range(1, 8):
         group = filled()
         late = follower(group)
-        group.loses = lambda to, region, _, late=late: to == late.id and region == PARENT  # type: ignore[misc]
+        lost = (late.id, PARENT)
+        group.loses = lambda to, region, _, lost=lost: (to, region) == lost  # type: ignore[misc]
         _, child = group.split(PARENT, b"k10")
         group.put(child.id, b"k15", b"of k15")
         group.until(lambda late=late: len(late.store._parts.parking) == 1)  # type: ignore[misc]

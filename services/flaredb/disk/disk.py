@@ -147,8 +147,8 @@ class VerifyFile(Struct, frozen=True, tag=True):
 class WeighRows(Struct, frozen=True, tag=True):
     """Count the rows of `[start, end)` and their bytes on each side of the keys `cuts`.
 
-    Without cuts the row near the middle by bytes is found. Rows are not checked: nothing of them
-    travels. Given up after `seconds`.
+    Without cuts the rows are found that cut them into equal `pieces` by bytes, near enough. Rows
+    are not checked: nothing of them travels. Given up after `seconds`.
     """
 
     number: int
@@ -157,6 +157,7 @@ class WeighRows(Struct, frozen=True, tag=True):
     end: bytes
     cuts: tuple[bytes, ...]
     seconds: float
+    pieces: int = 2
 
 
 Job = CopyRows | HashRows | VerifyFile | WeighRows

@@ -127,7 +127,7 @@ class Jobs:
 
     def _weigh(self, job: WeighRows) -> Weighed:
         deadline = time.monotonic() + job.seconds
-        view, scale = LmdbView(self._environment, self._folder), RowScale(job.cuts)
+        view, scale = LmdbView(self._environment, self._folder), RowScale(job.cuts, job.pieces)
         try:
             values = tuple(view.get(key) for key in job.wanted)
             for key, value in _in_time(view.scan(job.start, job.end), deadline):

@@ -300,7 +300,7 @@ class MemoryDisk:
         return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
 
     def _weigh(self, job: WeighRows) -> Weighed:
-        saved, scale = self._saved(), RowScale(job.cuts)
+        saved, scale = self._saved(), RowScale(job.cuts, job.pieces)
         for key, value in saved.scan(job.start, job.end):
             scale.add(key, len(key) + len(value))
         return Weighed(tuple(saved.get(key) for key in job.wanted), *scale.weigh())

@@ -1,6 +1,6 @@
 """Weighs rows that pass by in key order: how many and how heavy on each side of some cuts.
 
-Where no cut is named it finds the row that has half of the bytes before it, near enough: it
+Where no cut is named it finds the rows at which to cut into equal pieces by bytes, near enough: it
 remembers a row for about every five-hundredth of the bytes, whatever their number.
 """
 
@@ -33,11 +33,16 @@ class RowScale:
     Invariant: samples are in key order, at least `_step` bytes apart, and never the first row.
     """
 
-    __slots__ = ("_bytes", "_cuts", "_marks", "_rows", "_samples", "_step")
+    __slots__ = ("_bytes", "_cuts", "_marks", "_pieces", "_rows", "_samples", "_step")
 
-    def __init__(self, cuts: Sequence[bytes]) -> None:
-        """`cuts` are keys of rows, rising; whether there are such rows or not."""
+    def __init__(self, cuts: Sequence[bytes], pieces: int = 2) -> None:
+        """`cuts` are keys of rows, rising; whether there are such rows or not.
+
+        Without any, so many `pieces` are made, or fewer where there are too few rows.
+        """
+        assert 2 <= pieces < MOST_SAMPLES // 2, "each piece needs a sample"
         self._cuts = list(cuts)
+        self._pieces = pieces
         self._marks: list[Part] = []
         self._samples: list[Sample] = []
         self._step = 1
@@ -65,12 +70,27 @@ class RowScale:
         """The cuts, and the parts that they make; without rows to cut between there is one part."""
         cuts, whole = self._cuts, Part(self._rows, self._bytes)
         marks = self._marks + [whole] * (len(cuts) - len(self._marks))
-        if not cuts and self._samples:
-            half = min(self._samples, key=lambda sample: abs(2 * sample.before.bytes - whole.bytes))
-            cuts, marks = [half.key], [half.before]
+        if not cuts:
+            edges_found = self._edges()
+            cuts = [sample.key for sample in edges_found]
+            marks = [sample.before for sample in edges_found]
         edges = [Part(0, 0), *marks, whole]
         parts = [
             Part(right.rows - left.rows, right.bytes - left.bytes)
             for left, right in pairwise(edges)
         ]
         return tuple(cuts), tuple(parts)
+
+    def _edges(self) -> list[Sample]:
+        """The samples nearest to where the pieces end, each once."""
+        found: list[Sample] = []
+        for number in range(1, self._pieces):
+            end = number * self._bytes
+            later = (
+                self._samples
+                if not found
+                else [sample for sample in self._samples if sample.key > found[-1].key]
+            )
+            if later:
+                found.append(min(later, key=lambda at: abs(self._pieces * at.before.bytes - end)))
+        return found

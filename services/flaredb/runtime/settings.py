@@ -120,6 +120,13 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     ] = 5.0
     snapshots_at_once: Annotated[Number, about("snapshots sent at a time", le=16)] = 2
 
+    split_bytes: Annotated[
+        Bytes, about("keys and values of a region, beyond which it is cut", ge=KIB, le=64 * GIB)
+    ] = 96 * MIB
+    split_keys: Annotated[
+        Number, about("keys of a region, beyond which it is cut", ge=2, le=10**12)
+    ] = 960_000
+
     heartbeat_seconds: Annotated[Seconds, about("between full reports to PD", le=3_600)] = 30.0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from flaredb.store.beating import Beating
 from flaredb.store.births import Births
 from flaredb.store.checks import Checks
 from flaredb.store.context import Context
+from flaredb.store.growth import Growth
 from flaredb.store.guarding import Guard
 from flaredb.store.handing_over import HandingOver
 from flaredb.store.history import History
@@ -62,13 +63,7 @@ class Parts:
         )
         self.parking: Final = Parking(context)
         self.incoming: Final = Incoming(
-            context,
-            liveness,
-            self.sleeping,
-            self.history,
-            self.guard,
-            self.births,
-            self.parking,
+            context, liveness, self.sleeping, self.history, self.guard, self.births, self.parking
         )
         splitting = Splitting(context, self.births, self.incoming.deliver, self._split)
         self.advancer: Final = Advancer(
@@ -81,6 +76,7 @@ class Parts:
         self.split_orders: Final = SplitOrders(
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
         )
+        self.growth: Final = Growth(context, self.split_orders, self.history)
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
         self.orders: Final = Orders(
             context,

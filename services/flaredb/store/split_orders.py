@@ -1,10 +1,11 @@
-"""From PD's wish for a split to the entry in the log: weigh the rows, ask for ids, propose.
+"""From the wish for a split to the entry in the log: weigh the rows, ask PD for ids, propose.
 
 The rows are counted beside the loop, so that the new regions know how large they are and so that a
 cut in the middle can be found. Whoever wished is told what came of it; of a split whose leader lost
 its leadership after it was proposed nobody knows for certain.
 """
 
+import enum
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -40,6 +41,9 @@ ANSWER_SECONDS: Final = 10.0
 REPEAT_SECONDS: Final = 0.5
 """A question for ids that has not been answered for so long is asked again."""
 
+OWN_NONCES: Final = 1 << 62
+"""Nonces of splits that a store wants by itself lie above all of PD's; the boot counter is in."""
+
 KEPT_ENDS: Final = 64
 """How many ends are kept, to be told again where PD repeats its order."""
 
@@ -52,21 +56,41 @@ class Weights(Struct, frozen=True):
     sizes: tuple[Size, ...]
 
 
+class Vain(enum.Enum):
+    """Why nothing came of a split."""
+
+    UNCUTTABLE = enum.auto()
+    """Rows were counted, and there are no two between which to cut."""
+    SMALL = enum.auto()
+    """Rows were counted, and are fewer than was thought."""
+    FAILED = enum.auto()
+    """Something stood in the way; another time it may not."""
+
+
 class Task(Struct):
-    """A split under way; `first_child` is set once it is proposed."""
+    """A split under way; `first_child` is set once it is proposed.
+
+    `on_end` hears of the end of one that this store wants by itself: why nothing came of it, if so,
+    and in words. Of such a one nothing is cut unless so much is counted as `at_least` says, in
+    bytes or in keys: the region's own figures may be off.
+    """
 
     replica: Replica
     body: OrderSplit
     deadline: float
+    pieces: int = 2
+    at_least: Size | None = None
+    on_end: Callable[["Task", "Vain | None", str], None] | None = None
     ask_at: float = 0.0
     weights: Weights | None = None
     first_child: RegionId = RegionId(0)
 
 
 class SplitOrders:
-    """The splits that this store was ordered to make.
+    """The splits that this store was ordered to make, and those that it wants by itself.
 
-    Invariants: one task per region; each task ends in one report, which is kept for a while.
+    Invariants: one task per region; each task ends in one report, which is kept for a while where
+    it was ordered; no two tasks have one nonce.
     """
 
     __slots__ = (
@@ -78,6 +102,7 @@ class SplitOrders:
         "_sleeping",
         "_subjects",
         "_tasks",
+        "_wishes",
     )
 
     def __init__(
@@ -97,6 +122,7 @@ class SplitOrders:
         self._send = send
         self._tasks: dict[RegionId, Task] = {}
         self._ended: OrderedDict[int, SplitEnded] = OrderedDict()
+        self._wishes = 0
 
     def ordered(self, body: OrderSplit) -> None:
         """PD wants a region cut."""
@@ -114,16 +140,41 @@ class SplitOrders:
             self._report(body, (), refused)
             return
         assert replica is not None
-        deadline = self._context.now + WEIGH_SECONDS + ANSWER_SECONDS
-        task = self._tasks[body.region] = Task(replica, body, deadline)
+        self._begin(Task(replica, body, self._latest()))
+
+    def want(
+        self,
+        replica: Replica,
+        trigger: str,
+        pieces: int,
+        at_least: Size,
+        on_end: Callable[[Task, Vain | None, str], None],
+    ) -> bool:
+        """Cut a region that is led here into equal pieces. False if one of it is being cut."""
+        if replica.id in self._tasks:
+            return False
+        self._wishes += 1
+        nonce = OWN_NONCES + (self._context.me.boot << 24) + self._wishes
+        epoch, now = replica.region.epoch, self._context.clock.wall()
+        body = OrderSplit(replica.id, epoch, replica.peer, nonce, (), trigger, now)
+        self._begin(Task(replica, body, self._latest(), pieces, at_least, on_end))
+        return True
+
+    def _latest(self) -> float:
+        return self._context.now + WEIGH_SECONDS + ANSWER_SECONDS
+
+    def _begin(self, task: Task) -> None:
+        self._tasks[task.body.region] = task
+        replica = task.replica
         start, end = data_rows(replica.region.keys)
         job = WeighRows(
             self._jobs.next_number(),
             (applied_key(replica.id),),
             start,
             end,
-            tuple(data_key(key) for key in body.keys),
+            tuple(data_key(key) for key in task.body.keys),
             WEIGH_SECONDS,
+            task.pieces,
         )
         self._jobs.start(job, lambda result: self._weighed(task, result))
 
@@ -144,7 +195,7 @@ class SplitOrders:
         task = self._tasks.get(replica.id)
         if task is not None and task.replica is replica and task.first_child == children[0].id:
             regions = (replica.region, *(child.region for child in children))
-            self._end(task, "", tuple(regions))
+            self._end(task, "", None, tuple(regions))
 
     def tick(self) -> None:
         """Once per tick: ask again; give up what can come to nothing."""
@@ -166,8 +217,13 @@ class SplitOrders:
         self._guard(task.replica, _note_weights, (task, result))
         if task.weights is None:
             self._end(task, f"the rows could not be counted: {getattr(result, 'reason', result)}")
+        elif not _is_enough(task.weights.sizes, task.at_least):
+            self._end(
+                task, f"region {task.body.region} is smaller than it was taken for", Vain.SMALL
+            )
         elif not task.weights.cuts:
-            self._end(task, f"region {task.body.region} holds no two rows between which to cut")
+            text = f"region {task.body.region} holds no two rows between which to cut"
+            self._end(task, text, Vain.UNCUTTABLE)
         else:
             task.deadline = self._context.now + ANSWER_SECONDS
             self._ask(task)
@@ -208,9 +264,18 @@ class SplitOrders:
         else:
             task.first_child = children[0].id
 
-    def _end(self, task: Task, refused: str, regions: tuple[Region, ...] = ()) -> None:
+    def _end(
+        self,
+        task: Task,
+        refused: str,
+        vain: Vain | None = Vain.FAILED,
+        regions: tuple[Region, ...] = (),
+    ) -> None:
         del self._tasks[task.body.region]
-        self._report(task.body, regions, refused)
+        if task.on_end is None:
+            self._report(task.body, regions, refused)
+        else:
+            task.on_end(task, vain, refused)
 
     def _report(self, body: OrderSplit, regions: tuple[Region, ...], refused: str) -> None:
         me = self._context.me
@@ -255,6 +320,13 @@ def _note_weights(replica: Replica, ended: tuple[Task, JobResult]) -> None:
 def _size(part: Part) -> Size:
     """Keys and values without what the layout adds to them."""
     return Size(part.rows, part.bytes - part.rows * (SEAL_BYTES + len(data_key(b""))))
+
+
+def _is_enough(sizes: tuple[Size, ...], at_least: Size | None) -> bool:
+    if at_least is None:
+        return True
+    keys, size = sum(part.keys for part in sizes), sum(part.bytes for part in sizes)
+    return keys >= at_least.keys or size >= at_least.bytes
 
 
 def _ids_needed(task: Task) -> int:

@@ -263,6 +263,7 @@ class Store:
         for replica, state in waiting.applied:
             replica.applied_saved(state)
             self._parts.reporter.note_written(replica)
+            self._parts.growth.note(replica)
             self._parts.guard(replica, self._cut_log, None)
         for callback in waiting.callbacks:
             callback()

@@ -1,0 +1,117 @@
+"""Regions that have grown past what the settings allow are cut, by their leader's own wish.
+
+Looked at only when what a region has applied is saved, so that idle regions cost nothing. Its size
+is that of `AppliedState`: exact until the region's first split, and after that off by at most what
+was written between the counting of the rows and the split's entry, which the new regions do not
+know of. So rows are counted again before every cut, and none is made where the count is smaller.
+"""
+
+import math
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb.kv.machine import AppliedState
+from flaredb.store.context import Context
+from flaredb.store.history import History
+from flaredb.store.replica import Replica
+from flaredb.store.split_orders import SplitOrders, Task, Vain
+from flaredb_schemas.commands import Size
+from flaredb_schemas.events import SplitSkipped
+from flaredb_schemas.ids import RegionId
+
+MOST_PIECES: Final = 8
+"""Into how many a region is cut at once, at most."""
+
+RETRY_SECONDS: Final = 10.0
+"""How long to wait after an attempt that came to nothing, for instance because PD was away."""
+
+RETRY_SHARE: Final = 8
+"""A region that was counted in vain is counted again when it has grown by an eighth of what it may
+hold: time alone changes nothing."""
+
+
+class Pause(Struct, frozen=True):
+    """Until when, and below which size, a region is not looked at again."""
+
+    until: float
+    size: Size
+
+
+class Growth:
+    """Watches the sizes of the regions that are led here.
+
+    Invariants: one attempt per region is under way; a region that cannot be cut is told of once as
+    long as its version and its number of keys stay what they are.
+    """
+
+    __slots__ = ("_context", "_history", "_most", "_orders", "_paused", "_skipped")
+
+    def __init__(self, context: Context, orders: SplitOrders, history: History) -> None:
+        self._context = context
+        self._orders = orders
+        self._history = history
+        self._most = Size(context.settings.split_keys, context.settings.split_bytes)
+        self._paused: dict[RegionId, Pause] = {}
+        self._skipped: dict[RegionId, tuple[int, int]] = {}
+
+    def note(self, replica: Replica) -> None:
+        """What the replica has applied was saved: have it cut if it is too large."""
+        state = replica.machine.state
+        trigger = self._trigger(state)
+        if trigger is None or not replica.leads or self._is_paused(replica.id, state):
+            return
+        self._orders.want(replica, trigger, self._pieces(state), self._most, self._ended)
+
+    def _trigger(self, state: AppliedState) -> str | None:
+        if state.bytes >= self._most.bytes:
+            return "bytes"
+        return "keys" if state.keys >= self._most.keys else None
+
+    def _pieces(self, state: AppliedState) -> int:
+        """As few as it takes for none to be larger than allowed, so none is smaller than half."""
+        times = max(-(-state.bytes // self._most.bytes), -(-state.keys // self._most.keys))
+        return max(2, min(MOST_PIECES, times))
+
+    def _is_paused(self, region: RegionId, state: AppliedState) -> bool:
+        pause = self._paused.get(region)
+        if pause is None:
+            return False
+        grown = state.bytes >= pause.size.bytes or state.keys >= pause.size.keys
+        return self._context.now < pause.until and not grown
+
+    def _ended(self, task: Task, vain: Vain | None, reason: str) -> None:
+        replica = task.replica
+        if vain is None:
+            self._paused.pop(replica.id, None)
+            return
+        state = replica.machine.state
+        most = self._most
+        size = Size(
+            state.keys + most.keys // RETRY_SHARE + 1, state.bytes + most.bytes // RETRY_SHARE + 1
+        )
+        until = self._context.now + RETRY_SECONDS if vain is Vain.FAILED else math.inf
+        self._paused[replica.id] = Pause(until, size)
+        if vain is Vain.UNCUTTABLE:
+            self._skip(task, reason)
+
+    def _skip(self, task: Task, reason: str) -> None:
+        assert task.weights is not None
+        replica, [size] = task.replica, task.weights.sizes
+        situation = (replica.region.epoch.version, size.keys)
+        if self._skipped.get(replica.id) == situation:
+            return
+        self._skipped[replica.id] = situation
+        self._history.add_own(
+            SplitSkipped(
+                id=self._history.next_own_id(),
+                at=self._context.clock.wall(),
+                region=replica.id,
+                store=self._context.me.store,
+                version=situation[0],
+                trigger=task.body.trigger,
+                reason=reason,
+                keys=size.keys,
+                bytes=size.bytes,
+            )
+        )

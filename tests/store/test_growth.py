@@ -1,0 +1,141 @@
+"""A region that grows past what the settings allow is cut, without anybody's asking."""
+
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from flaredb.runtime.settings import StoreSettings
+from flaredb_schemas.events import RegionSplit, SplitSkipped
+from flaredb_schemas.requests import WriteAnswer
+from tests.store.group import Group, Member, region
+from tests.store.splitting import KEYS, PARENT, check_agreement, ids
+
+Told = TypeVar("Told", RegionSplit, SplitSkipped)
+
+
+def growing(**settings: int) -> Group:
+    """One region over all keys, and no rows yet."""
+    limits: dict[str, Any] = {"applied_delay_ms": 1, "sleep_after_ms": 60_000} | settings
+    return Group(StoreSettings(**limits), (region(1, b"", b"", 3),))
+
+
+def put(group: Group, *keys: bytes, value: bytes = b"v") -> None:
+    """Write into whatever regions hold the keys by then."""
+
+    def is_put(key: bytes) -> bool:
+        leader = group.wait_for_leader(PARENT)
+        holder = next(one for one in leader.store.registry if one.region.keys.contains(key))
+        group.regions[holder.id] = holder.region
+        return isinstance(group.put_once(holder.id, key, value), WriteAnswer)
+
+    for key in keys:
+        group.until(lambda key=key: is_put(key))  # type: ignore[misc]
+
+
+def pass_time(group: Group, seconds: float) -> None:
+    end = group.now + seconds
+    while group.now < end:
+        group.step()
+
+
+def told(group: Group, kind: type[Told]) -> list[Told]:
+    """The events of one kind that the stores have published, each once."""
+    events = {event.id: event for one in group.members.values() for event in one.events}
+    return [event for event in events.values() if isinstance(event, kind)]
+
+
+def hold_jobs(group: Group, holds: bool) -> None:
+    """Nothing can be counted for a while."""
+    for member in group.members.values():
+        member.holds_jobs = holds
+
+
+def keys_held(member: Member) -> list[int]:
+    return [replica.machine.state.keys for replica in member.store.registry]
+
+
+def test_a_region_with_too_many_keys_is_cut_by_itself() -> None:
+    group = growing(split_keys=15)
+    put(group, *KEYS[:14])
+    pass_time(group, 1.0)
+    leader = group.wait_for_leader(PARENT)
+    assert ids(leader) == [PARENT]
+    put(group, KEYS[14])
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+    assert keys_held(leader) == [7, 8]
+    [event] = told(group, RegionSplit)
+    assert event.trigger == "keys" and event.triggered <= event.at
+    assert [part.keys for part in event.parts] == [7, 8]
+
+
+def test_a_region_with_too_many_bytes_is_cut_by_itself() -> None:
+    group = growing(split_bytes=4096)
+    put(group, *KEYS[:8], value=b"x" * 700)
+    leader = group.wait_for_leader(PARENT)
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+    assert [event.trigger for event in told(group, RegionSplit)] == ["bytes"]
+
+
+def test_a_burst_is_cut_into_several_at_once() -> None:
+    group = growing(split_keys=6)
+    hold_jobs(group, True)
+    put(group, *KEYS)
+    leader = group.wait_for_leader(PARENT)
+    assert ids(leader) == [PARENT]
+    hold_jobs(group, False)
+    group.until(lambda: len(ids(leader)) > 2)
+    check_agreement(group)
+    pass_time(group, 15.0)
+    put(group, KEYS[0], KEYS[-1])
+    group.until(lambda: max(keys_held(leader)) <= 6)
+    check_agreement(group)
+    assert sum(keys_held(leader)) == len(KEYS)
+    parts = [part for event in told(group, RegionSplit) for part in event.parts]
+    assert len({part.id for part in parts}) == len(ids(leader))
+
+
+def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:
+    group = growing(split_bytes=2048)
+    for size in (3_000, 3_100, 4_000, 8_000):
+        put(group, b"huge", value=b"x" * size)
+        pass_time(group, 15.0)
+    leader = group.wait_for_leader(PARENT)
+    assert ids(leader) == [PARENT]
+    [event] = told(group, SplitSkipped)
+    assert (event.region, event.trigger, event.keys) == (PARENT, "bytes", 1)
+    assert "no two rows" in event.reason
+    put(group, b"larger", value=b"x" * 3_000)
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+    pass_time(group, 15.0)
+    assert len(told(group, SplitSkipped)) <= 3, "once for each of the two that are left"
+
+
+def test_where_no_ids_come_it_is_tried_again_later() -> None:
+    group = growing(split_keys=15)
+    granted, group.grant = group.grant, lambda member, ask: None  # type: ignore[method-assign]
+    put(group, *KEYS[:15])
+    pass_time(group, 15.0)
+    leader = group.wait_for_leader(PARENT)
+    assert ids(leader) == [PARENT]
+    group.grant = granted  # type: ignore[method-assign]
+    pass_time(group, 15.0)
+    put(group, KEYS[0])
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+
+
+def test_a_new_leader_cuts_what_the_old_one_had_no_time_for() -> None:
+    group = growing(split_keys=15)
+    hold_jobs(group, True)
+    put(group, *KEYS[:15])
+    old = group.wait_for_leader(PARENT)
+    old.cut_off = True
+    hold_jobs(group, False)
+    rest = [one for one in group.members.values() if one is not old]
+    group.until(lambda: any(len(ids(one)) == 2 for one in rest))
+    old.cut_off = False
+    check_agreement(group)
+    regions = [replica.region for replica in old.store.registry]
+    assert all(left.keys.end == right.keys.start for left, right in pairwise(regions))
