@@ -123,9 +123,9 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     split_bytes: Annotated[
         Bytes, about("keys and values of a region, beyond which it is cut", ge=KIB, le=64 * GIB)
     ] = 96 * MIB
-    split_keys: Annotated[
-        Number, about("keys of a region, beyond which it is cut", ge=2, le=10**12)
-    ] = 960_000
+    split_keys: Annotated[Number, about("keys of a region, beyond which it is cut", le=10**12)] = (
+        960_000
+    )
 
     heartbeat_seconds: Annotated[Seconds, about("between full reports to PD", le=3_600)] = 30.0
 
