@@ -19,6 +19,9 @@ from flaredb_schemas.keys import show_range
 
 STORES = 3
 
+SPLIT_BYTES = 4 * 1024**2
+"""Small, so that regions split several times while the library is loaded."""
+
 
 def add_demo_command(app: typer.Typer) -> None:
     """Put `demo` into `app`."""
@@ -36,6 +39,8 @@ def demo(
 ) -> None:
     """Start three stores, load Python's standard library, kill a store meanwhile, check it all.
 
+    Regions may hold 4 MiB here, so they split while they are loaded.
+
     Exit code 1 if a promise was not kept.
     """
     guarded(output, lambda: _run(dir_, output, not no_progress))
@@ -44,7 +49,7 @@ def demo(
 def _run(folder: Path | None, form: Format, bars: bool) -> None:
     rows = standard_library()
     note(f"{len(rows)} rows of the standard library, {sum(map(len, rows.values())):,} bytes")
-    cluster = LocalCluster(folder, stores=STORES)
+    cluster = LocalCluster(folder, stores=STORES, settings={"split_bytes": str(SPLIT_BYTES)})
     try:
         cluster.start(on_progress=lambda name: note(f"{name} is up"))
         outcome = asyncio.run(
@@ -90,7 +95,8 @@ def _show(outcome: demonstration.Outcome) -> None:
         title="Criteria",
     )
     printer.line(
-        f"{outcome.writes:,} writes in {outcome.load_s:.1f} s, {outcome.writes_failed} failed; "
+        f"{outcome.splits} splits; {outcome.writes:,} writes in {outcome.load_s:.1f} s, "
+        f"{outcome.writes_failed} failed; "
         f"{outcome.keys_verified:,} keys read back and equal; "
         f"longest time without an acknowledged write {outcome.longest_gap_s:.2f} s"
     )

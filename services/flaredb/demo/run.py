@@ -14,6 +14,7 @@ from flaredb.client.client import Client
 from flaredb.client.errors import UnavailableError
 from flaredb.demo.audit import RegionFigures, audit
 from flaredb.demo.loading import Load, count_verified
+from flaredb.demo.splits import SplitFigures, announced, read_splits
 from flaredb.demo.trespassing import Trespass, trespass
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_schemas.keys import show_key
@@ -22,8 +23,11 @@ from flaredb_schemas.placement import report_peers
 LEADER_SECONDS: Final = 60.0
 """SC-001: within this time every region has a leader."""
 
+REGISTERED_SECONDS: Final = 60.0
+"""SC-003: within this time of its trigger PD knows the regions that a split has made."""
+
 WRITES_SHARE: Final = 0.99
-"""The share of writes that must succeed while a store is lost."""
+"""The share of writes that must succeed while regions split and a store is lost."""
 
 KILL_AT: Final = 0.3
 START_AT: Final = 0.6
@@ -49,6 +53,7 @@ class Outcome(Struct, frozen=True):
     writes: int
     writes_failed: int
     keys_verified: int
+    splits: int
     longest_gap_s: float
     load_s: float
     criteria: dict[str, Criterion]
@@ -72,8 +77,10 @@ async def demonstrate(
         with progress("loading", len(rows)) as advance:
             load = Load(db, rows, advance)
             begun = time.monotonic()
-            await asyncio.gather(load.run(), _harm(cluster, load, say))
+            async with announced(db, say):
+                await asyncio.gather(load.run(), _harm(cluster, load, say))
             loaded = time.monotonic() - begun
+        splits = await read_splits(db)
         say("asking regions for what is not theirs")
         refusals = await trespass(db, sorted(load.acknowledged))
         with progress("reading back", len(load.acknowledged)) as advance:
@@ -88,14 +95,20 @@ async def demonstrate(
         writes=len(load.acknowledged) + len(load.failed),
         writes_failed=len(load.failed),
         keys_verified=verified,
+        splits=len(splits.seconds) + splits.unregistered,
         longest_gap_s=round(load.longest_gap, 3),
         load_s=round(loaded, 3),
-        criteria=judge(elected, load, verified, refusals, regions),
+        criteria=judge(elected, load, verified, refusals, regions, splits),
     )
 
 
 def judge(
-    elected: float, load: Load, verified: int, refusals: Trespass, regions: list[RegionFigures]
+    elected: float,
+    load: Load,
+    verified: int,
+    refusals: Trespass,
+    regions: list[RegionFigures],
+    splits: SplitFigures,
 ) -> dict[str, Criterion]:
     """The promises, and whether these figures keep them."""
     strays = sum(region.strays for region in regions)
@@ -116,11 +129,21 @@ def judge(
             f"share of {refusals.tried} accesses out of range that were refused; "
             f"{strays} rows in the wrong place",
         ),
+        "SC-003": Criterion(
+            bool(splits.seconds)
+            and splits.unregistered == 0
+            and splits.worst <= REGISTERED_SECONDS
+            and succeeded >= WRITES_SHARE,
+            splits.worst,
+            f"seconds from trigger to registered in PD, the worst of {len(splits.seconds)} splits "
+            f"(at most {REGISTERED_SECONDS:.0f}; median {splits.median})",
+        ),
         "durability": Criterion(lost == 0, lost, "acknowledged writes that were lost"),
         "availability": Criterion(
             succeeded >= WRITES_SHARE,
             round(succeeded, 4),
-            f"share of writes that succeeded while a store was lost (at least {WRITES_SHARE})",
+            f"share of writes that succeeded while regions split and a store was lost "
+            f"(at least {WRITES_SHARE})",
         ),
         "replicas": Criterion(unequal == 0, unequal, "regions whose replicas differ"),
     }
@@ -168,6 +191,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "writes": outcome.writes,
         "writes_failed": outcome.writes_failed,
         "keys_verified": outcome.keys_verified,
+        "splits": outcome.splits,
         "longest_gap_s": outcome.longest_gap_s,
         "load_s": outcome.load_s,
         "criteria": {

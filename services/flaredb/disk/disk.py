@@ -173,7 +173,7 @@ class Copied(Struct, frozen=True, tag=True):
 
 
 class Hashed(Struct, frozen=True, tag=True):
-    """The digest in hexadecimal, and how much it covers."""
+    """The digest in hexadecimal, and how many rows and bytes of the first range it covers."""
 
     values: tuple[bytes | None, ...]
     digest: str

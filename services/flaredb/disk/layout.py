@@ -120,6 +120,11 @@ def user_key(row_key: bytes) -> bytes:
     return row_key[1:]
 
 
+def user_bytes(rows: int, row_bytes: int) -> int:
+    """Of so many rows of user data with so many bytes: keys and values alone."""
+    return row_bytes - rows * (SEAL_BYTES + len(data_key(b"")))
+
+
 def data_rows(keys: KeyRange) -> Rows:
     """The rows of a range of user keys, open ends included."""
     return DATA + keys.start, DATA + keys.end if keys.end else kind_rows(DATA)[1]

@@ -117,13 +117,17 @@ class Jobs:
     def _hash(self, job: HashRows) -> Hashed:
         deadline = time.monotonic() + job.seconds
         view, digest = LmdbView(self._environment, self._folder), RowDigest()
+        first = (0, 0)
         try:
             values = tuple(view.get(key) for key in job.wanted)
-            for key, value in _rows(view, job.ranges, deadline):
-                digest.add(key, value)
+            for number, keys in enumerate(job.ranges):
+                for key, value in _rows(view, (keys,), deadline):
+                    digest.add(key, value)
+                if number == 0:
+                    first = (digest.rows, digest.row_bytes)
         finally:
             view.close()
-        return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
+        return Hashed(values, digest.hexadecimal(), *first)
 
     def _weigh(self, job: WeighRows) -> Weighed:
         deadline = time.monotonic() + job.seconds

@@ -294,10 +294,14 @@ class MemoryDisk:
 
     def _hash(self, job: HashRows) -> Hashed:
         saved, digest = self._saved(), RowDigest()
-        for key, value in _rows(saved, job.ranges):
-            digest.add(key, value)
+        first = (0, 0)
+        for number, keys in enumerate(job.ranges):
+            for key, value in _rows(saved, (keys,)):
+                digest.add(key, value)
+            if number == 0:
+                first = (digest.rows, digest.row_bytes)
         values = tuple(saved.get(key) for key in job.wanted)
-        return Hashed(values, digest.hexadecimal(), digest.rows, digest.row_bytes)
+        return Hashed(values, digest.hexadecimal(), *first)
 
     def _weigh(self, job: WeighRows) -> Weighed:
         saved, scale = self._saved(), RowScale(job.cuts, job.pieces)

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from flaredb.disk.disk import Hashed, HashRows, JobResult
-from flaredb.disk.layout import SESSION, applied_key, data_rows, region_rows
+from flaredb.disk.layout import SESSION, applied_key, data_rows, region_rows, user_bytes
 from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard, raise_damage
@@ -123,4 +123,5 @@ def _digest(replica: Replica, index: Index, result: Hashed) -> Digest | str:
     if state.index != index:
         return f"hashed at {state.index} instead of {index}"
     whole = hashlib.sha256(bytes.fromhex(result.digest) + encode(state)).hexdigest()
-    return Digest(index, whole, state.keys, state.bytes)
+    # As counted: what is applied tells an estimate after a split.
+    return Digest(index, whole, result.rows, user_bytes(result.rows, result.row_bytes))

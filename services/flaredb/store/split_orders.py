@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from flaredb.disk.disk import JobResult, Weighed, WeighRows
-from flaredb.disk.layout import SEAL_BYTES, applied_key, data_key, data_rows, user_key
+from flaredb.disk.layout import applied_key, data_key, data_rows, user_bytes, user_key
 from flaredb.disk.row_scale import Part
 from flaredb.kv.machine import AppliedState
 from flaredb.store.applying import propose_command
@@ -319,7 +319,7 @@ def _note_weights(replica: Replica, ended: tuple[Task, JobResult]) -> None:
 
 def _size(part: Part) -> Size:
     """Keys and values without what the layout adds to them."""
-    return Size(part.rows, part.bytes - part.rows * (SEAL_BYTES + len(data_key(b""))))
+    return Size(part.rows, user_bytes(part.rows, part.bytes))
 
 
 def _is_enough(sizes: tuple[Size, ...], at_least: Size | None) -> bool:
