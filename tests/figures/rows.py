@@ -210,6 +210,14 @@ CORRECTNESS: Final = (
     Row("lines that the simulator runs", "≥ 90 % of store and raft", "coverage", _coverage),
 )
 
+_GROWTH: Final = {
+    "registered_median_s": (1.0, "s at the median"),
+    "registered_worst_s": (5.0, "s at the worst"),
+    "failed": (0.0, "writes failed"),
+    "longest_gap_s": (1.0, "s the longest gap"),
+    "snapshots": (0.0, "snapshots"),
+}
+
 SPEED: Final = (
     Row(
         "a 96 MiB region caught up by snapshot",
@@ -228,6 +236,18 @@ SPEED: Final = (
         "all lead again ≤ 10 s",
         "many_regions",
         at_most("sleeping regions led again", {"seconds": (10.0, "s")}),
+    ),
+    Row(
+        "SC-003: from a split's trigger to registered in PD; 20 splits at 8 MiB, 8 writers",
+        "median ≤ 1 s, worst ≤ 5 s, no write failed, gap ≤ 1 s anywhere, no snapshot",
+        "growth",
+        at_most("splits at 8 MiB", _GROWTH),
+    ),
+    Row(
+        "SC-003: the same; 3 splits at 96 MiB, values of 64 KiB",
+        "median ≤ 1 s, worst ≤ 5 s, no write failed, gap ≤ 1 s anywhere, no snapshot",
+        "growth",
+        at_most("splits at 96 MiB", _GROWTH),
     ),
     Row(
         "1,000 idle regions on each of three stores",
