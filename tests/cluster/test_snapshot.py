@@ -33,7 +33,7 @@ LONGEST_PROBE: Final = 1.0
 CLOSE: Final = 200
 """Entries that a replica may be behind while others go on writing."""
 
-SETTINGS: Final = {"log_max_bytes": "1 MiB"}
+SETTINGS: Final = {"log_max_bytes": "1 MiB", "split_bytes": "1 GiB"}
 """So that a store that was away while a region grew needs a snapshot of it."""
 
 
