@@ -19,8 +19,8 @@ from flaredb_schemas.keys import show_range
 
 STORES = 3
 
-SPLIT_BYTES = 4 * 1024**2
-"""Small, so that regions split several times while the library is loaded."""
+SPLIT_SHARE = 10
+"""A region may hold a tenth of the library, however large it is: it splits several times."""
 
 
 def add_demo_command(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def demo(
 ) -> None:
     """Start three stores, load Python's standard library, kill a store meanwhile, check it all.
 
-    Regions may hold 4 MiB here, so they split while they are loaded.
+    A region may hold a tenth of it here, so regions split while they are loaded.
 
     Exit code 1 if a promise was not kept.
     """
@@ -49,7 +49,8 @@ def demo(
 def _run(folder: Path | None, form: Format, bars: bool) -> None:
     rows = standard_library()
     note(f"{len(rows)} rows of the standard library, {sum(map(len, rows.values())):,} bytes")
-    cluster = LocalCluster(folder, stores=STORES, settings={"split_bytes": str(SPLIT_BYTES)})
+    most = sum(map(len, rows.values())) // SPLIT_SHARE
+    cluster = LocalCluster(folder, stores=STORES, settings={"split_bytes": str(most)})
     try:
         cluster.start(on_progress=lambda name: note(f"{name} is up"))
         outcome = asyncio.run(
