@@ -165,8 +165,8 @@ class Split(Struct, frozen=True, array_like=True, gc=False, tag=4, forbid_unknow
     of the first. Takes effect only at this very epoch.
 
     All that is told of the split stands here: `triggered` is when and `trigger` why it was wanted.
-    `sizes` are those of the region and its children, in key order, as they were counted when the
-    region's own figures were `counted`.
+    `sizes` are those of the region and its children, in key order, as they were counted some time
+    before.
     """
 
     time: Count
@@ -175,11 +175,29 @@ class Split(Struct, frozen=True, array_like=True, gc=False, tag=4, forbid_unknow
     children: Annotated[tuple[NewRegion, ...], Meta(max_length=MAX_CHILDREN)]
     trigger: Annotated[str, Meta(max_length=32)]
     triggered: Count
-    counted: Size
     sizes: Annotated[tuple[Size, ...], Meta(max_length=MAX_CHILDREN + 1)]
 
 
-Command = Write | LeaderStarted | CheckReplicas | Split
+class Difference(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A difference in keys and in bytes: may be below zero."""
+
+    keys: int
+    bytes: int
+
+
+class Recount(Struct, frozen=True, array_like=True, gc=False, tag=5, forbid_unknown_fields=True):
+    """The region's own figures are too low by `missing`, as its rows were counted.
+
+    Takes effect only at this version and only on figures that are estimated, and makes them exact:
+    what was written since the count is in them already.
+    """
+
+    time: Count
+    version: Count
+    missing: Difference
+
+
+Command = Write | LeaderStarted | CheckReplicas | Split | Recount
 """The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
 
 BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)

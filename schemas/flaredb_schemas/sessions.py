@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb_schemas.commands import Lane, Outcome
+from flaredb_schemas.commands import Lane, Outcome, Size
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import Index, Term
 from flaredb_schemas.regions import FIRST_INDEX, FIRST_TERM, Count
@@ -46,18 +46,27 @@ class AppliedState(Struct, frozen=True, array_like=True, gc=False):
     """How far a region's log is applied, and what follows from it. Of a new region: the defaults.
 
     `time` is the region's time in milliseconds: the largest time of an applied entry, and always
-    later than `forgotten`, the newest opening time of all lanes that were ever dropped. `bytes` are
-    the keys and values of all `keys` rows, without overhead; they are exact unless `estimated`:
-    after a split they are off by what was written while the parts were being counted.
+    later than `forgotten`, the newest opening time of all lanes that were ever dropped.
+
+    `bytes` are the keys and values of all `keys` rows, without overhead. They are exact unless
+    `estimated`: then they are off by at most the keys and bytes of what was written, overwritten
+    and deleted between the counting of a split's parts and its entry, and may be below zero. The
+    leader counts the rows of an estimated region, and from the entry of that count on they are
+    exact again; so the error neither grows nor adds up.
     """
 
     index: Index = FIRST_INDEX
     term: Term = FIRST_TERM
     time: Count = 1
     forgotten: Count = 0
-    bytes: Count = 0
-    keys: Count = 0
+    bytes: int = 0
+    keys: int = 0
     estimated: bool = False
+
+    @property
+    def size(self) -> Size:
+        """Keys and bytes as they may be told: never below zero."""
+        return Size(max(0, self.keys), max(0, self.bytes))
 
 
 MAX_LANE_BYTES: Final = 512 * 1024

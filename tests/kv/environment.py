@@ -1,7 +1,6 @@
 """The world of the state machine's stories: one region, and a table of commands to move it."""
 
 from collections.abc import Callable
-from typing import assert_never
 
 from flaredb.kv.machine import Effects, Executed
 from flaredb.kv.queries import get_many, scan_page
@@ -12,36 +11,29 @@ from flaredb_schemas.commands import (
     CompareAndSwap,
     Delete,
     DeleteRange,
-    Done,
+    Difference,
     Group,
     Lane,
     LeaderStarted,
     NewRegion,
-    NotSwapped,
-    NotSwappedUntold,
     Op,
-    Outcome,
     Put,
-    RangeDeleted,
+    Recount,
     Size,
     Split,
-    Swapped,
     Write,
 )
 from flaredb_schemas.events import encode_event
 from flaredb_schemas.failures import (
     AnswerTooLarge,
-    Busy,
-    EpochMismatch,
     InvalidRequest,
     KeyNotInRegion,
-    Refusal,
-    SessionExpired,
 )
 from flaredb_schemas.ids import PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import show_key, show_range
 from flaredb_schemas.requests import GetRequest, ScanAnswer, ScanRequest
 from tests.kv.replicas import Replicas, whole_region
+from tests.kv.wording import outcome_text, refusal_text, value_text
 from tests.stories import Case
 
 
@@ -61,6 +53,7 @@ class World:
             "leader": self._leader,
             "check": self._check,
             "split": self._split,
+            "recount": self._recount,
             "go": self._go,
             "empty": self._empty,
             "get": self._get,
@@ -114,7 +107,7 @@ class World:
     def _ask(self, case: Case) -> str:
         """What a leader would say to a batch before it proposes it."""
         refusal = self._replicas.machine.refusal(self._version(case), _batch(case))
-        return "welcome" if refusal is None else _refusal(refusal)
+        return "welcome" if refusal is None else refusal_text(refusal)
 
     def _leader(self, case: Case) -> str:
         """The first entry of a new leader's own: `peer`, `store`, `previous`, `term`, `time`."""
@@ -133,7 +126,7 @@ class World:
         return f"check {self._replicas.apply(command).check}"
 
     def _split(self, case: Case) -> str:
-        """A cut: `time`, `version`, `conf_ver`, `counted`, `own`; a new region per line of input.
+        """A cut: `time`, `version`, `conf_ver`, `own`; a new region per line of input.
 
         A line is id, start, the peers' ids joined by commas, and what was counted of it. Sizes are
         keys and bytes with a slash between.
@@ -151,16 +144,22 @@ class World:
             children,
             "manual",
             self._time(case) - 5,
-            _size(case.option("counted", "0/0")),
             tuple(map(_size, sizes)),
         )
         effects = self._replicas.apply(command)
         if effects.answer is not None:
             assert not isinstance(effects.answer, Executed)
             assert not effects.children and not effects.events, "a refusal changes nothing"
-            return _refusal(effects.answer)
+            return refusal_text(effects.answer)
         self._all |= self._replicas.children
         return "\n".join(encode_event(event).decode() for event in effects.events)
+
+    def _recount(self, case: Case) -> str:
+        """The rows were counted: `time`, `version`, and what was `missing` in the figures."""
+        missing = _difference(case.option("missing"))
+        effects = self._replicas.apply(Recount(self._time(case), self._version(case), missing))
+        assert effects == Effects()
+        return self._state(case)
 
     def _go(self, case: Case) -> str:
         """From here on the story is about another `region`."""
@@ -182,8 +181,8 @@ class World:
         request = GetRequest(1, machine.region.id, machine.region.epoch.version, keys)
         answer = get_many(request, machine.region, machine.state.time, self._replicas.first.rows)
         if isinstance(answer, KeyNotInRegion | InvalidRequest | AnswerTooLarge):
-            return _refusal(answer)
-        return "\n".join(map(_value, answer.values))
+            return refusal_text(answer)
+        return "\n".join(map(value_text, answer.values))
 
     def _scan(self, case: Case) -> str:
         """A page: `start`, `end`, `limit`, and whether `reverse`."""
@@ -199,8 +198,8 @@ class World:
         )
         answer = scan_page(request, machine.region, machine.state.time, self._replicas.first.rows)
         if not isinstance(answer, ScanAnswer):
-            return _refusal(answer)
-        rows = [f"{show_key(key)} {_value(value)}" for key, value in answer.rows]
+            return refusal_text(answer)
+        rows = [f"{show_key(key)} {value_text(value)}" for key, value in answer.rows]
         if len(rows) > 8:
             rows = [rows[0], f"… {len(rows) - 2} rows …", rows[-1]]
         return "\n".join([*rows, "more" if answer.more else "the end"])
@@ -208,7 +207,7 @@ class World:
     def _rows(self, _: Case) -> str:
         """All rows, as they are."""
         rows = self._replicas.first.rows.items()
-        return "\n".join(f"{show_key(key)} {_value(value)}" for key, value in rows) or "none"
+        return "\n".join(f"{show_key(key)} {value_text(value)}" for key, value in rows) or "none"
 
     def _lanes(self, _: Case) -> str:
         """The session table, those used longest ago first."""
@@ -218,7 +217,7 @@ class World:
             name = f"{lane.client}@{lane.opened}#{lane.number}"
             lines.append(f"{name} seen {state.seen}, done below {state.done_below}")
             for executed in state.batches:
-                others = [f"{op} {_outcome(outcome)}" for op, outcome in executed.others]
+                others = [f"{op} {outcome_text(outcome)}" for op, outcome in executed.others]
                 told = "; ".join([f"usual {executed.usual}", *others])
                 lines.append(f"  {executed.sequence}: {told}")
         return "\n".join(lines) or "none"
@@ -228,6 +227,7 @@ class World:
         return (
             f"index {state.index} term {state.term} time {state.time} "
             f"forgotten {state.forgotten} keys {state.keys} bytes {state.bytes}"
+            f"{' estimated' if state.estimated else ''}"
         )
 
     def _version(self, case: Case) -> int:
@@ -244,6 +244,11 @@ def _peers(word: str) -> list[PeerId]:
 def _size(word: str) -> Size:
     keys, _, size = word.partition("/")
     return Size(int(keys), int(size))
+
+
+def _difference(word: str) -> Difference:
+    keys, _, size = word.partition("/")
+    return Difference(int(keys), int(size))
 
 
 def _batch(case: Case) -> Batch:
@@ -299,47 +304,7 @@ def _described(effects: Effects, case: Case) -> str:
     assert answer is not None
     if not isinstance(answer, Executed):
         assert not effects.rows and not effects.lanes, "a refusal changes nothing"
-        return _refusal(answer)
+        return refusal_text(answer)
     numbers = [line.split()[0] for line in case.input.splitlines()]
     lines = zip(numbers, answer.outcomes, strict=True)
-    return "\n".join(f"{number} {_outcome(outcome)}" for number, outcome in lines)
-
-
-def _outcome(outcome: Outcome) -> str:
-    match outcome:
-        case Done():
-            return "done"
-        case Swapped():
-            return "swapped"
-        case NotSwapped():
-            return f"not swapped, {_value(outcome.actual)}"
-        case NotSwappedUntold():
-            return "not swapped, untold"
-        case RangeDeleted(deleted, resume):
-            rest = "" if resume is None else f", resume at {show_key(resume)}"
-            return f"deleted {deleted}{rest}"
-        case _:
-            assert_never(outcome)
-
-
-def _refusal(refusal: Refusal) -> str:
-    match refusal:
-        case KeyNotInRegion(key, route):
-            detail = f"{show_key(key)!r} not in {show_range(route.region.keys)}"
-        case EpochMismatch((route,)):
-            detail = f"version {route.region.epoch.version} of region {route.region.id}"
-        case Busy(reason) | InvalidRequest(reason):
-            detail = reason
-        case SessionExpired(time):
-            detail = f"time {time}"
-        case AnswerTooLarge(limit):
-            detail = f"limit {limit}"
-        case _:
-            raise AssertionError(f"not a refusal of the state machine: {refusal}")
-    return f"refused, {refusal.code}: {detail}"
-
-
-def _value(value: bytes | None) -> str:
-    if value is None:
-        return "absent"
-    return f"'{show_key(value)}'" if len(value) <= 40 else f"<{len(value)} bytes>"
+    return "\n".join(f"{number} {outcome_text(outcome)}" for number, outcome in lines)

@@ -49,10 +49,10 @@ class SortedRows:
         elif self._values.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key)]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Keys, and bytes of keys and values, counted the slow way."""
-        return len(self._values), sum(len(key) + len(value) for key, value in self.items())
+    def size(self, keys: KeyRange) -> tuple[int, int]:
+        """Keys in a range, and bytes of keys and values, counted the slow way."""
+        rows = list(self.scan(keys.start, keys.end))
+        return len(rows), sum(len(key) + len(value) for key, value in rows)
 
     def items(self) -> list[tuple[bytes, bytes]]:
         return list(self.scan(b"", b""))
@@ -143,7 +143,8 @@ class Replicas:
         assert self.first.lanes == self._second.lanes
         assert self.first.rows.items() == self._second.rows.items()
         state = self.machine.state
-        assert state.estimated or self.first.rows.size == (state.keys, state.bytes), "exact sizes"
+        size = self.first.rows.size(self.machine.region.keys)
+        assert state.estimated or size == (state.keys, state.bytes), "exact sizes"
         self._divide(effects, other)
         return effects
 

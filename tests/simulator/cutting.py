@@ -74,7 +74,6 @@ class Cutter:
             (NewRegion(RegionId(first), key, peers),),
             "race",
             1,
-            nothing,
             (nothing, nothing),
         )
         propose_command(replica, command)

@@ -31,7 +31,7 @@ from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
-from tests.simulator.checkers.replicas import check_equal, check_ranges
+from tests.simulator.checkers.replicas import check_equal, check_ranges, check_sizes
 from tests.simulator.checkers.splits import SplitsOnce
 from tests.simulator.clients import Client
 from tests.simulator.inspector import PATIENCE_SECONDS, Inspector
@@ -200,6 +200,7 @@ class Run:
         running = self._running()
         check_ranges(running)
         check_equal(running)
+        check_sizes(running)
         for store, disk in running:
             for replica in store.registry:
                 self.logs.check_saved(replica, disk)

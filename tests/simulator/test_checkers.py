@@ -219,7 +219,7 @@ def test_a_value_that_nobody_wrote_is_found() -> None:
 def cut(version: int, child: int, start: bytes) -> Entry:
     made = NewRegion(RegionId(child), start, (PeerId(child + 1),))
     nothing = Size(0, 0)
-    command = Split(1, 1, version, (made,), "manual", 1, nothing, (nothing, nothing))
+    command = Split(1, 1, version, (made,), "manual", 1, (nothing, nothing))
     return entry(9, 5, COMMANDS.encode(command))
 
 

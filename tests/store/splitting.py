@@ -31,7 +31,8 @@ def propose_split(group: Group, first_id: int, start: bytes) -> None:
     peers = tuple(PeerId(first_id + number) for number in range(1, 4))
     child = NewRegion(RegionId(first_id), start, peers)
     nothing = Size(0, 0)
-    command = Split(1, 1, 1, (child,), "manual", 1, nothing, (nothing, nothing))
+    version = leader.replica(PARENT).region.epoch.version
+    command = Split(1, 1, version, (child,), "manual", 1, (nothing, nothing))
     assert propose_command(leader.replica(PARENT), command) is None
     leader.store._context.touch(PARENT)
 

@@ -6,6 +6,7 @@ Who checks what of the epoch, when it is applied:
   as well as one that is ahead of it.
 - `LeaderStarted`: nothing. Who leads is a fact about the group, whatever its range is by now.
 - `Split`: both counters, by equality, so that of two splits for one epoch only the first counts.
+- `Recount`: the version. What was counted of a range says nothing of another.
 - `CheckReplicas`: nothing. Replicas compare hashes of one index, hence of one epoch.
 
 What is checked when a request arrives is checked again when it is applied, because the region may

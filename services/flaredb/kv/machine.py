@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from flaredb.kv.epoch import version_refusal
 from flaredb.kv.sessions import Attempt, Sessions
-from flaredb.kv.split import split_event, split_refusal, split_regions, split_states
+from flaredb.kv.split import recounted, split_event, split_refusal, split_regions, split_states
 from flaredb.kv.view import DataView, Layer
 from flaredb.kv.writes import Writer, find_fault, first_outside
 from flaredb_schemas.commands import (
@@ -24,12 +24,13 @@ from flaredb_schemas.commands import (
     Lane,
     LeaderStarted,
     Outcome,
+    Recount,
     Split,
     Write,
 )
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event, LeaderChanged, entry_event_id
-from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal
+from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal, SessionExpired
 from flaredb_schemas.ids import Index, Term
 from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.sessions import AppliedState, LaneState
@@ -69,7 +70,7 @@ class Machine:
 
     Invariants: `state.index` rises by one per applied entry and `state.term` never falls;
     `state.time` never falls and is later than `state.forgotten`; `state.bytes` and `state.keys` are
-    exact unless `state.estimated`, and never negative. A call that raises leaves the machine
+    exact unless `state.estimated`, and then not negative. A call that raises leaves the machine
     unusable: the process must stop.
     """
 
@@ -104,6 +105,8 @@ class Machine:
                 effects = Effects(check=command.nonce)
             case Split():
                 state, effects = self._split(state, command)
+            case Recount():
+                state, effects = recounted(self.region, state, command), Effects()
             case _:
                 assert_never(command)
         self._settle(state)
@@ -138,7 +141,8 @@ class Machine:
         )
 
     def _settle(self, state: AppliedState) -> None:
-        assert state.bytes >= 0 and state.keys >= 0, "a region's sizes are never negative"
+        counted = state.bytes >= 0 and state.keys >= 0
+        assert counted or state.estimated, "a region's sizes are never negative"
         assert state.forgotten < state.time, "the region's time is later than what it forgot"
         self.state = state
 
@@ -149,8 +153,9 @@ class Machine:
         if isinstance(decoded, Malformed):
             return state, _refused(InvalidRequest(f"malformed batch: {decoded.reason}"))
         if decoded.lane.opened > state.time:
+            # Opened by the time of a region that this one was a part of; it is told this one's.
             # Dropping such a lane would move the region's time, by as much as the client likes.
-            return state, _refused(InvalidRequest("a lane opened in the region's future"))
+            return state, _refused(SessionExpired(state.time))
         attempt = self._examine(state, command.version, decoded)
         if not isinstance(attempt, Attempt):
             return state, _refused(attempt)
@@ -183,8 +188,6 @@ class Machine:
         # Clients open lanes at the region's time: it must be later than any that is forgotten.
         time = max(state.time, forgotten + 1)
         size, keys = state.bytes + writer.bytes, state.keys + writer.keys
-        if state.estimated:
-            size, keys = max(0, size), max(0, keys)
         after = AppliedState(state.index, state.term, time, forgotten, size, keys, state.estimated)
         outcomes = _in_order(batch, attempt, fresh) if attempt.known else fresh
         return after, Effects(

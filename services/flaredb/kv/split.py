@@ -7,7 +7,9 @@ nothing; the ids that it brought are used for nothing else.
 
 from itertools import pairwise
 
-from flaredb_schemas.commands import NewRegion, Size, Split
+from msgspec.structs import replace
+
+from flaredb_schemas.commands import NewRegion, Recount, Size, Split
 from flaredb_schemas.events import RegionSplit, SplitPart, entry_event_id
 from flaredb_schemas.failures import EpochMismatch, InvalidRequest
 from flaredb_schemas.keys import KeyRange, show_key
@@ -69,16 +71,11 @@ def _peers(region: Region, child: NewRegion) -> tuple[Peer, ...]:
 def split_states(state: AppliedState, command: Split) -> list[AppliedState]:
     """The applied states after a split, in the order of `split_regions`; `state` is the region's.
 
-    What was written since the parts were counted is taken for the region's own: nobody knows more.
+    To which parts belongs what was written since they were counted is not known before they are
+    counted again.
     """
     sizes = command.sizes
-    own = Size(
-        max(0, sizes[0].keys + state.keys - command.counted.keys),
-        max(0, sizes[0].bytes + state.bytes - command.counted.bytes),
-    )
-    kept = AppliedState(
-        state.index, state.term, state.time, state.forgotten, own.bytes, own.keys, True
-    )
+    kept = replace(state, keys=sizes[0].keys, bytes=sizes[0].bytes, estimated=True)
     made = [
         AppliedState(
             time=state.time,
@@ -90,6 +87,19 @@ def split_states(state: AppliedState, command: Split) -> list[AppliedState]:
         for size in sizes[1:]
     ]
     return [kept, *made]
+
+
+def recounted(region: Region, state: AppliedState, command: Recount) -> AppliedState:
+    """The state of `region` after its rows were counted; `state` where that comes too late."""
+    if not state.estimated or command.version != region.epoch.version:
+        return state
+    missing = command.missing
+    return replace(
+        state,
+        keys=state.keys + missing.keys,
+        bytes=state.bytes + missing.bytes,
+        estimated=False,
+    )
 
 
 def split_event(regions: list[Region], state: AppliedState, command: Split) -> RegionSplit:

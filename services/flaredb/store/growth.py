@@ -1,9 +1,8 @@
 """Regions that have grown past what the settings allow are cut, by their leader's own wish.
 
 Looked at only when what a region has applied is saved, so that idle regions cost nothing. Its size
-is that of `AppliedState`: exact until the region's first split, and after that off by at most what
-was written between the counting of the rows and the split's entry, which the new regions do not
-know of. So rows are counted again before every cut, and none is made where the count is smaller.
+is that of `AppliedState`, which says how exact it is. Rows are counted before every cut anyway, to
+find where to cut, and none is made where there are fewer than was thought.
 """
 
 import math
@@ -85,10 +84,9 @@ class Growth:
         if vain is None:
             self._paused.pop(replica.id, None)
             return
-        state = replica.machine.state
-        most = self._most
+        now, most = replica.machine.state.size, self._most
         size = Size(
-            state.keys + most.keys // RETRY_SHARE + 1, state.bytes + most.bytes // RETRY_SHARE + 1
+            now.keys + most.keys // RETRY_SHARE + 1, now.bytes + most.bytes // RETRY_SHARE + 1
         )
         until = self._context.now + RETRY_SECONDS if vain is Vain.FAILED else math.inf
         self._paused[replica.id] = Pause(until, size)
@@ -97,7 +95,7 @@ class Growth:
 
     def _skip(self, task: Task, reason: str) -> None:
         assert task.weights is not None
-        replica, [size] = task.replica, task.weights.sizes
+        replica, size = task.replica, task.weights.whole
         situation = (replica.region.epoch.version, size.keys)
         if self._skipped.get(replica.id) == situation:
             return

@@ -20,6 +20,7 @@ from flaredb.store.orders import Orders
 from flaredb.store.outside import Outside
 from flaredb.store.parking import Parking
 from flaredb.store.records import PdSeen
+from flaredb.store.recounting import Recounting
 from flaredb.store.replica import Replica
 from flaredb.store.reporter import Reporter
 from flaredb.store.serving import Service
@@ -77,6 +78,7 @@ class Parts:
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
         )
         self.growth: Final = Growth(context, self.split_orders, self.history)
+        self.recounting: Final = Recounting(context, self.jobs, self.guard, self.sleeping)
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
         self.orders: Final = Orders(
             context,

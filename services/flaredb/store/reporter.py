@@ -183,6 +183,7 @@ class Reporter:
 
     def _region(self, replica: Replica) -> RegionReport:
         region, state = replica.region, replica.machine.state
+        size = state.size
         traffic, replica.traffic = replica.traffic, Traffic()
         return RegionReport(
             id=region.id,
@@ -196,8 +197,8 @@ class Reporter:
             leader=replica.peer,
             term=replica.node.term,
             time=state.time,
-            bytes=state.bytes,
-            keys=state.keys,
+            bytes=size.bytes,
+            keys=size.keys,
             read_keys=traffic.read_keys,
             read_bytes=traffic.read_bytes,
             written_keys=traffic.written_keys,

@@ -13,17 +13,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb.disk.disk import JobResult, Weighed, WeighRows
-from flaredb.disk.layout import applied_key, data_key, data_rows, user_bytes, user_key
-from flaredb.disk.row_scale import Part
-from flaredb.kv.machine import AppliedState
+from flaredb.disk.disk import JobResult
 from flaredb.store.applying import propose_command
 from flaredb.store.context import Context
-from flaredb.store.guarding import Guard, raise_damage
+from flaredb.store.guarding import Guard
 from flaredb.store.jobs import Jobs
-from flaredb.store.records import ReplicaState, decode, open_sealed
+from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
+from flaredb.store.weighing import WEIGH_SECONDS, Weights, read_weights, weigh_job
 from flaredb_schemas.commands import MAX_CHILDREN, NewRegion, Size, Split
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import PeerId, RegionId
@@ -34,7 +32,6 @@ from flaredb_schemas.subjects import Subjects
 ASK_IDS: Final[Codec[AskIds]] = Codec(AskIds)
 SPLIT_ENDED: Final[Codec[SplitEnded]] = Codec(SplitEnded)
 
-WEIGH_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 10.0
 """How long a split may take once its rows are weighed."""
 
@@ -46,14 +43,6 @@ OWN_NONCES: Final = 1 << 62
 
 KEPT_ENDS: Final = 64
 """How many ends are kept, to be told again where PD repeats its order."""
-
-
-class Weights(Struct, frozen=True):
-    """Where to cut, and what was counted: the region's own figures then, and those of its parts."""
-
-    cuts: tuple[bytes, ...]
-    counted: Size
-    sizes: tuple[Size, ...]
 
 
 class Vain(enum.Enum):
@@ -68,7 +57,7 @@ class Vain(enum.Enum):
 
 
 class Task(Struct):
-    """A split under way; `first_child` is set once it is proposed.
+    """A split under way of `region`, as it was then; `first_child` is set once it is proposed.
 
     `on_end` hears of the end of one that this store wants by itself: why nothing came of it, if so,
     and in words. Of such a one nothing is cut unless so much is counted as `at_least` says, in
@@ -76,6 +65,7 @@ class Task(Struct):
     """
 
     replica: Replica
+    region: Region
     body: OrderSplit
     deadline: float
     pieces: int = 2
@@ -83,6 +73,8 @@ class Task(Struct):
     on_end: Callable[["Task", "Vain | None", str], None] | None = None
     ask_at: float = 0.0
     weights: Weights | None = None
+    fault: str = ""
+    """Why there are no weights, if so."""
     first_child: RegionId = RegionId(0)
 
 
@@ -140,7 +132,7 @@ class SplitOrders:
             self._report(body, (), refused)
             return
         assert replica is not None
-        self._begin(Task(replica, body, self._latest()))
+        self._begin(Task(replica, replica.region, body, self._latest()))
 
     def want(
         self,
@@ -157,7 +149,8 @@ class SplitOrders:
         nonce = OWN_NONCES + (self._context.me.boot << 24) + self._wishes
         epoch, now = replica.region.epoch, self._context.clock.wall()
         body = OrderSplit(replica.id, epoch, replica.peer, nonce, (), trigger, now)
-        self._begin(Task(replica, body, self._latest(), pieces, at_least, on_end))
+        deadline = self._latest()
+        self._begin(Task(replica, replica.region, body, deadline, pieces, at_least, on_end))
         return True
 
     def _latest(self) -> float:
@@ -165,17 +158,7 @@ class SplitOrders:
 
     def _begin(self, task: Task) -> None:
         self._tasks[task.body.region] = task
-        replica = task.replica
-        start, end = data_rows(replica.region.keys)
-        job = WeighRows(
-            self._jobs.next_number(),
-            (applied_key(replica.id),),
-            start,
-            end,
-            tuple(data_key(key) for key in task.body.keys),
-            WEIGH_SECONDS,
-            task.pieces,
-        )
+        job = weigh_job(self._jobs.next_number(), task.region, task.body.keys, task.pieces)
         self._jobs.start(job, lambda result: self._weighed(task, result))
 
     def granted(self, grant: GrantIds) -> None:
@@ -216,8 +199,8 @@ class SplitOrders:
             return
         self._guard(task.replica, _note_weights, (task, result))
         if task.weights is None:
-            self._end(task, f"the rows could not be counted: {getattr(result, 'reason', result)}")
-        elif not _is_enough(task.weights.sizes, task.at_least):
+            self._end(task, task.fault or "the replica is damaged here")
+        elif not _is_enough(task.weights.whole, task.at_least):
             self._end(
                 task, f"region {task.body.region} is smaller than it was taken for", Vain.SMALL
             )
@@ -253,7 +236,6 @@ class SplitOrders:
             children,
             body.trigger,
             body.triggered,
-            weights.counted,
             weights.sizes,
         )
         refusal = propose_command(replica, command)
@@ -307,26 +289,15 @@ def _refusal(replica: Replica | None, body: OrderSplit) -> str:
 def _note_weights(replica: Replica, ended: tuple[Task, JobResult]) -> None:
     """What was counted. Raises `CorruptRecordError` where a record is damaged."""
     task, result = ended
-    raise_damage(result)
-    if not isinstance(result, Weighed):
-        return
-    sealed = result.values[0]
-    assert sealed is not None, "a replica that leads has its applied state on disk"
-    state = decode(AppliedState, open_sealed(applied_key(replica.id), sealed))
-    cuts = tuple(map(user_key, result.cuts))
-    task.weights = Weights(cuts, Size(state.keys, state.bytes), tuple(map(_size, result.parts)))
+    weights = read_weights(task.region, result)
+    if isinstance(weights, Weights):
+        task.weights = weights
+    else:
+        task.fault = weights
 
 
-def _size(part: Part) -> Size:
-    """Keys and values without what the layout adds to them."""
-    return Size(part.rows, user_bytes(part.rows, part.bytes))
-
-
-def _is_enough(sizes: tuple[Size, ...], at_least: Size | None) -> bool:
-    if at_least is None:
-        return True
-    keys, size = sum(part.keys for part in sizes), sum(part.bytes for part in sizes)
-    return keys >= at_least.keys or size >= at_least.bytes
+def _is_enough(whole: Size, at_least: Size | None) -> bool:
+    return at_least is None or whole.keys >= at_least.keys or whole.bytes >= at_least.bytes
 
 
 def _ids_needed(task: Task) -> int:

@@ -32,6 +32,7 @@ def replica_status(replica: Replica | DamagedReplica) -> ReplicaStatus:
         route, state_name = Route(replica.region), ReplicaState.DAMAGED.name.lower()
         return ReplicaStatus(route, state_name, nothing, nothing, nothing, Term(0), False, 0, 0)
     state = replica.machine.state
+    size = state.size
     return ReplicaStatus(
         route=replica.route(),
         state=replica.state.name.lower(),
@@ -40,8 +41,8 @@ def replica_status(replica: Replica | DamagedReplica) -> ReplicaStatus:
         last_index=replica.node.last_index,
         term=replica.node.term,
         asleep=replica.asleep,
-        bytes=state.bytes,
-        keys=state.keys,
+        bytes=size.bytes,
+        keys=size.keys,
     )
 
 

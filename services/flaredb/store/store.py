@@ -264,6 +264,7 @@ class Store:
             replica.applied_saved(state)
             self._parts.reporter.note_written(replica)
             self._parts.growth.note(replica)
+            self._parts.recounting.note(replica)
             self._parts.guard(replica, self._cut_log, None)
         for callback in waiting.callbacks:
             callback()
@@ -297,6 +298,7 @@ class Store:
         parts.orders.tick()
         parts.parking.tick()
         parts.split_orders.tick()
+        parts.recounting.tick()
         parts.handing_over.tick()
         usage = context.disk.usage()
         parts.service.is_full = usage.used >= usage.quota

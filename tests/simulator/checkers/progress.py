@@ -79,6 +79,8 @@ def _why(replica: Replica) -> list[str]:
     if replica.proposals or len(replica.reads):
         reasons.append(f"{name} has calls that wait")
     if replica.leads:
+        if replica.machine.state.estimated:
+            reasons.append(f"{name} is not counted")
         for peer, item in replica.node.status().progress.items():
             if item.state is ProgressState.SNAPSHOT:
                 reasons.append(f"{name}: peer {peer} waits for a snapshot")

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from flaredb.disk.layout import DATA, SESSION, data_rows, kind_rows, region_rows
+from flaredb.disk.layout import DATA, SESSION, data_rows, kind_rows, region_rows, user_bytes
 from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
+from flaredb_schemas.commands import Size
 from flaredb_schemas.keys import find_fault
 
 
@@ -19,6 +20,22 @@ def check_equal(stores: Sequence[tuple[Store, MemoryDisk]]) -> None:
             known = seen.setdefault(replica.id, state)
             for one, other in zip(known, state, strict=True):
                 assert one == other, f"region {replica.id} differs: {one!r} and {other!r}"
+
+
+def check_sizes(stores: Sequence[tuple[Store, MemoryDisk]]) -> None:
+    """Every region knows to the byte what it holds, if it says so; at rest all of them do."""
+    for store, disk in stores:
+        for replica in store.registry:
+            state, found = replica.machine.state, size_of(replica, disk)
+            assert not state.estimated, f"region {replica.id} is not counted"
+            assert state.size == found, f"region {replica.id} holds {found}, not {state.size}"
+
+
+def size_of(replica: Replica, disk: MemoryDisk) -> Size:
+    """Counted the slow way, on the store's disk."""
+    rows = list(disk.view.scan(*data_rows(replica.region.keys)))
+    row_bytes = sum(len(key) + len(value) for key, value in rows)
+    return Size(len(rows), user_bytes(len(rows), row_bytes))
 
 
 def check_ranges(stores: Sequence[tuple[Store, MemoryDisk]]) -> None:
