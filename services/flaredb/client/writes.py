@@ -128,13 +128,18 @@ class WriteErrand(Errand):
 
     @property
     def in_doubt(self) -> bool:
-        """Whether an attempt may have had an effect that is not known.
+        """Whether an attempt that has ended may have had an effect that is not known."""
+        return self.doubtful and self._could_execute
 
-        None has one in a lane that was opened before its region had told a time: a region executes
+    @property
+    def _could_execute(self) -> bool:
+        """Whether a region may execute the batch at all.
+
+        None does in a lane that was opened before its region had told a time: a region executes
         only what was opened after the newest opening time that it has forgotten, which is never
         below 0 (`Sessions.find`).
         """
-        return self.doubtful and self.lane.name.opened > 0
+        return self.lane.name.opened > 0
 
     def find(self, routes: RouteTable) -> Route | None:
         return routes.find(self._calls[0].key)
@@ -163,7 +168,7 @@ class WriteErrand(Errand):
             self._writes.renew(self)
 
     def expire(self, now: float) -> bool:
-        in_doubt = self.in_doubt or (bool(self.number) and self.lane.name.opened > 0)
+        in_doubt = (self.doubtful or bool(self.number)) and self._could_execute
         for call in self.waiting():
             if call.deadline <= now:
                 sure = surely_failed(self.trouble, waiting_for_answer=False)

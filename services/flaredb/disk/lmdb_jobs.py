@@ -35,9 +35,9 @@ from flaredb.disk.row_files import (
     BadBlock,
     BlockWriter,
     DamagedRowError,
-    RowDigest,
     checked_name,
     checked_rows,
+    digest_of,
 )
 from flaredb.disk.row_scale import RowScale
 
@@ -116,18 +116,13 @@ class Jobs:
 
     def _hash(self, job: HashRows) -> Hashed:
         deadline = time.monotonic() + job.seconds
-        view, digest = LmdbView(self._environment, self._folder), RowDigest()
-        first = (0, 0)
+        view = LmdbView(self._environment, self._folder)
         try:
             values = tuple(view.get(key) for key in job.wanted)
-            for number, keys in enumerate(job.ranges):
-                for key, value in _rows(view, (keys,), deadline):
-                    digest.add(key, value)
-                if number == 0:
-                    first = (digest.rows, digest.row_bytes)
+            digest = digest_of(_rows(view, (keys,), deadline) for keys in job.ranges)
         finally:
             view.close()
-        return Hashed(values, digest.hexadecimal(), *first)
+        return Hashed(values, *digest)
 
     def _weigh(self, job: WeighRows) -> Weighed:
         deadline = time.monotonic() + job.seconds

@@ -34,7 +34,7 @@ from flaredb.disk.disk import (
     WeighRows,
 )
 from flaredb.disk.memory_files import MemoryFiles
-from flaredb.disk.row_files import BlockWriter, DamagedRowError, RowDigest, checked_rows
+from flaredb.disk.row_files import BlockWriter, DamagedRowError, checked_rows, digest_of
 from flaredb.disk.row_scale import RowScale
 from flaredb.runtime.clock import Jitter
 
@@ -293,15 +293,9 @@ class MemoryDisk:
         return Copied(values, writer.rows, writer.row_bytes, len(data))
 
     def _hash(self, job: HashRows) -> Hashed:
-        saved, digest = self._saved(), RowDigest()
-        first = (0, 0)
-        for number, keys in enumerate(job.ranges):
-            for key, value in _rows(saved, (keys,)):
-                digest.add(key, value)
-            if number == 0:
-                first = (digest.rows, digest.row_bytes)
+        saved = self._saved()
         values = tuple(saved.get(key) for key in job.wanted)
-        return Hashed(values, digest.hexadecimal(), *first)
+        return Hashed(values, *digest_of(_rows(saved, (keys,)) for keys in job.ranges))
 
     def _weigh(self, job: WeighRows) -> Weighed:
         saved, scale = self._saved(), RowScale(job.cuts, job.pieces)

@@ -132,6 +132,17 @@ class RowDigest:
         return self._hash.hexdigest()
 
 
+def digest_of(ranges: Iterable[Iterable[tuple[bytes, bytes]]]) -> tuple[str, int, int]:
+    """The digest of all rows, in hexadecimal, and how many rows and bytes the first range has."""
+    digest = RowDigest()
+    first: tuple[int, int] | None = None
+    for rows in ranges:
+        for key, value in rows:
+            digest.add(key, value)
+        first = first or (digest.rows, digest.row_bytes)
+    return digest.hexadecimal(), *(first or (0, 0))
+
+
 def checked_name(name: str) -> str:
     """`name`, which must be a plain file name: letters, digits, `_`, `-` and inner dots."""
     assert is_name(name), f"not a name for a file of rows: {name!r}"

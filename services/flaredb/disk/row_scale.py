@@ -71,9 +71,8 @@ class RowScale:
         cuts, whole = self._cuts, Part(self._rows, self._bytes)
         marks = self._marks + [whole] * (len(cuts) - len(self._marks))
         if not cuts:
-            edges_found = self._edges()
-            cuts = [sample.key for sample in edges_found]
-            marks = [sample.before for sample in edges_found]
+            found = self._edges()
+            cuts, marks = [one.key for one in found], [one.before for one in found]
         edges = [Part(0, 0), *marks, whole]
         parts = [
             Part(right.rows - left.rows, right.bytes - left.bytes)
@@ -86,11 +85,7 @@ class RowScale:
         found: list[Sample] = []
         for number in range(1, self._pieces):
             end = number * self._bytes
-            later = (
-                self._samples
-                if not found
-                else [sample for sample in self._samples if sample.key > found[-1].key]
-            )
+            later = [one for one in self._samples if not found or one.key > found[-1].key]
             if later:
                 found.append(min(later, key=lambda at: abs(self._pieces * at.before.bytes - end)))
         return found
