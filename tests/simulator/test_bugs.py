@@ -1,7 +1,7 @@
 """The simulator notices: deliberate bugs that it finds within a few seeds.
 
-All of them are hunted by `python -m tests.simulator --bugs`, which takes much longer. Some are caught
-sooner by a story: `sessions-not-copied`, for one, by that of splits in `tests/kv`.
+All of them are hunted by `python -m tests.simulator --bugs`, which takes much longer. Some are
+caught sooner by a story: `sessions-not-copied`, for one, by that of splits in `tests/kv`.
 """
 
 from unittest.mock import patch
