@@ -1,9 +1,11 @@
 """Whether a cluster kept what it promised to the clients of a load, and in what figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from flaredb.playground.supervisor import LocalCluster
+from flaredb_schemas.regions import Route
 from tests.cluster.load import Load
 from tests.linearizability import Linearizable, RegisterModel, check, describe
 
@@ -32,6 +34,13 @@ async def all_replicas_agree(cluster: LocalCluster) -> None:
         inspector = db.inspector
         checks = [await inspector.check(route.region.id) for route in await inspector.routes()]
     assert checks and all(each.ok for each in checks), checks
+
+
+def check_coverage(routes: Sequence[Route]) -> None:
+    """The regions cover the key space once."""
+    ranges = sorted((route.region.keys for route in routes), key=lambda keys: keys.start)
+    assert ranges[0].start == ranges[-1].end == b""
+    assert all(left.end == right.start for left, right in pairwise(ranges))
 
 
 def figures_of(load: Load) -> dict[str, float | str]:

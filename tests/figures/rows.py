@@ -201,6 +201,12 @@ CORRECTNESS: Final = (
         "nats_lost",
         _resumed("nats-server paused"),
     ),
+    Row(
+        "stores, PD and nats-server killed while regions split by themselves, 20 runs of 60 s",
+        "nothing lost, linearizable, replicas equal, ranges cover once",
+        "growth_kills",
+        kept_everything("killed amid growth"),
+    ),
     Row("retry across leader kill, restart and snapshot", "takes effect once", "retries", _once),
     Row("bad input", "clear refusals, nothing lost", "bad_input", all_passed),
     Row("peers' cases for Raft", "all", "raft_cases", all_passed),

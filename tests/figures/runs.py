@@ -115,6 +115,7 @@ RUNS: Final = (
     _cluster("snapshot", 1, 5),
     _cluster("many_regions", 1, 5),
     _cluster("growth", 1, 10),
+    _cluster("growth_kills", 20, 60),
     Run(
         "bad_input",
         ("pytest -q tests/cluster/test_bad_input.py tests/cluster/test_outsiders.py",),

@@ -1,0 +1,52 @@
+"""Regions split by themselves, again and again, while whatever serves them is killed."""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cluster import harm
+from tests.cluster.load import Load
+from tests.cluster.test_growth import KIB, regions_are
+from tests.cluster.verdict import Measured, check_coverage, judge
+from tests.cluster.writers import Writers
+
+pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
+
+VICTIMS: Final = ("store-1", "store-2", "store-3", "pd", "nats")
+KILLING_SECONDS: Final = 60.0
+"""Of one run of the figures; an ordinary one has a fifth of that."""
+
+
+@pytest.mark.timeout(300)
+async def test_anything_is_killed_while_regions_split_by_themselves(
+    tmp_path: Path, repeat: int, measured: Measured, request: pytest.FixtureRequest
+) -> None:
+    dice = random.Random(repeat)
+    is_figure = request.config.getoption("--figures") is not None
+    settings = {"split_bytes": "512 KiB", "split_keys": "300"}
+    async with harm.running(tmp_path / "cluster", settings) as cluster:
+        load, writers = Load(cluster, repeat), Writers(cluster, 4 * KIB)
+        kills = 0
+        async with load.running(), writers.running(2):
+            await load.go_on(2.0, writes=50)
+            end = time.monotonic() + (KILLING_SECONDS if is_figure else KILLING_SECONDS / 5)
+            while time.monotonic() < end:
+                victim = dice.choice(VICTIMS)
+                await harm.kill(cluster, victim)
+                kills += 1
+                await asyncio.sleep(dice.random() * 2.5)  # as long as it is away
+                await harm.start(cluster, victim)
+                await load.go_on(dice.random() * 2, writes=5)
+        figures = await judge(cluster, load)
+        async with cluster.client(timeout=60.0) as db:
+            lost = await writers.lost(db)
+            routes = await db.inspector.routes()
+            await regions_are(db, len(routes))
+    figures["lost"] = lost
+    measured("killed amid growth", kills=kills, regions=len(routes), **figures)
+    assert not lost and len(routes) >= 4 and kills >= 2
+    check_coverage(routes)
