@@ -106,6 +106,15 @@ class Town:
                     return status
                 await asyncio.sleep(0.02)
 
+    async def states(self, until: list[str], seconds: float = 10.0) -> list[str]:
+        """Each store's state, once they are `until`: PD judges a store a tick after it heard it."""
+        async with asyncio.timeout(seconds):
+            while True:
+                rows = (await self.get("stores") or {"stores": []})["stores"]
+                if [row["state"] for row in rows] == until:
+                    return until
+                await asyncio.sleep(0.02)
+
     async def journal(self) -> list[Any]:
         bus = self.stores[0].bus
         records = await bus.history.read(SUBJECTS.journal_stream, after=0)
@@ -144,8 +153,7 @@ def test_a_cluster_is_born(kind: str, tmp_path: Path) -> None:
             assert [store.created for store in stores] == [1, 1, 1]
             status = await here.ready()
             assert (status["stores"], status["regions"], status["sequence"] >= 6) == (3, 2, True)
-            rows = (await here.get("stores"))["stores"]
-            assert [row["state"] for row in rows] == ["up"] * 3
+            assert await here.states(until=["up"] * 3)
             regions = (await here.get("regions"))["regions"]
             assert [(row["start"], row["end"]) for row in regions] == [("", "m"), ("m", "")]
             assert status["leaders_elected_s"] < 5

@@ -66,6 +66,8 @@ class Member:
         self.events: list[Event] = []
         self.heartbeats: list[Heartbeat] = []
         self.cut_off = False
+        self.is_mute = False
+        """Whether what it says to other stores is lost; it still hears them."""
         self._group: Final = group
         self.saves = 0
         """How many batches have become durable, over all its starts."""
@@ -203,7 +205,7 @@ class Group:
         """A frame between stores; lost where either of them is cut off."""
         address = SUBJECTS.raft_address(subject)
         assert address is not None
-        away = sender.cut_off or self.members[address.to_store].cut_off
+        away = sender.is_mute or sender.cut_off or self.members[address.to_store].cut_off
         to, region = address.to_store, address.region
         is_snapshot = subject == SUBJECTS.snapshot(region, to, sender.id)
         if not away and not self.loses(to, region, is_snapshot):

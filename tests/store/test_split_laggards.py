@@ -136,6 +136,33 @@ def test_rows_that_were_given_away_do_not_stay_behind() -> None:
     assert ids(late) == [PARENT]
 
 
+def test_a_leader_that_did_not_hear_that_its_snapshot_is_there_is_told_when_it_offers_again() -> (
+    None
+):
+    group, late, (parent, child) = away_for_long(SMALL_LOG)
+
+    def mute_once_it_installs(turned: Member) -> None:
+        replicas = [turned.store.registry.get(region) for region in (parent.id, child.id)]
+        if turned is late and any(
+            replica and replica.state is ReplicaState.INSTALLING for replica in replicas
+        ):
+            late.is_mute = True
+
+    group.watch = mute_once_it_installs
+    late.cut_off = False
+    group.until(lambda: late.is_mute)
+    group.watch = lambda member: None
+    others = [one for one in group.members.values() if one is not late]
+    group.until(lambda: not any(len(one.store._parts.snapshots.out) for one in others))
+    installed = late.store.counters.snapshots_installed
+    assert installed
+    late.is_mute = False
+    group.put(parent.id, b"k05", b"of k05")
+    check_agreement(group)
+    check_rows(group)
+    assert late.store.counters.snapshots_installed == 2, "nothing came twice"
+
+
 @pytest.mark.parametrize("kept", [0, 1])
 def test_killed_at_any_save_while_both_parts_come_by_snapshot(kept: int) -> None:
     group, late, _ = away_for_long(SMALL_LOG)

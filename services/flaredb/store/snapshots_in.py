@@ -26,6 +26,7 @@ from flaredb.store.jobs import Jobs
 from flaredb.store.outbox import Outbox
 from flaredb.store.records import CorruptRecordError, ReplicaState, decode, open_sealed, save
 from flaredb.store.replica import Replica
+from flaredb.store.snapshot_checks import is_here, refusal
 from flaredb.store.snapshots_out import SNAPSHOT_ITEMS
 from flaredb_schemas.events import SnapshotInstalled
 from flaredb_schemas.frames import (
@@ -105,7 +106,12 @@ class SnapshotsIn:
 
     def offered(self, from_store: StoreId, header: SnapshotHeader) -> None:
         """A store offers a snapshot."""
-        reason = self._refusal(header) or self._conflict(header)
+        if is_here(self._context.registry, header):
+            # The leader did not hear of it; told so, it goes to probe behind the snapshot.
+            ended = SnapshotEnded(header.transfer, header.region.id, True, "it is here already")
+            self._emit(from_store, header.region.id, ended)
+            return
+        reason = refusal(self._context, self._births, header) or self._conflict(header)
         if reason is not None:
             log.info("snapshot of region %s refused: %s", header.region.id, reason)
             ended = SnapshotEnded(header.transfer, header.region.id, False, reason)
@@ -175,26 +181,6 @@ class SnapshotsIn:
     def __len__(self) -> int:
         return len(self._arrivals)
 
-    def _refusal(self, header: SnapshotHeader) -> str | None:
-        """Why the snapshot cannot be installed here, as things stand."""
-        region, registry = header.region, self._context.registry
-        peer = region.peer(header.to_peer)
-        if peer is None or peer.store != self._context.me.store or region.keys.is_empty:
-            return "the snapshot's region does not list the peer"
-        replica = registry.get(region.id)
-        if replica is None:
-            return self._births.obstacle(region)
-        if replica.peer != header.to_peer:
-            return "the peer is not here"
-        if replica.state is ReplicaState.DAMAGED or replica.leads:
-            return "the replica takes no snapshot"
-        if header.meta.index <= replica.node.commit:
-            return "the snapshot is not newer than what is committed here"
-        if replica.state is not ReplicaState.EMPTY and not replica.region.keys.covers(region.keys):
-            return "the region's range is another here"
-        other = registry.overlapping(region.keys, but_for=region.id)
-        return None if other is None else f"region {other} holds keys of its range here"
-
     def _conflict(self, header: SnapshotHeader) -> str | None:
         """Why the snapshot cannot be fetched now."""
         if header.region.id in self._arrivals:
@@ -225,7 +211,7 @@ class SnapshotsIn:
             self._end(arrival, False, getattr(result, "reason", "the file is not verified"))
             return
         # Once more: the replica, and what stands beside it, may have changed since the offer.
-        reason = self._refusal(header)
+        reason = refusal(self._context, self._births, header)
         here = self._context.registry.get(header.region.id)
         if here is not None and here.node.role is not Role.FOLLOWER:
             reason = "a vote that comes later would make the replica lead"

@@ -1,0 +1,44 @@
+"""Whether a snapshot that is offered can be installed here, as things stand.
+
+Asked twice: at the offer, and again when the file is complete, since the replica, and what stands
+beside it, may have changed meanwhile. Nothing here changes anything.
+"""
+
+from flaredb.store.births import Births
+from flaredb.store.context import Context
+from flaredb.store.records import ReplicaState
+from flaredb.store.registry import Registry
+from flaredb_schemas.frames import SnapshotHeader
+
+
+def is_here(registry: Registry, header: SnapshotHeader) -> bool:
+    """Whether all that the snapshot tells is committed here already."""
+    replica = registry.get(header.region.id)
+    return (
+        replica is not None
+        and replica.peer == header.to_peer
+        and replica.state is ReplicaState.LIVE
+        and not replica.leads
+        and header.meta.index <= replica.node.commit
+    )
+
+
+def refusal(context: Context, births: Births, header: SnapshotHeader) -> str | None:
+    """Why the snapshot cannot be installed; None if it can."""
+    region, registry = header.region, context.registry
+    peer = region.peer(header.to_peer)
+    if peer is None or peer.store != context.me.store or region.keys.is_empty:
+        return "the snapshot's region does not list the peer"
+    replica = registry.get(region.id)
+    if replica is None:
+        return births.obstacle(region)
+    if replica.peer != header.to_peer:
+        return "the peer is not here"
+    if replica.state is ReplicaState.DAMAGED or replica.leads:
+        return "the replica takes no snapshot"
+    if header.meta.index <= replica.node.commit:
+        return "the snapshot is not newer than what is committed here"
+    if replica.state is not ReplicaState.EMPTY and not replica.region.keys.covers(region.keys):
+        return "the region's range is another here"
+    other = registry.overlapping(region.keys, but_for=region.id)
+    return None if other is None else f"region {other} holds keys of its range here"
