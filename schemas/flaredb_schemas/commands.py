@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import PeerId, RegionId, StoreId
+from flaredb_schemas.ids import Index, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from flaredb_schemas.regions import Count
 
@@ -197,7 +197,69 @@ class Recount(Struct, frozen=True, array_like=True, gc=False, tag=5, forbid_unkn
     missing: Difference
 
 
-Command = Write | LeaderStarted | CheckReplicas | Split | Recount
+class PrepareMerge(
+    Struct, frozen=True, array_like=True, gc=False, tag=6, forbid_unknown_fields=True
+):
+    """The region is to become a part of its neighbour `target`, as that is at this very epoch.
+
+    Takes effect only at the region's own epoch. From then on it takes and gives nothing until the
+    target has absorbed it, or can do so no more. `triggered` is when and `trigger` why it was
+    wanted.
+    """
+
+    time: Count
+    conf_ver: Count
+    version: Count
+    target: RegionId
+    target_conf_ver: Count
+    target_version: Count
+    trigger: Annotated[str, Meta(max_length=32)]
+    triggered: Count
+
+
+class CommitMerge(
+    Struct, frozen=True, array_like=True, gc=False, tag=7, forbid_unknown_fields=True
+):
+    """The region absorbs its neighbour `source`, whose log has the `PrepareMerge` at `index`.
+
+    Takes effect only at this epoch of the region, which is the one that was named there. Proposed
+    only when every peer of the source has acknowledged that entry: whoever applies this finds it
+    in the log of the source's replica on the same store.
+    """
+
+    time: Count
+    conf_ver: Count
+    version: Count
+    source: RegionId
+    index: Index
+    term: Term
+    trigger: Annotated[str, Meta(max_length=32)]
+    triggered: Count
+
+
+class AbortMerge(Struct, frozen=True, array_like=True, gc=False, tag=8, forbid_unknown_fields=True):
+    """The region will not absorb `source`: its version rises, so that no `CommitMerge` that names
+    the one before takes effect any more. Takes effect only at this very epoch."""
+
+    time: Count
+    conf_ver: Count
+    version: Count
+    source: RegionId
+
+
+class RollBackMerge(
+    Struct, frozen=True, array_like=True, gc=False, tag=9, forbid_unknown_fields=True
+):
+    """The region's own `PrepareMerge` at `index` is void: its target cannot absorb it any more."""
+
+    time: Count
+    index: Index
+
+
+Merge = PrepareMerge | CommitMerge | AbortMerge | RollBackMerge
+"""The steps of a merge, in the logs of the two regions."""
+
+Command = Write | LeaderStarted | CheckReplicas | Split | Recount | Merge
 """The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
 
 BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)
@@ -205,6 +267,16 @@ BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)
 
 COMMANDS: Final[Codec[Command]] = Codec(Command)
 """The codec of the data of a normal log entry that is not empty."""
+
+_COMMIT_MERGE_HEAD: Final = COMMANDS.encode(
+    CommitMerge(0, 0, 0, RegionId(0), Index(0), Term(0), "", 0)
+)[:3]
+"""Version, length of the array, tag."""
+
+
+def holds_commit_merge(data: bytes) -> bool:
+    """Whether the data of a normal log entry is a `CommitMerge`; cheap."""
+    return data.startswith(_COMMIT_MERGE_HEAD)
 
 
 class Done(Struct, frozen=True, array_like=True, gc=False, tag=1):

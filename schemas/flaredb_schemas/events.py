@@ -31,9 +31,10 @@ class LeaderChanged(
 
 
 class SplitPart(Struct, frozen=True, kw_only=True):
-    """One of the regions after a split. `start` and `end` are base64, their twins are for people.
+    """One of the regions after a split, or one of the two before a merge.
 
-    `keys` and `bytes` are what was counted for the split, before it was proposed.
+    `start` and `end` are base64, their twins are for people. `keys` and `bytes` are what was
+    counted for the split before it was proposed, or the region's own figures at the merge.
     """
 
     id: RegionId
@@ -63,6 +64,78 @@ class RegionSplit(Struct, frozen=True, kw_only=True, tag_field="type", tag="regi
     trigger: str
     triggered: int
     parts: tuple[SplitPart, ...]
+
+
+class MergePrepared(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merge_prepared"
+):
+    """A region is to become a part of its neighbour `target`, and serves nobody meanwhile.
+
+    `version` and `conf_ver` are its own, as they stay. Times as in `RegionSplit`.
+    """
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    version: int
+    conf_ver: int
+    target: RegionId
+    trigger: str
+    triggered: int
+
+
+class RegionMerged(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merged"):
+    """A region has absorbed its neighbour `source`, which is no more.
+
+    `before` are the two as they were, in key order, with what they held; the rest tells of what
+    the region is now. Times as in `RegionSplit`.
+    """
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    version: int
+    conf_ver: int
+    source: RegionId
+    trigger: str
+    triggered: int
+    start: bytes
+    end: bytes
+    start_text: str
+    end_text: str
+    keys: int
+    bytes: int
+    before: tuple[SplitPart, ...]
+
+
+class MergeAborted(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merge_aborted"):
+    """A region does not absorb `source` after all; it has `version` now."""
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    version: int
+    conf_ver: int
+    source: RegionId
+
+
+class MergeRolledBack(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merge_rolled_back"
+):
+    """A region that was to become a part of `target` stays what it was, and serves again."""
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    target: RegionId
 
 
 class ReplicaLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.replica_lost"):
@@ -162,6 +235,10 @@ StoreEvent = StoreUp | StoreDisconnected | StoreDown
 Event = (
     LeaderChanged
     | RegionSplit
+    | MergePrepared
+    | RegionMerged
+    | MergeAborted
+    | MergeRolledBack
     | ReplicaLost
     | SnapshotInstalled
     | SplitSkipped
@@ -175,6 +252,10 @@ Event = (
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     LeaderChanged,
     RegionSplit,
+    MergePrepared,
+    RegionMerged,
+    MergeAborted,
+    MergeRolledBack,
     ReplicaLost,
     SnapshotInstalled,
     SplitSkipped,
@@ -205,6 +286,8 @@ def about(event: Event) -> int:
     """The id of the region or store that the event is about, as it stands in the subject."""
     match event:
         case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled() | SplitSkipped():
+            return event.region
+        case MergePrepared() | RegionMerged() | MergeAborted() | MergeRolledBack():
             return event.region
         case StoreStarted() | StoreStopped() | StoreUp() | StoreDisconnected() | StoreDown():
             return event.store

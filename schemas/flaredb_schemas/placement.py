@@ -23,6 +23,7 @@ from flaredb_schemas.ids import (
     Term,
 )
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
 
@@ -114,7 +115,7 @@ class Report(Struct, frozen=True, array_like=True, tag=3):
     """Send a full heartbeat now."""
 
 
-OrderBody = CreateRegions | TransferLeader | Report | OrderSplit | GrantIds
+OrderBody = CreateRegions | TransferLeader | Report | OrderSplit | GrantIds | OrderMerge
 
 
 class Order(Struct, frozen=True, array_like=True):

@@ -45,6 +45,8 @@ class Region(Struct, frozen=True, array_like=True):
     """A region as its own Raft group last recorded it.
 
     `removed` are peers that left and whose stores have not yet confirmed a saved tombstone.
+    `absorbed` are the regions that were merged into it, or into what it was split from: a store
+    that still has a replica of one may bury it.
     """
 
     id: RegionId
@@ -52,6 +54,7 @@ class Region(Struct, frozen=True, array_like=True):
     epoch: Epoch
     peers: tuple[Peer, ...]
     removed: tuple[Peer, ...] = ()
+    absorbed: tuple[RegionId, ...] = ()
 
     def peer_on(self, store: StoreId) -> Peer | None:
         """This region's peer on `store`, if it has one there."""

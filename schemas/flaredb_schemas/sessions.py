@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from flaredb_schemas.commands import Lane, Outcome, Size
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import Index, Term
+from flaredb_schemas.ids import Index, RegionId, Term
 from flaredb_schemas.regions import FIRST_INDEX, FIRST_TERM, Count
 
 
@@ -42,6 +42,21 @@ class LaneState(Struct, frozen=True, array_like=True):
     batches: tuple[ExecutedBatch, ...] = ()
 
 
+class Merging(Struct, frozen=True, array_like=True, gc=False):
+    """The region is to become a part of `target`, as that is at this epoch; said at `index`.
+
+    `term` is that of the entry. `triggered` is when and `trigger` why it was wanted.
+    """
+
+    target: RegionId
+    conf_ver: Count
+    version: Count
+    index: Index
+    term: Term
+    trigger: str
+    triggered: Count
+
+
 class AppliedState(Struct, frozen=True, array_like=True, gc=False):
     """How far a region's log is applied, and what follows from it. Of a new region: the defaults.
 
@@ -53,6 +68,9 @@ class AppliedState(Struct, frozen=True, array_like=True, gc=False):
     and deleted between the counting of a split's parts and its entry, and may be below zero. The
     leader counts the rows of an estimated region, and from the entry of that count on they are
     exact again; so the error neither grows nor adds up.
+
+    While `merging` stands, nothing but `index` and `term` changes, so that replicas that are not
+    equally far are absorbed alike.
     """
 
     index: Index = FIRST_INDEX
@@ -62,6 +80,7 @@ class AppliedState(Struct, frozen=True, array_like=True, gc=False):
     bytes: int = 0
     keys: int = 0
     estimated: bool = False
+    merging: Merging | None = None
 
     @property
     def size(self) -> Size:

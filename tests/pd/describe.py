@@ -19,6 +19,7 @@ from flaredb_schemas.journal import (
     TookOver,
 )
 from flaredb_schemas.keys import show_key
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     CreateRegions,
     Joined,
@@ -104,6 +105,9 @@ def describe_order(store: str, order: Order) -> str:
             what = f"split region {region} v{epoch.version} of {leader} at {at}, nonce {nonce}"
         case GrantIds(region, nonce, first, count):
             what = f"grant {first}+{count} for region {region}, nonce {nonce}"
+        case OrderMerge(region, epoch, leader, target, target_epoch, nonce):
+            into = f"{target} v{target_epoch.version}"
+            what = f"merge region {region} v{epoch.version} of {leader} into {into}, nonce {nonce}"
         case _:
             assert_never(order.body)
     return f"order to {store}: {what} (epoch={order.pd_epoch} sequence={order.sequence})"

@@ -134,10 +134,10 @@ def sessions_not_copied() -> list[Change]:
 
 @bug("split-record-alone", "a split is saved before what was applied with it")
 def split_record_alone() -> list[Change]:
-    def narrowed(self: Saver, replica: Replica) -> None:
+    def rewritten(self: Saver, replica: Replica) -> None:
         save(self._batch, region_key(replica.id), replica.record())
 
-    return [(Saver, "narrowed", narrowed)]
+    return [(Saver, "rewritten", rewritten)]
 
 
 # Snapshots.

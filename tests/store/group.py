@@ -12,6 +12,7 @@ from flaredb.disk.memory_disk import Contents, MemoryDisk
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.answers import ANSWERS
 from flaredb.store.context import Me
+from flaredb.store.merge_orders import MERGE_ENDED
 from flaredb.store.orders import ORDERS
 from flaredb.store.records import PdSeen
 from flaredb.store.replica import Replica
@@ -32,7 +33,12 @@ from flaredb_schemas.ids import (
     StoreUuid,
 )
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import CreateRegions, Heartbeat, Order, OrderBody
+from flaredb_schemas.placement import (
+    CreateRegions,
+    Heartbeat,
+    Order,
+    OrderBody,
+)
 from flaredb_schemas.regions import Epoch, Peer, Region
 from flaredb_schemas.requests import (
     Answer,
@@ -156,6 +162,10 @@ class Member:
             ended = SPLIT_ENDED.decode(payload)
             assert not isinstance(ended, Malformed), ended
             self._group.splits[ended.nonce] = ended
+        elif subject == SUBJECTS.pd_request(self.id, "merge"):
+            merged = MERGE_ENDED.decode(payload)
+            assert not isinstance(merged, Malformed), merged
+            self._group.merges[merged.nonce] = merged.refused
         return True
 
     def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
@@ -174,12 +184,14 @@ class Group:
 
     def __init__(self, settings: StoreSettings, regions: tuple[Region, ...]) -> None:
         self.settings: Final = settings
-        self.regions: Final = {region.id: region for region in regions}
+        self.regions = {region.id: region for region in regions}
         self.dice: Final = random.Random(1)
         self.now = 0.0
         self.answers: dict[int, Answer] = {}
         self.splits: dict[int, SplitEnded] = {}
         """What came of the splits that were ordered, by their numbers."""
+        self.merges: dict[int, str] = {}
+        """Of the merges that were ordered, and whose end was told: why nothing came of them."""
         self.loses: Callable[[StoreId, RegionId, bool], bool] = lambda *frame: False
         """Which frames are lost: by the store that they go to, their region (0: several regions),
         and whether they are pieces of a snapshot."""
@@ -227,11 +239,15 @@ class Group:
         """Have whoever leads `region` cut it; returns the number of the wish."""
         leader = self.wait_for_leader(region)
         replica = leader.replica(region)
-        self._wishes += 1
-        body = OrderSplit(
-            region, replica.region.epoch, replica.peer, self._wishes, keys, "manual", self.wall()
-        )
+        wish = self.next_wish()
+        epoch, peer = replica.region.epoch, replica.peer
+        body = OrderSplit(region, epoch, peer, wish, keys, "manual", self.wall())
         self.order(leader, body)
+        return wish
+
+    def next_wish(self) -> int:
+        """A number that names a wish."""
+        self._wishes += 1
         return self._wishes
 
     def split(self, region: RegionId, *keys: bytes) -> tuple[Region, ...]:

@@ -7,6 +7,8 @@ Who checks what of the epoch, when it is applied:
 - `LeaderStarted`: nothing. Who leads is a fact about the group, whatever its range is by now.
 - `Split`: both counters, by equality, so that of two splits for one epoch only the first counts.
 - `Recount`: the version. What was counted of a range says nothing of another.
+- `PrepareMerge`, `CommitMerge`, `AbortMerge`: both counters, by equality.
+- `RollBackMerge`: nothing. It names the entry that it takes back.
 - `CheckReplicas`: nothing. Replicas compare hashes of one index, hence of one epoch.
 
 What is checked when a request arrives is checked again when it is applied, because the region may

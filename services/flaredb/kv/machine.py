@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from flaredb.kv import merge
 from flaredb.kv.epoch import version_refusal
 from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.kv.split import recounted, split_event, split_refusal, split_regions, split_states
@@ -18,20 +20,24 @@ from flaredb.kv.view import DataView, Layer
 from flaredb.kv.writes import Writer, find_fault, first_outside
 from flaredb_schemas.commands import (
     BATCHES,
+    AbortMerge,
     Batch,
     CheckReplicas,
     Command,
+    CommitMerge,
     Lane,
     LeaderStarted,
     Outcome,
+    PrepareMerge,
     Recount,
+    RollBackMerge,
     Split,
     Write,
 )
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event, LeaderChanged, entry_event_id
 from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal, SessionExpired
-from flaredb_schemas.ids import Index, Term
+from flaredb_schemas.ids import NO_REGION, Index, RegionId, Term
 from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.sessions import AppliedState, LaneState
 
@@ -53,7 +59,8 @@ class Effects(Struct, frozen=True):
     (None: dropped); `events` are in order and the same on every replica. `answer` is for whoever
     proposed a write; a refusal had no effect. `check` is the nonce under which the state after this
     very entry is to be hashed. `children` are the machines of the regions that a split made: from
-    this entry on their keys are theirs.
+    this entry on their keys are theirs. `absorbed` is the region that is a part of this one from
+    this entry on.
     """
 
     rows: Sequence[tuple[bytes, bytes | None]] = ()
@@ -63,6 +70,7 @@ class Effects(Struct, frozen=True):
     answer: Executed | Refusal | None = None
     check: int | None = None
     children: "tuple[Machine, ...]" = ()
+    absorbed: RegionId = NO_REGION
 
 
 class Machine:
@@ -70,8 +78,9 @@ class Machine:
 
     Invariants: `state.index` rises by one per applied entry and `state.term` never falls;
     `state.time` never falls and is later than `state.forgotten`; `state.bytes` and `state.keys` are
-    exact unless `state.estimated`, and then not negative. A call that raises leaves the machine
-    unusable: the process must stop.
+    exact unless `state.estimated`, and then not negative; while `state.merging` stands, only
+    `index` and `term` change. A call that raises leaves the machine unusable: the process must
+    stop.
     """
 
     __slots__ = ("region", "sessions", "state")
@@ -89,11 +98,14 @@ class Machine:
         command: Command,
         view: DataView,
         batch: Batch | None = None,
+        source: "Machine | None" = None,
     ) -> Effects:
         """Execute a committed command.
 
         `view` shows the rows after all earlier entries. `batch` is `command.batch` decoded by
-        `BATCHES`, if the caller has it already.
+        `BATCHES`, if the caller has it already. `source` is the machine of the region that a
+        `CommitMerge` at this region's epoch names; it has applied its own `PrepareMerge`, and is
+        of no use afterwards if it was absorbed.
         """
         state = self._advanced(index, term, command.time)
         match command:
@@ -107,6 +119,14 @@ class Machine:
                 state, effects = self._split(state, command)
             case Recount():
                 state, effects = recounted(self.region, state, command), Effects()
+            case PrepareMerge():
+                state, effects = self._prepare_merge(state, command)
+            case CommitMerge():
+                state, effects = self._commit_merge(state, command, source)
+            case AbortMerge():
+                effects = self._abort_merge(state, command)
+            case RollBackMerge():
+                state, effects = self._roll_back_merge(state, command)
             case _:
                 assert_never(command)
         self._settle(state)
@@ -122,6 +142,9 @@ class Machine:
 
         None promises nothing: it is all checked again when the entry is applied.
         """
+        merging = merge.merging_refusal(self.state)
+        if merging is not None:
+            return merging
         attempt = self._examine(self.state, version, batch)
         return None if isinstance(attempt, Attempt) else attempt
 
@@ -130,14 +153,16 @@ class Machine:
         before = self.state
         assert index == before.index + 1, f"entry {index} applied after {before.index}"
         assert term >= before.term, f"entry of term {term} applied after one of {before.term}"
+        merging = before.merging
         return AppliedState(
             index,
             term,
-            max(before.time, time),
+            max(before.time, time) if merging is None else before.time,
             before.forgotten,
             before.bytes,
             before.keys,
             before.estimated,
+            merging,
         )
 
     def _settle(self, state: AppliedState) -> None:
@@ -149,6 +174,9 @@ class Machine:
     def _write(
         self, state: AppliedState, command: Write, view: DataView, batch: Batch | None
     ) -> tuple[AppliedState, Effects]:
+        refusal = merge.merging_refusal(state)
+        if refusal is not None:
+            return state, _refused(refusal)
         decoded = BATCHES.decode(command.batch) if batch is None else batch
         if isinstance(decoded, Malformed):
             return state, _refused(InvalidRequest(f"malformed batch: {decoded.reason}"))
@@ -198,7 +226,7 @@ class Machine:
         )
 
     def _split(self, state: AppliedState, command: Split) -> tuple[AppliedState, Effects]:
-        refusal = split_refusal(self.region, command, state.time)
+        refusal = merge.merging_refusal(state) or split_refusal(self.region, command, state.time)
         if refusal is not None:
             return state, _refused(refusal)
         regions = split_regions(self.region, command)
@@ -210,6 +238,49 @@ class Machine:
         ]
         event = split_event(regions, states[0], command)
         return states[0], Effects(events=(event,), children=tuple(children))
+
+    def _prepare_merge(
+        self, state: AppliedState, command: PrepareMerge
+    ) -> tuple[AppliedState, Effects]:
+        refusal = merge.epoch_refusal(self.region, command, state)
+        if refusal is not None:
+            return state, _refused(refusal)
+        event = merge.prepared_event(self.region, state, command)
+        return merge.prepared(state, command), Effects(events=(event,))
+
+    def _commit_merge(
+        self, state: AppliedState, command: CommitMerge, source: "Machine | None"
+    ) -> tuple[AppliedState, Effects]:
+        refusal = merge.epoch_refusal(self.region, command, state)
+        if refusal is not None:
+            return state, _refused(refusal)
+        assert source is not None, "who absorbs a region has it at hand"
+        mine, its = self.region, source.region
+        invalid = merge.absorb_refusal(mine, its, source.state.merging, command)
+        if invalid is not None:
+            return state, _refused(invalid)
+        recorded = self.sessions.unite(source.sessions, state.forgotten, source.state.forgotten)
+        united = merge.united_state(state, source.state, recorded.forgotten)
+        self.region = merge.united_region(mine, its)
+        before = [(mine, state), (its, source.state)]
+        event = merge.merged_event(self.region, united, before, command)
+        return united, Effects(lanes=recorded.lanes, events=(event,), absorbed=its.id)
+
+    def _abort_merge(self, state: AppliedState, command: AbortMerge) -> Effects:
+        refusal = merge.epoch_refusal(self.region, command, state)
+        if refusal is not None:
+            return _refused(refusal)
+        self.region = merge.aborted_region(self.region)
+        return Effects(events=(merge.aborted_event(self.region, state, command),))
+
+    def _roll_back_merge(
+        self, state: AppliedState, command: RollBackMerge
+    ) -> tuple[AppliedState, Effects]:
+        merging = state.merging
+        if merging is None or merging.index != command.index:
+            return state, Effects()
+        event = merge.rolled_back_event(self.region, state, merging, command.time)
+        return replace(state, merging=None), Effects(events=(event,))
 
     def _leader_changed(self, state: AppliedState, command: LeaderStarted) -> LeaderChanged:
         region = self.region.id

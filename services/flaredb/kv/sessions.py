@@ -65,7 +65,8 @@ class Sessions:
     """The session table of one region.
 
     Invariants: lanes are in the order of `seen`; no lane has two batches of one sequence, nor one
-    below its `done_below`; at most `limits.lanes` lanes, each with at most `limits.open_batches`.
+    below its `done_below`; at most `limits.lanes` lanes, each with at most `limits.open_batches`,
+    but for what a merge has brought together: none of that may be forgotten.
     """
 
     __slots__ = ("_lanes", "_limits")
@@ -122,17 +123,43 @@ class Sessions:
         state = self._lanes.pop(batch.lane, None) or LaneState(batch.lane, time)
         dropped = self._make_room(time)
         done_below = max(state.done_below, batch.done_below)
-        batches = _unsettled(state, done_below)
+        batches_before = batches = _unsettled(state, done_below)
         if ops:
             room = self._limits.told_bytes - sum(map(_weight, batches))
             batches = _with(batches, batch.sequence, ops, outcomes, room)
         state = LaneState(batch.lane, time, done_below, batches)
         self._lanes[batch.lane] = state
-        self._check(state)
+        self._check(state, len(batches_before))
         return Recorded(
             [*((lane, None) for lane in dropped), (batch.lane, state)],
             max((lane.opened for lane in dropped), default=0),
         )
+
+    def unite(self, other: "Sessions", forgotten: int, its_forgotten: int) -> Recorded:
+        """Take in the table of a region that is absorbed.
+
+        `forgotten` and `its_forgotten` are the marks of the two regions. A lane that only one of
+        them knows, and that the other may have forgotten, is dropped: what it executed there would
+        be executed once more.
+        """
+        before, its = self._lanes, other._lanes
+        known: list[LaneState] = []
+        for lane in {**before, **its}:
+            mine, theirs = before.get(lane), its.get(lane)
+            if mine is not None and theirs is not None:
+                known.append(unite_lanes(mine, theirs))
+            elif mine is not None and lane.opened > its_forgotten:
+                known.append(mine)
+            elif theirs is not None and lane.opened > forgotten:
+                known.append(theirs)
+        known.sort(key=lambda state: (state.seen, state.lane))
+        self._lanes = {state.lane: state for state in known[-self._limits.lanes :]}
+        changed = [
+            (lane, state) for lane, state in self._lanes.items() if before.get(lane) != state
+        ]
+        dropped = [lane for lane in {**before, **its} if lane not in self._lanes]
+        gone = [(lane, None) for lane in sorted(dropped) if lane in before]
+        return Recorded([*gone, *changed], max((lane.opened for lane in dropped), default=0))
 
     def _make_room(self, time: int) -> list[Lane]:
         """Drop idle lanes, and as many more as it takes to add one."""
@@ -157,9 +184,27 @@ class Sessions:
         same = takewhile(lambda state: state.seen == longest, self._lanes.values())
         return min(state.lane for state in same)
 
-    def _check(self, state: LaneState) -> None:
+    def _check(self, state: LaneState, before: int) -> None:
         assert len(self._lanes) <= self._limits.lanes
-        assert len(state.batches) <= self._limits.open_batches
+        assert len(state.batches) <= max(self._limits.open_batches, before)
+
+
+def unite_lanes(mine: LaneState, theirs: LaneState) -> LaneState:
+    """What two regions know of one lane: of a batch that was split each executed some ops."""
+    done_below = max(mine.done_below, theirs.done_below)
+    united: dict[int, ExecutedBatch] = {}
+    for executed in (*mine.batches, *theirs.batches):
+        if executed.sequence >= done_below:
+            known = united.get(executed.sequence)
+            united[executed.sequence] = _unite_batches(known, executed) if known else executed
+    seen = max(mine.seen, theirs.seen)
+    return LaneState(mine.lane, seen, done_below, tuple(united.values()))
+
+
+def _unite_batches(one: ExecutedBatch, other: ExecutedBatch) -> ExecutedBatch:
+    usual = sorted({*_numbers(one.usual), *_numbers(other.usual)})
+    others = sorted({**dict(other.others), **dict(one.others)}.items(), key=lambda known: known[0])
+    return ExecutedBatch(one.sequence, _runs(usual), tuple(others))
 
 
 def _executed(state: LaneState, sequence: int) -> ExecutedBatch | None:

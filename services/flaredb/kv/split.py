@@ -53,11 +53,15 @@ def split_regions(region: Region, command: Split) -> list[Region]:
     children = command.children
     ends = [*(child.start for child in children), region.keys.end]
     epoch = Epoch(region.epoch.conf_ver, region.epoch.version + len(children))
-    kept = Region(
-        region.id, KeyRange(region.keys.start, ends[0]), epoch, region.peers, region.removed
-    )
+    kept = replace(region, keys=KeyRange(region.keys.start, ends[0]), epoch=epoch)
     made = [
-        Region(child.id, KeyRange(child.start, end), epoch, _peers(region, child))
+        Region(
+            child.id,
+            KeyRange(child.start, end),
+            epoch,
+            _peers(region, child),
+            absorbed=region.absorbed,
+        )
         for child, end in zip(children, ends[1:], strict=True)
     ]
     return [kept, *made]
@@ -91,7 +95,8 @@ def split_states(state: AppliedState, command: Split) -> list[AppliedState]:
 
 def recounted(region: Region, state: AppliedState, command: Recount) -> AppliedState:
     """The state of `region` after its rows were counted; `state` where that comes too late."""
-    if not state.estimated or command.version != region.epoch.version:
+    late = command.version != region.epoch.version or state.merging is not None
+    if late or not state.estimated:
         return state
     missing = command.missing
     return replace(

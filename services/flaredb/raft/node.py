@@ -180,6 +180,13 @@ class RaftNode:
         snapshot.install(self._core, meta)
         self._check()
 
+    def learn_commit(self, index: Index, term: Term) -> None:
+        """The host knows from elsewhere that this entry, which is in the log, is committed."""
+        log = self._core.log
+        if index > log.commit and log.has(index, term):
+            log.commit_to(index)
+            self._check()
+
     def beat(self) -> None:
         """A leader sends heartbeats at once."""
         if self._core.role is LEADER:

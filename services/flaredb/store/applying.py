@@ -4,7 +4,9 @@ Applying shows at once and is saved a little later. A region applies a bounded a
 While a replica is held (something must read exactly the state as it stands), its entries wait.
 """
 
+import enum
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -20,7 +22,15 @@ from flaredb.raft.refusals import NotLeader as RaftNotLeader
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError
 from flaredb.store.replica import MAX_APPLY_BYTES, Asker, Proposal, Replica
-from flaredb_schemas.commands import COMMANDS, MAX_CHILDREN, Batch, Command
+from flaredb_schemas.commands import (
+    COMMANDS,
+    MAX_CHILDREN,
+    Batch,
+    Command,
+    CommitMerge,
+    Merge,
+    holds_commit_merge,
+)
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.failures import Busy, EpochMismatch, KeyNotInRegion, NotLeader, Refusal
 from flaredb_schemas.ids import Index
@@ -34,11 +44,28 @@ OnSplit = Callable[[Replica, tuple[Machine, ...]], None]
 """A split was applied, which made the regions of these machines."""
 
 
+class Wait(enum.Enum):
+    """What is to be absorbed is not ready for it yet."""
+
+    WAIT = enum.auto()
+
+
+class MergeHooks(Protocol):
+    """What merges need of the store."""
+
+    def source(self, target: Replica, command: CommitMerge) -> Replica | Wait | None:
+        """The replica that is to be absorbed; None if the command will have no effect."""
+
+    def applied(self, replica: Replica, command: Merge, effects: Effects) -> None:
+        """A step of a merge was applied."""
+
+
 class Hooks(Struct, frozen=True):
     """Who is told of what an entry asks of the store, once its rows can be seen."""
 
     check: OnCheck
     split: OnSplit
+    merges: MergeHooks
 
 
 def propose_command(
@@ -81,6 +108,8 @@ def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
     budget = MAX_APPLY_BYTES
     applied = False
     while replica.applying and not replica.held and budget > 0:
+        if _waits(replica, replica.applying[0], hooks):
+            break
         entry = replica.applying.popleft()
         budget -= len(entry.data) + 64
         apply_entry(context, replica, entry, hooks)
@@ -92,6 +121,15 @@ def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
             context.touch(replica.id)
 
 
+def _waits(replica: Replica, entry: Entry, hooks: Hooks) -> bool:
+    """Whether the entry would absorb a region whose replica here is not as far yet."""
+    if not holds_commit_merge(entry.data):
+        return False
+    command = _decoded(replica, entry)
+    assert isinstance(command, CommitMerge), "what it begins with tells what it is"
+    return hooks.merges.source(replica, command) is Wait.WAIT
+
+
 def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> None:
     """Apply one committed entry: its effects are visible, its asker is answered."""
     assert entry.kind is EntryKind.NORMAL, "no membership change can have been proposed"
@@ -101,7 +139,8 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
         if proposal.asker is not None:
             context.answers.refuse(proposal.asker, NotLeader(replica.route()))
         proposal = None
-    effects = _effects(context, replica, entry, proposal)
+    command = _command(replica, entry, proposal)
+    effects = _effects(context, replica, entry, (command, proposal), hooks)
     context.counters.entries_applied += 1
     context.saver.applied(replica, effects, context.now)
     replica.traffic.written_keys += len(effects.rows)
@@ -110,24 +149,44 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
         hooks.check(replica, entry.index, effects.check)
     if effects.children:
         hooks.split(replica, effects.children)
+    if isinstance(command, Merge):
+        hooks.merges.applied(replica, command, effects)
     if proposal is not None and proposal.asker is not None:
         _answer(context, replica, proposal.asker, entry.index, effects)
 
 
-def _effects(
-    context: Context, replica: Replica, entry: Entry, proposal: Proposal | None
-) -> Effects:
-    machine = replica.machine
+def _command(replica: Replica, entry: Entry, proposal: Proposal | None) -> Command | None:
+    """What the entry asks for; None where it is only a leader's mark."""
     if not entry.data:
-        return machine.apply_empty(entry.index, entry.term)
-    if proposal is not None:
-        return machine.apply(
-            entry.index, entry.term, proposal.command, context.overlay, proposal.batch
-        )
+        return None
+    return _decoded(replica, entry) if proposal is None else proposal.command
+
+
+def _decoded(replica: Replica, entry: Entry) -> Command:
     command = COMMANDS.decode(entry.data)
     if isinstance(command, Malformed):
         raise CorruptRecordError(f"region {replica.id}, entry {entry.index}: {command.reason}")
-    return machine.apply(entry.index, entry.term, command, context.overlay)
+    return command
+
+
+def _effects(
+    context: Context,
+    replica: Replica,
+    entry: Entry,
+    what: tuple[Command | None, Proposal | None],
+    hooks: Hooks,
+) -> Effects:
+    command, proposal = what
+    machine, index, term = replica.machine, entry.index, entry.term
+    if command is None:
+        return machine.apply_empty(index, term)
+    if isinstance(command, CommitMerge):
+        source = hooks.merges.source(replica, command)
+        assert source is not Wait.WAIT, "an entry that waits is not applied"
+        machine_of_source = source.machine if source is not None else None
+        return machine.apply(index, term, command, context.overlay, source=machine_of_source)
+    batch = proposal.batch if proposal is not None else None
+    return machine.apply(index, term, command, context.overlay, batch)
 
 
 def _answer(

@@ -8,7 +8,7 @@ was written is not found again: that costs this replica, and no other.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -19,7 +19,6 @@ from flaredb.disk.layout import (
     OUTBOX,
     REGION,
     SESSION,
-    TOMBSTONE,
     applied_key,
     hard_state_key,
     kind_rows,
@@ -29,7 +28,6 @@ from flaredb.disk.layout import (
     region_of,
     region_rows,
     seal,
-    tombstone_peer,
 )
 from flaredb.kv.machine import AppliedState, Machine
 from flaredb.kv.sessions import Sessions
@@ -50,6 +48,7 @@ from flaredb.store.records import (
 )
 from flaredb.store.registry import DamagedReplica, unknown_region
 from flaredb.store.replica import Replica, configuration_of
+from flaredb.store.tombstones import is_buried
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.ids import Index, PeerId, RegionId, Term
 from flaredb_schemas.keys import RangeFault, find_fault, show_range
@@ -106,20 +105,19 @@ class Births:
         batch.put(BOOTSTRAPPED_KEY, seal(BOOTSTRAPPED_KEY, b"1"))
         return None
 
-    def obstacle(self, region: Region) -> str | None:
+    def obstacle(self, region: Region, but_for: Container[RegionId] = ()) -> str | None:
         """Why no replica of `region`, which is not here, may be born here; None if one may.
 
-        Of several reasons the lasting ones are told first.
+        Of several reasons the lasting ones are told first. Those of `but_for` make room for it.
         """
         peer = region.peer_on(self._context.me.store)
         if peer is None:
             return "the region has no peer on this store"
-        buried = self._context.disk.view.scan(*region_rows(TOMBSTONE, region.id), reverse=True)
-        if any(tombstone_peer(key) >= peer.id for key, _ in buried):
+        if is_buried(self._context.disk.view, region.id, peer.id):
             return "its peer has been buried here"
         if region.id in self._context.registry.damaged:
             return "the region is damaged here"
-        overlapped = self._context.registry.overlapping(region.keys)
+        overlapped = self._context.registry.overlapping(region.keys, but_for)
         return None if overlapped is None else f"region {overlapped} holds keys of its range here"
 
     def split_off(self, machine: Machine) -> Replica:

@@ -45,6 +45,8 @@ class Counters(Struct):
     sleeps: int = 0
     splits: int = 0
     """Splits applied here, whoever leads."""
+    merges: int = 0
+    """Merges applied here, whoever leads."""
     turns: int = 0
 
 

@@ -14,11 +14,13 @@ from typing import Final, assert_never
 from flaredb.disk.layout import PD_EPOCH_KEY
 from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
+from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.records import PdSeen, save
 from flaredb.store.reporter import Reporter
 from flaredb.store.split_orders import SplitOrders
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import StoreUuid
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
@@ -54,6 +56,7 @@ class Orders:
     __slots__ = (
         "_births",
         "_context",
+        "_merges",
         "_reporter",
         "_seen",
         "_send",
@@ -73,6 +76,7 @@ class Orders:
         seen: PdSeen,
         births: Births,
         splits: SplitOrders,
+        merges: MergeOrders,
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
@@ -83,6 +87,7 @@ class Orders:
         self._seen = seen
         self._births = births
         self._splits = splits
+        self._merges = merges
         self._reporter = reporter
         self._subjects = subjects
         self._send = send
@@ -193,6 +198,8 @@ class Orders:
                 self._splits.ordered(order.body)
             case GrantIds():
                 self._splits.granted(order.body)
+            case OrderMerge():
+                self._merges.ordered(order.body)
             case _:
                 assert_never(order.body)
 

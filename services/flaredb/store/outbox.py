@@ -5,6 +5,7 @@ stream has acknowledged. A new leader goes on from there; what is published twic
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -81,6 +82,9 @@ class Outbox:
     def is_done(self, index: Index) -> bool:
         """Whether no event of an entry up to `index` waits any more."""
         return not self._events or self._events[0].index > index
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._events)
 
     def __len__(self) -> int:
         return len(self._events)

@@ -16,6 +16,8 @@ from flaredb.store.history import History
 from flaredb.store.incoming import Incoming
 from flaredb.store.jobs import Jobs
 from flaredb.store.liveness import Liveness
+from flaredb.store.merge_orders import MergeOrders
+from flaredb.store.merging import Merging
 from flaredb.store.orders import Orders
 from flaredb.store.outside import Outside
 from flaredb.store.parking import Parking
@@ -53,12 +55,15 @@ class Parts:
         self.sleeping: Final = Sleeping(context, liveness)
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
         self.births: Final = Births(context)
+        self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)
+        self.merging: Final = Merging(context, self.sleeping, self.merge_orders, self._changed)
         self.snapshots: Final = SnapshotPlane(
             context,
             self.jobs,
             self.history,
             self.guard,
             self.births,
+            self.merging,
             subjects,
             outside.send_snapshot,
         )
@@ -70,8 +75,8 @@ class Parts:
         self.advancer: Final = Advancer(
             context,
             self.snapshots.out.begin,
-            Hooks(self.checks.applied, splitting.applied),
-            self._leadership_changed,
+            Hooks(self.checks.applied, splitting.applied, self.merging),
+            self._changed,
         )
         self.service: Final = Service(context, self.checks, self.sleeping)
         self.split_orders: Final = SplitOrders(
@@ -86,6 +91,7 @@ class Parts:
             seen,
             self.births,
             self.split_orders,
+            self.merge_orders,
             self.reporter,
             subjects,
             outside.tell_pd,
@@ -93,9 +99,9 @@ class Parts:
         )
 
     def _split(self, replica: Replica, children: tuple[Replica, ...]) -> None:
-        self._leadership_changed(replica)
+        self._changed(replica)
         self.split_orders.applied(replica, children)
 
-    def _leadership_changed(self, replica: Replica) -> None:
+    def _changed(self, replica: Replica) -> None:
         if replica.leads:
             self.reporter.note(replica)

@@ -23,6 +23,7 @@ from flaredb_schemas.ids import (
     PdEpoch,
     PdIncarnation,
     PeerId,
+    RegionId,
     StoreId,
     StoreUuid,
     Term,
@@ -59,6 +60,12 @@ class ReplicaRecord(Struct, frozen=True, array_like=True):
     """While installing: what is being installed."""
     file: str = ""
     """While installing: the verified file that holds its rows."""
+
+
+class Tombstone(Struct, frozen=True, array_like=True):
+    """A peer that was here and is gone for good: its region is a part of `absorbed_by`."""
+
+    absorbed_by: RegionId
 
 
 class LogStart(Struct, frozen=True, array_like=True):
@@ -134,7 +141,17 @@ class Age(Struct, frozen=True, array_like=True):
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
     kind: msgspec.msgpack.Decoder(kind)
-    for kind in (ReplicaRecord, LogStart, Identity, PdSeen, Boot, Age, HardState, AppliedState)
+    for kind in (
+        ReplicaRecord,
+        Tombstone,
+        LogStart,
+        Identity,
+        PdSeen,
+        Boot,
+        Age,
+        HardState,
+        AppliedState,
+    )
 }
 
 

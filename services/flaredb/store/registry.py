@@ -1,13 +1,13 @@
 """Every replica of this store, by region and by key (FR-001); and those that were found damaged."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from msgspec import Struct
 
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import NO_PEER, NO_REGION, PeerId, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, PeerId, RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Epoch, Region
 
@@ -42,12 +42,15 @@ class Registry:
         "_neighbours",
         "_regions",
         "_starts",
+        "arriving",
         "damaged",
         "version",
     )
 
     def __init__(self) -> None:
         self.version = 0
+        self.arriving: dict[RegionId, KeyRange] = {}
+        """What each replica will hold in which a snapshot is being installed."""
         self.damaged: dict[RegionId, DamagedReplica] = {}
         self._neighbours: tuple[int, frozenset[StoreId]] = (-1, frozenset())
         self._by_region: dict[RegionId, Replica] = {}
@@ -65,7 +68,7 @@ class Registry:
         region = replica.region
         assert region.id not in self._by_region, f"region {region.id} is hosted already"
         assert region.id not in self.damaged, f"region {region.id} is damaged here"
-        overlapping = self.overlapping(region.keys)
+        overlapping = self.overlapping(region.keys, (region.id,))
         assert overlapping is None, f"region {region.id} overlaps region {overlapping}"
         place = bisect_right(self._starts, region.keys.start)
         self._starts.insert(place, region.keys.start)
@@ -117,12 +120,19 @@ class Registry:
         replica = self._by_region[self._regions[place]]
         return replica if replica.region.keys.contains(key) else None
 
-    def overlapping(self, keys: KeyRange, but_for: RegionId = NO_REGION) -> RegionId | None:
-        """A region here, other than `but_for`, that has keys in `keys`."""
+    def overlapping(self, keys: KeyRange, but_for: Container[RegionId] = ()) -> RegionId | None:
+        """A region here, or being installed, that has keys in `keys` and is none of `but_for`."""
+        hosted = self._overlapping(keys, but_for)
+        if hosted is not None:
+            return hosted
+        arriving = (item for item in self.arriving.items() if item[0] not in but_for)
+        return next((region for region, known in arriving if known.overlaps(keys)), None)
+
+    def _overlapping(self, keys: KeyRange, but_for: Container[RegionId]) -> RegionId | None:
         place = max(0, bisect_right(self._starts, keys.start) - 1)
         for region in self._regions[place:]:
             known = self._by_region[region].region.keys
-            if keys.overlaps(known) and region != but_for:
+            if keys.overlaps(known) and region not in but_for:
                 return region
             if keys.end and known.start >= keys.end:
                 return None

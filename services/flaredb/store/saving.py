@@ -5,28 +5,38 @@ rows when they have trailed long enough or are forced out. A save is acknowledge
 Raft holds back until then is let go, only when the disk has said that the batch is durable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from flaredb.disk.disk import Batch, Disk
 from flaredb.disk.layout import (
+    APPLIED,
+    HARD_STATE,
+    LOG,
+    OUTBOX,
+    REGION,
+    SESSION,
     applied_key,
     data_key,
     hard_state_key,
     log_start_key,
     outbox_key,
     region_key,
+    region_of,
+    region_rows,
     seal,
     session_key,
+    tombstone_key,
 )
 from flaredb.kv.machine import AppliedState, Effects
 from flaredb.raft.ready import Ready
 from flaredb.store.overlay import Overlay, Rows
-from flaredb.store.records import LogStart, save
+from flaredb.store.records import LogStart, Tombstone, save
 from flaredb.store.replica import Replica
 from flaredb_schemas.commands import Lane
+from flaredb_schemas.events import Event
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.raft import SnapshotMeta
 from flaredb_schemas.sessions import LANES, LaneState
@@ -152,20 +162,45 @@ class Saver:
             layer.set(key, value)
         for lane, state in effects.lanes:
             self._lanes[replica.id, lane] = state
-        for number, event in enumerate(effects.events):
-            index = replica.machine.state.index
-            record = replica.outbox.add(index, number, event)
-            if record is not None:
-                row = outbox_key(replica.id, index, number)
-                self._events[row] = seal(row, record)
+        self._keep_events(replica, effects.events)
         self._dirty[replica.id] = replica
         if self._trailing_since is None:
             self._trailing_since = now
 
-    def narrowed(self, replica: Replica) -> None:
-        """The replica's range was cut by the entry that was applied last: nothing of that waits."""
-        assert replica.id in self._dirty, "a split is applied before its record is saved"
+    def _keep_events(self, replica: Replica, events: Iterable[Event], first: int = 0) -> None:
+        """Events that the entry applied last has brought, numbered from `first` on."""
+        index = replica.machine.state.index
+        for number, event in enumerate(events, first):
+            record = replica.outbox.add(index, number, event)
+            if record is not None:
+                row = outbox_key(replica.id, index, number)
+                self._events[row] = seal(row, record)
+
+    def take_over_events(self, replica: Replica, source: Replica) -> None:
+        """What the absorbed region had still to publish goes with the entry that absorbed it.
+
+        The numbers differ from replica to replica, as what was published is not known to all
+        alike; an entry's events are forgotten together.
+        """
+        first = len(replica.outbox.of(replica.machine.state.index))
+        self._keep_events(replica, [waiting.event for waiting in source.outbox], first)
+
+    def rewritten(self, replica: Replica) -> None:
+        """The entry that was applied last has changed the region itself: nothing of that waits."""
+        assert replica.id in self._dirty, "an entry is applied before its record is saved"
         save(self._batch, region_key(replica.id), replica.record())
+        self.force()
+
+    def buried(self, replica: Replica, absorbed_by: RegionId) -> None:
+        """The replica is gone for good: of its region only the rows stay, as those of another.
+
+        Its rows that are applied and not saved yet go to disk with the batch that says so.
+        """
+        self.forget(replica)
+        for kind in (APPLIED, HARD_STATE, LOG, OUTBOX, REGION, SESSION):
+            self._batch.delete_range(*region_rows(kind, replica.id))
+        key = tombstone_key(replica.id, replica.peer)
+        save(self._batch, key, Tombstone(absorbed_by))
         self.force()
 
     def born(self, replica: Replica) -> None:
@@ -200,6 +235,8 @@ class Saver:
         self._dirty.pop(replica.id, None)
         for known in [known for known in self._lanes if known[0] == replica.id]:
             del self._lanes[known]
+        for row in [row for row in self._events if region_of(row) == replica.id]:
+            del self._events[row]
 
     def next_due(self) -> float | None:
         """When trailing rows must be saved; while a batch is under way its end brings the turn."""

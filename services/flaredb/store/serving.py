@@ -7,6 +7,7 @@ checked again where it counts: writes when they are applied, reads after their r
 from typing import Final, assert_never
 
 from flaredb.kv.epoch import version_refusal
+from flaredb.kv.merge import merging_refusal
 from flaredb.kv.queries import get_many, scan_page
 from flaredb.store.applying import propose_command, with_leader
 from flaredb.store.checks import Checks
@@ -15,11 +16,13 @@ from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Asker, Replica
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.status import store_status
+from flaredb.store.tombstones import find_absorber
 from flaredb_schemas.commands import BATCHES, Batch, CheckReplicas, Delete, DeleteRange, Write
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.failures import (
     Busy,
     DiskFull,
+    EpochMismatch,
     InvalidRequest,
     NotLeader,
     NotReady,
@@ -154,8 +157,12 @@ class Service:
         """The leading replica of `region` here, or why there is none."""
         replica = self._context.registry.get(region)
         if replica is None:
-            self._context.counters.frames_refused += 1
-            return RegionNotFound(region, self._context.me.store)
+            context = self._context
+            absorber = find_absorber(context.registry, context.disk.view, region)
+            if absorber is not None:
+                return EpochMismatch((absorber.route(),))
+            context.counters.frames_refused += 1
+            return RegionNotFound(region, context.me.store)
         if replica.state is not ReplicaState.LIVE:
             return NotReady("a snapshot is being installed here, or the replica is damaged")
         if not replica.leads:
@@ -200,7 +207,8 @@ def _read_now(
     context: Context, replica: Replica, request: GetRequest | ScanRequest
 ) -> GetAnswer | ScanAnswer | Refusal:
     region, time = replica.region, replica.machine.state.time
-    refusal = version_refusal(region, request.version, time)
+    merging = merging_refusal(replica.machine.state)
+    refusal = merging or version_refusal(region, request.version, time)
     if refusal is not None:
         return refusal
     if isinstance(request, GetRequest):

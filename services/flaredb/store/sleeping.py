@@ -52,7 +52,8 @@ class Sleeping:
         for replica, offer, from_store in offers:
             self._answer(replica, offer, from_store)
         for replica in ticked:
-            self._consider(replica)
+            if self._context.registry.current(replica):
+                self._consider(replica)
 
     def _consider(self, replica: Replica) -> None:
         """A leader was due: offer sleep if nothing has happened for a while."""
@@ -81,7 +82,8 @@ class Sleeping:
         node = replica.node
         state = replica.machine.state
         if (
-            replica.state is ReplicaState.LIVE
+            self._context.registry.current(replica)
+            and replica.state is ReplicaState.LIVE
             and not replica.leads
             and node.leader == offer.from_peer
             and node.term == offer.term
@@ -114,6 +116,10 @@ class Sleeping:
         replica.last_tick = self._context.wheel.now
         replica.node.restart_timers()
         self._context.wheel.schedule(replica.id, 1)
+
+    def forget(self, replica: Replica) -> None:
+        """The replica is here no longer."""
+        self._drowsy.pop(replica.id, None)
 
     def heard(self, replica: Replica, item: RaftItem) -> None:
         """A Raft message has come: it wakes the region; only heartbeats are no activity."""
@@ -171,6 +177,7 @@ class Sleeping:
         return (
             replica.leads
             and replica.state is ReplicaState.LIVE
+            and replica.machine.state.merging is None
             and not replica.held
             and not replica.proposals
             and not len(replica.reads)

@@ -9,6 +9,7 @@ from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.registry import Registry
 from flaredb_schemas.frames import SnapshotHeader
+from flaredb_schemas.regions import Region
 
 
 def is_here(registry: Registry, header: SnapshotHeader) -> bool:
@@ -31,14 +32,23 @@ def refusal(context: Context, births: Births, header: SnapshotHeader) -> str | N
         return "the snapshot's region does not list the peer"
     replica = registry.get(region.id)
     if replica is None:
-        return births.obstacle(region)
+        return _unready_part(registry, region) or births.obstacle(region, region.absorbed)
     if replica.peer != header.to_peer:
         return "the peer is not here"
     if replica.state is ReplicaState.DAMAGED or replica.leads:
         return "the replica takes no snapshot"
     if header.meta.index <= replica.node.commit:
         return "the snapshot is not newer than what is committed here"
-    if replica.state is not ReplicaState.EMPTY and not replica.region.keys.covers(region.keys):
-        return "the region's range is another here"
-    other = registry.overlapping(region.keys, but_for=region.id)
-    return None if other is None else f"region {other} holds keys of its range here"
+    other = registry.overlapping(region.keys, (region.id, *region.absorbed))
+    if other is not None:
+        return f"region {other} holds keys of its range here"
+    return _unready_part(registry, region)
+
+
+def _unready_part(registry: Registry, region: Region) -> str | None:
+    """Why what is a part of the region cannot make room for it yet, if so."""
+    for absorbed in region.absorbed:
+        part = registry.get(absorbed)
+        if part is not None and part.state is ReplicaState.INSTALLING:
+            return f"region {absorbed}, a part of it now, is being installed here"
+    return None

@@ -8,6 +8,7 @@ from flaredb.store.context import Context
 from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.jobs import Jobs
+from flaredb.store.merging import Merging
 from flaredb.store.snapshots_in import SnapshotsIn
 from flaredb.store.snapshots_out import SNAPSHOT_ITEMS, SnapshotsOut
 from flaredb_schemas.envelope import Malformed
@@ -28,12 +29,15 @@ class SnapshotPlane:
         history: History,
         guard: Guard,
         births: Births,
+        merging: Merging,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
         self._context = context
         self.out: Final = SnapshotsOut(context, jobs, guard, subjects, send)
-        self.into: Final = SnapshotsIn(context, jobs, history, guard, births, subjects, send)
+        self.into: Final = SnapshotsIn(
+            context, jobs, history, guard, births, merging, subjects, send
+        )
 
     def handle(self, from_store: StoreId, payload: bytes) -> None:
         """One frame of the plane."""

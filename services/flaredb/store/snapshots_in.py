@@ -23,6 +23,7 @@ from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.installing import Installation
 from flaredb.store.jobs import Jobs
+from flaredb.store.merging import Merging
 from flaredb.store.outbox import Outbox
 from flaredb.store.records import CorruptRecordError, ReplicaState, decode, open_sealed, save
 from flaredb.store.replica import Replica
@@ -37,6 +38,8 @@ from flaredb_schemas.frames import (
     SnapshotPull,
 )
 from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
@@ -81,6 +84,7 @@ class SnapshotsIn:
         "_guard",
         "_history",
         "_jobs",
+        "_merging",
         "_send",
         "_subjects",
     )
@@ -92,6 +96,7 @@ class SnapshotsIn:
         history: History,
         guard: Guard,
         births: Births,
+        merging: Merging,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
     ) -> None:
@@ -100,6 +105,7 @@ class SnapshotsIn:
         self._history = history
         self._guard = guard
         self._births = births
+        self._merging = merging
         self._subjects = subjects
         self._send = send
         self._arrivals: dict[RegionId, Arrival] = {}
@@ -154,8 +160,9 @@ class SnapshotsIn:
         header, name = replica.installing
         now = self._context.now
         arrival = Arrival(replica, header, StoreId(0), name, now, now, now, header.size, True)
-        arrival.installation = Installation(header.region, replica.region.keys, name)
+        arrival.installation = Installation(header.region, (replica.region.keys,), name)
         self._arrivals[replica.id] = arrival
+        self._context.registry.arriving[replica.id] = header.region.keys
         self._slice(arrival)
 
     def clear_files(self) -> None:
@@ -218,15 +225,27 @@ class SnapshotsIn:
         if reason is not None:
             self._end(arrival, False, reason)
             return
+        buried = self._bury_parts(header.region)
         replica = arrival.replica = self._receiver(header)
+        self._context.registry.arriving[replica.id] = header.region.keys
         replica.state = ReplicaState.INSTALLING
         replica.installing = (header, arrival.file)
         replica.node.allow_campaigns(False)
-        arrival.installation = Installation(header.region, replica.region.keys, arrival.file)
+        held = (replica.region.keys, *buried)
+        arrival.installation = Installation(header.region, held, arrival.file)
         saver = self._context.saver
         save(saver.batch, region_key(replica.id), replica.record())
         saver.force()  # what is applied goes to disk before its rows are replaced
         saver.then(lambda: self._slice(arrival))
+
+    def _bury_parts(self, region: Region) -> list[KeyRange]:
+        """What was merged into the region makes room for it; returns what was held."""
+        registry = self._context.registry
+        here = [registry.get(absorbed) for absorbed in region.absorbed]
+        parts = [part for part in here if part is not None]
+        for part in parts:
+            self._merging.bury(part, region.id)
+        return [part.region.keys for part in parts]
 
     def _receiver(self, header: SnapshotHeader) -> Replica:
         """The replica that the snapshot is for: one that is here, or one that is born for it."""
@@ -281,8 +300,10 @@ class SnapshotsIn:
         for key, value in rows:
             if key[:1] == OUTBOX:
                 replica.outbox.load(*outbox_position(key), open_sealed(key, value))
+        del self._context.registry.arriving[replica.id]
         if header.region.keys != held:
             self._context.registry.move(replica)
+        self._merging.note(replica)
         replica.applying.clear()
         replica.state, replica.installing = ReplicaState.LIVE, None
         replica.node.allow_campaigns(True)
@@ -293,6 +314,7 @@ class SnapshotsIn:
     def _end(self, arrival: Arrival, ok: bool, reason: str) -> None:
         region = arrival.header.region.id
         del self._arrivals[region]
+        self._context.registry.arriving.pop(region, None)
         self._context.disk.files.delete(arrival.file)
         if arrival.from_store:
             ended = SnapshotEnded(arrival.header.transfer, region, ok, reason)

@@ -206,7 +206,7 @@ class SnapshotsOut:
         self._seconds.pop(region, None)
         attempt.phase = Phase.SENDING
         if attempt.header is not None and attempt.header.region.keys != attempt.keys:
-            self._end(attempt, False, "the region was split while its rows were copied")
+            self._end(attempt, False, "the region's range has changed while its rows were copied")
             return
         if not self._may_send(attempt.replica):
             self._end(attempt, False, "this replica leads no longer, or is damaged")
@@ -254,7 +254,8 @@ def _examine(_: Replica, ended: tuple[Attempt, JobResult]) -> None:
     """Make the header of what was copied. Raises `CorruptRecordError` for what is damaged here."""
     attempt, result = ended
     raise_damage(result)
-    if isinstance(result, Copied):
+    # A region that was merged into another meanwhile has no records any more.
+    if isinstance(result, Copied) and None not in result.values:
         attempt.header = _header(attempt, result)
 
 

@@ -279,6 +279,8 @@ def _refusal(replica: Replica | None, body: OrderSplit) -> str:
     region = replica.region
     if replica.peer != body.leader or region.epoch != body.epoch:
         return f"region {body.region} is not what it was any more"
+    if replica.machine.state.merging is not None:
+        return f"region {body.region} is being merged into another"
     if len(body.keys) > MAX_CHILDREN:
         return f"more than {MAX_CHILDREN} cuts at once"
     inside = [key for key in body.keys if key > region.keys.start and region.keys.contains(key)]

@@ -37,7 +37,7 @@ class Splitting:
     def applied(self, replica: Replica, machines: tuple[Machine, ...]) -> None:
         """The machine of `replica` was split, and these are those of the new regions."""
         context = self._context
-        context.saver.narrowed(replica)
+        context.saver.rewritten(replica)
         children = tuple([self._births.split_off(machine) for machine in machines])
         context.counters.splits += 1
         if replica.leads:

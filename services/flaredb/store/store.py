@@ -87,6 +87,7 @@ class Store:
             parts.guard.report(damaged.region.id, damaged.peer, damaged.reason)
         for replica in context.registry:
             parts.snapshots.into.resume(replica)
+        parts.merge_orders.find_all()
         parts.snapshots.into.clear_files()
         parts.history.add_own(self._started())
 
@@ -298,6 +299,8 @@ class Store:
         parts.orders.tick()
         parts.parking.tick()
         parts.split_orders.tick()
+        parts.merging.tick()
+        parts.merge_orders.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
         usage = context.disk.usage()

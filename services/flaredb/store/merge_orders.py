@@ -1,0 +1,257 @@
+"""From the wish for a merge to its end: agree, absorb, or give up; driven by the source's leader.
+
+A source that has agreed serves nobody, so whoever leads it brings the merge to an end, after a
+restart and a change of leaders too: what there is to do follows from what the source and its target
+have applied on this store. The target's leader must be here to propose; if it is elsewhere, the
+source's leadership goes there.
+
+A source goes on as it was only when its target's replica beside it has moved on to another epoch
+(or is a part of a third region) and the source is still here: then the target has not absorbed it,
+and can do so no more.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb.kv.merge import pair_fault
+from flaredb.raft.progress import ProgressState
+from flaredb.store.applying import propose_command
+from flaredb.store.context import Context
+from flaredb.store.records import ReplicaState
+from flaredb.store.replica import Replica
+from flaredb.store.sleeping import Sleeping
+from flaredb.store.tombstones import is_buried
+from flaredb_schemas.commands import AbortMerge, Command, CommitMerge, PrepareMerge, RollBackMerge
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import NO_PEER, RegionId
+from flaredb_schemas.merges import MergeEnded, OrderMerge
+from flaredb_schemas.regions import Epoch, PeerRole
+from flaredb_schemas.sessions import Merging
+from flaredb_schemas.subjects import Subjects
+
+MERGE_ENDED: Final[Codec[MergeEnded]] = Codec(MergeEnded)
+
+PATIENCE_SECONDS: Final = 3.0
+"""How long a leader tries to have its region absorbed before it gives the merge up."""
+
+REPEAT_SECONDS: Final = 0.5
+"""A step that was proposed and has not taken effect is proposed again after so long."""
+
+MOST_BEHIND: Final = 16
+"""How many entries a peer may be behind when its region agrees to be merged."""
+
+KEPT_ENDS: Final = 64
+
+
+class Course(Struct):
+    """A source on its way, as led from here; `until` is when its leader gives up."""
+
+    until: float
+    next_step: float = 0.0
+
+
+class MergeOrders:
+    """The merges that this store was ordered to begin, and those whose source it leads.
+
+    Invariants: `_courses` holds every region here that has agreed to be merged (and perhaps some
+    that have not any more); each order ends in at most one report, which is kept for a while.
+    """
+
+    __slots__ = ("_context", "_courses", "_ended", "_orders", "_send", "_sleeping", "_subjects")
+
+    def __init__(
+        self,
+        context: Context,
+        sleeping: Sleeping,
+        subjects: Subjects,
+        send: Callable[[str, bytes], bool],
+    ) -> None:
+        self._context = context
+        self._sleeping = sleeping
+        self._subjects = subjects
+        self._send = send
+        self._courses: dict[RegionId, Course] = {}
+        self._orders: dict[RegionId, OrderMerge] = {}
+        self._ended: OrderedDict[int, MergeEnded] = OrderedDict()
+
+    def find_all(self) -> None:
+        """After a start: take up the merges that were under way."""
+        for replica in self._context.registry:
+            self.note(replica)
+
+    def note(self, replica: Replica) -> None:
+        """The region may have agreed to be merged."""
+        if replica.machine.state.merging is not None:
+            until = self._context.now + PATIENCE_SECONDS
+            self._courses.setdefault(replica.id, Course(until))
+
+    def ordered(self, body: OrderMerge) -> None:
+        """PD wants a region merged into its neighbour."""
+        if body.nonce in self._ended:
+            self._tell(self._ended[body.nonce])
+            return
+        known = self._orders.get(body.region)
+        if known is not None and known.nonce == body.nonce:
+            return
+        refused = self._obstacle(body)
+        if known is not None and not refused:
+            refused = f"another merge of region {body.region} is under way"
+        source = self._context.registry.get(body.region)
+        if refused or source is None:
+            self._end(body, refused)
+            return
+        command = PrepareMerge(
+            self._context.clock.wall(),
+            body.epoch.conf_ver,
+            body.epoch.version,
+            body.target,
+            body.target_epoch.conf_ver,
+            body.target_epoch.version,
+            body.trigger,
+            body.triggered,
+        )
+        if self._propose(source, command):
+            self._orders[body.region] = body
+        else:
+            self._end(body, "the leader takes no entry now")
+
+    def ended(self, region: RegionId, refused: str) -> None:
+        """The merge of `region` has taken effect here, or was rolled back."""
+        self._courses.pop(region, None)
+        body = self._orders.pop(region, None)
+        if body is not None:
+            self._end(body, refused)
+
+    def tick(self) -> None:
+        """Once per tick: do what is next for each source that is led from here."""
+        for region, course in list(self._courses.items()):
+            replica = self._context.registry.get(region)
+            merging = replica.machine.state.merging if replica is not None else None
+            if replica is None or merging is None:
+                del self._courses[region]
+            elif replica.state is ReplicaState.LIVE and replica.leads:
+                self._go_on(replica, merging, course)
+            else:
+                course.until = self._context.now + PATIENCE_SECONDS
+        for region, body in list(self._orders.items()):
+            if region not in self._courses and self._is_vain(body):
+                del self._orders[region]
+                self._end(
+                    body, "the region did not agree to it, or nobody here knows whether it did"
+                )
+
+    def _is_vain(self, body: OrderMerge) -> bool:
+        """Whether nothing comes of an order that was given and did not begin."""
+        source = self._context.registry.get(body.region)
+        return source is None or not source.leads or source.region.epoch != body.epoch
+
+    def _go_on(self, source: Replica, merging: Merging, course: Course) -> None:
+        now = self._context.now
+        target = self._context.registry.get(merging.target)
+        if now < course.next_step:
+            return
+        if target is None:
+            if is_buried(self._context.disk.view, merging.target):
+                self._step(source, course, RollBackMerge(self._wall(), merging.index))
+        elif target.region.epoch != Epoch(merging.conf_ver, merging.version):
+            self._step(source, course, RollBackMerge(self._wall(), merging.index))
+        elif not target.leads:
+            self._follow(source, target, course)
+        elif now >= course.until:
+            epoch = target.region.epoch
+            abort = AbortMerge(self._wall(), epoch.conf_ver, epoch.version, source.id)
+            self._step(target, course, abort)
+        elif _all_have_agreed(source, merging):
+            self._step(target, course, self._commit(source, merging))
+
+    def _commit(self, source: Replica, merging: Merging) -> CommitMerge:
+        return CommitMerge(
+            self._wall(),
+            merging.conf_ver,
+            merging.version,
+            source.id,
+            merging.index,
+            merging.term,
+            merging.trigger,
+            merging.triggered,
+        )
+
+    def _follow(self, source: Replica, target: Replica, course: Course) -> None:
+        """Lead the source from where its target is led."""
+        leader = target.node.leader
+        store = target.store_of(leader) if leader != NO_PEER else None
+        peer = source.region.peer_on(store) if store else None
+        if peer is not None and not source.node.transfer_target:
+            course.next_step = self._context.now + REPEAT_SECONDS
+            source.node.transfer_leader(peer.id)
+            self._context.touch(source.id)
+
+    def _step(self, replica: Replica, course: Course, command: Command) -> None:
+        course.next_step = self._context.now + REPEAT_SECONDS
+        self._propose(replica, command)
+
+    def _propose(self, replica: Replica, command: Command) -> bool:
+        refusal = propose_command(replica, command)
+        self._sleeping.wake(replica)
+        self._context.touch(replica.id)
+        return refusal is None
+
+    def _obstacle(self, body: OrderMerge) -> str:
+        """Why the merge cannot begin from here; empty if it can."""
+        registry = self._context.registry
+        source, target = registry.get(body.region), registry.get(body.target)
+        for replica, region in ((source, body.region), (target, body.target)):
+            if replica is None or replica.state is not ReplicaState.LIVE or not replica.leads:
+                return f"this store does not lead region {region}"
+        assert source is not None and target is not None
+        if source.peer != body.leader or source.region.epoch != body.epoch:
+            return f"region {body.region} is not what it was any more"
+        if target.region.epoch != body.target_epoch:
+            return f"region {body.target} is not what it was any more"
+        fault = pair_fault(target.region, source.region)
+        if fault is not None:
+            return fault
+        return _unfit(source) or _unfit(target)
+
+    def _end(self, body: OrderMerge, refused: str) -> None:
+        me = self._context.me
+        ended = MergeEnded(me.store, me.boot, me.cluster, body.region, body.nonce, refused)
+        self._ended[body.nonce] = ended
+        while len(self._ended) > KEPT_ENDS:
+            self._ended.popitem(last=False)
+        self._tell(ended)
+
+    def _tell(self, ended: MergeEnded) -> None:
+        subject = self._subjects.pd_request(ended.store, "merge")
+        self._send(subject, MERGE_ENDED.encode(ended))
+
+    def _wall(self) -> int:
+        return self._context.clock.wall()
+
+
+def _all_have_agreed(source: Replica, merging: Merging) -> bool:
+    """Whether every peer has saved the entry by which the source agreed."""
+    progress = source.node.status().progress
+    return all(progress[peer.id].match >= merging.index for peer in source.region.peers)
+
+
+def _unfit(replica: Replica) -> str:
+    """Why the region had better not be merged now; empty if it may."""
+    region, node = replica.region, replica.node
+    if replica.machine.state.merging is not None:
+        return f"region {region.id} is being merged already"
+    if replica.machine.state.term != node.term:
+        return f"region {region.id} has only just got its leader"
+    if any(peer.role is not PeerRole.VOTER for peer in region.peers) or region.removed:
+        return f"the peers of region {region.id} are being changed"
+    if replica.snapshot_floor or replica.held:
+        return f"region {region.id} is sending a snapshot, or is being checked"
+    for peer, item in node.status().progress.items():
+        behind = node.last_index - item.match
+        away = item.state is not ProgressState.REPLICATE or not item.recent_active
+        if peer != replica.peer and (away or behind > MOST_BEHIND):
+            return f"peer {peer} of region {region.id} is away or behind"
+    return ""
