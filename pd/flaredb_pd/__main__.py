@@ -74,6 +74,9 @@ def configure(settings: PdSettings) -> Config:
         fresh=settings.fresh,
         disconnected_after=settings.store_disconnected_seconds,
         down_after=settings.store_down_seconds,
+        merge_bytes=settings.merge_bytes,
+        merge_keys=settings.merge_keys,
+        merge_after=settings.merge_after_seconds,
     )
 
 

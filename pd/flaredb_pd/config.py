@@ -47,6 +47,12 @@ class Config(Struct, frozen=True, kw_only=True):
     down_after: float = 20.0
     """How long a store, which answers every keep-alive, may be silent before it counts as such."""
 
+    merge_bytes: int = 20 * 2**20
+    merge_keys: int = 200_000
+    """Two neighbours that hold no more together may be merged; no bytes: none are, unasked."""
+    merge_after: float = 3_600.0
+    """How long nothing must have happened to both before that."""
+
     def __post_init__(self) -> None:
         fault = find_config_fault(self)
         if fault:

@@ -22,6 +22,7 @@ from flaredb_schemas.journal import (
     IdsGranted,
     JournalFact,
     LeadersElected,
+    MergeOrdered,
     RebuildFinished,
     RebuildStarted,
     RegionRegistered,
@@ -30,6 +31,7 @@ from flaredb_schemas.journal import (
     TookOver,
     initial_region,
 )
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import Join
 from flaredb_schemas.regions import Region
 from flaredb_schemas.splits import AskIds, OrderSplit
@@ -58,6 +60,12 @@ class OrderCut(Struct, frozen=True):
 
     body: OrderSplit
     store: StoreId
+
+
+class OrderMerging(Struct, frozen=True):
+    """Have a region become a part of its neighbour."""
+
+    body: OrderMerge
 
 
 class GrantFresh(Struct, frozen=True):
@@ -112,6 +120,7 @@ Command = (
     | Bootstrap
     | Admit
     | OrderCut
+    | OrderMerging
     | GrantFresh
     | Register
     | Rebuild
@@ -136,6 +145,8 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return _admit(state, command.join)
         case OrderCut():
             return (_split_ordered(command),) if state.exists else ()
+        case OrderMerging():
+            return (_merge_ordered(command.body),) if state.exists else ()
         case GrantFresh():
             return _granted(state, command.ask)
         case Register():
@@ -190,6 +201,20 @@ def _split_ordered(command: OrderCut) -> SplitOrdered:
         store=command.store,
         nonce=body.nonce,
         keys=body.keys,
+        trigger=body.trigger,
+        triggered=body.triggered,
+    )
+
+
+def _merge_ordered(body: OrderMerge) -> MergeOrdered:
+    return MergeOrdered(
+        region=body.region,
+        version=body.epoch.version,
+        conf_ver=body.epoch.conf_ver,
+        target=body.target,
+        target_version=body.target_epoch.version,
+        target_conf_ver=body.target_epoch.conf_ver,
+        nonce=body.nonce,
         trigger=body.trigger,
         triggered=body.triggered,
     )

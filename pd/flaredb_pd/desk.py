@@ -14,6 +14,7 @@ from flaredb_pd.effects import Effect, Note, Send
 from flaredb_pd.instant import Instant
 from flaredb_pd.reign import Reign
 from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.pd_answers import PdFailure, PdStatus
 from flaredb_schemas.placement import (
     Heartbeat,
@@ -30,6 +31,7 @@ from flaredb_schemas.splits import AskIds, SplitEnded
 _heartbeats = msgspec.json.Decoder(Heartbeat)
 _ask_ids: Codec[AskIds] = Codec(AskIds)
 _split_ended: Codec[SplitEnded] = Codec(SplitEnded)
+_merge_ended: Codec[MergeEnded] = Codec(MergeEnded)
 _here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
@@ -66,14 +68,16 @@ class Desk:
                 return self._on_ids(store, message, now)
             case ["pd", "req", store, "split"]:
                 return self._on_split_ended(store, message)
-            case ["pd", "admin", "split"]:
-                return self._on_split(message, now)
+            case ["pd", "req", store, "merge"]:
+                return self._on_merge_ended(store, message)
+            case ["pd", "admin", "split" | "merge" as what]:
+                return self._on_wish(what, message, now)
             case ["pd", "get", *what]:
                 return _reply(message, self._read(".".join(what), message.payload))
             case ["pd", "admin", *what]:
-                return _reply(message, _json(_unknown("admin", ".".join(what), ("split",))))
+                return _reply(message, _json(_unknown("admin", ".".join(what), ("merge", "split"))))
             case ["pd", "req", _, *what]:
-                known = ("here", "ids", "join", "split", "witness")
+                known = ("here", "ids", "join", "merge", "split", "witness")
                 return _reply(message, _json(_unknown("req", ".".join(what), known)))
             case _:
                 return []
@@ -123,7 +127,7 @@ class Desk:
         if isinstance(ask, Malformed) or fault:
             return [Note("warning", f"a question for ids of store {store}: {fault}")]
         if self._reign.may_order and ask.cluster == self._reign.state.cluster:
-            self._reign.splits.asked(ask, now)
+            self._reign.changes.splits.asked(ask, now)
         return []
 
     def _on_split_ended(self, store: str, message: Message) -> list[Effect]:
@@ -131,15 +135,24 @@ class Desk:
         fault = _speaker_fault(said, store)
         if isinstance(said, Malformed) or fault:
             return [Note("warning", f"the end of a split of store {store}: {fault}")]
-        self._reign.splits.ended(said)
+        self._reign.changes.splits.ended(said)
         return []
 
-    def _on_split(self, message: Message, now: Instant) -> list[Effect]:
+    def _on_merge_ended(self, store: str, message: Message) -> list[Effect]:
+        said = _merge_ended.decode(message.payload)
+        fault = _speaker_fault(said, store)
+        if isinstance(said, Malformed) or fault:
+            return [Note("warning", f"the end of a merge of store {store}: {fault}")]
+        self._reign.changes.merges.ended(said)
+        return []
+
+    def _on_wish(self, what: str, message: Message, now: Instant) -> list[Effect]:
         reign = self._reign
         if not reign.may_order:
             failure = PdFailure("not_ready", f"PD is not ready: {reign.doing}", "try again soon")
             return _reply(message, _json(failure))
-        reign.splits.wish(message.payload, message.reply, reign.state, reign.heard, now)
+        takes = reign.changes.splits if what == "split" else reign.changes.merges
+        takes.wish(message.payload, message.reply, reign.state, reign.heard, now)
         return []
 
     def _read(self, what: str, payload: bytes) -> bytes:
@@ -165,7 +178,7 @@ class Desk:
 
 
 def _speaker_fault(
-    told: AskIds | Here | Join | SplitEnded | Witness | Malformed, store: str
+    told: AskIds | Here | Join | MergeEnded | SplitEnded | Witness | Malformed, store: str
 ) -> str:
     if isinstance(told, Malformed):
         return f"cannot be understood: {told.reason}"

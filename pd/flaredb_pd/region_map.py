@@ -14,7 +14,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from flaredb_schemas.ids import NO_PEER, NO_STORE, PeerId, RegionId, StoreId, Term
-from flaredb_schemas.keys import find_fault
+from flaredb_schemas.keys import KeyRange, find_fault
 from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.regions import Region, Route
 
@@ -83,6 +83,17 @@ class RegionMap:
             at += 1
         return (self._by_id[region] for region in self._order[at:])
 
+    def neighbours(self, region: RegionId) -> list[Sighting]:
+        """The regions whose ranges meet this one's, the one before it first."""
+        keys = self._by_id[region].region.keys
+        at = bisect_left(self._starts, keys.start)
+        around = [self._by_id[one] for one in self._order[max(at - 1, 0) : at + 2]]
+        return [one for one in around if are_neighbours(one.region.keys, keys)]
+
+    def __iter__(self) -> Iterator[Sighting]:
+        """All regions in key order."""
+        return (self._by_id[region] for region in self._order)
+
     @property
     def covers_all(self) -> bool:
         """Whether the key space has no hole; O(n) after a change of ranges, else O(1)."""
@@ -141,6 +152,11 @@ class RegionMap:
         assert self._starts == [self._by_id[region].region.keys.start for region in self._order]
         for at in range(len(self._order)):
             self._check_neighbours(at)
+
+
+def are_neighbours(one: KeyRange, other: KeyRange) -> bool:
+    """Whether one range begins where the other ends."""
+    return bool(one.end and one.end == other.start) or bool(other.end and other.end == one.start)
 
 
 def _older_than(told: Sighting, known: Sighting) -> str:

@@ -12,16 +12,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from flaredb_pd.candidates import Candidates
+from flaredb_pd.changes import Changes
 from flaredb_pd.config import Config
 from flaredb_pd.decide import (
     Admit,
     Bootstrap,
     Command,
     FinishRebuild,
-    GrantFresh,
     NoteGap,
     NoteLeaders,
-    OrderCut,
     Rebuild,
     Recover,
     decide,
@@ -35,7 +34,6 @@ from flaredb_pd.journal import Journal, Skipped
 from flaredb_pd.orders import Addressed, creations, due_orders
 from flaredb_pd.post import Post
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
-from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.placement import Heartbeat, Join, JoinLater, JoinRefused, Witness
@@ -89,7 +87,8 @@ class Reign:
         self._muster = Muster(folders, now.seconds, window)
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
-        self.splits = Splits(self._enqueue, self._try_to_give, self._post.answer_json)
+        doors = self._enqueue, self._try_to_give, self._post.answer_json
+        self.changes = Changes(self._config, *doors)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
         text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
@@ -143,7 +142,7 @@ class Reign:
         if self.may_order:
             if self.heard.lacks_replicas(store):
                 self._give(creations(self.state, self.heard, [store]))
-            self.splits.heard(beat, self.state, self.heard, now)
+            self.changes.heard(beat, self.state, self.heard, now)
         self._note_leaders(now)
 
     def _note_leaders(self, now: Instant) -> None:
@@ -260,7 +259,7 @@ class Reign:
             self.announce(now)
         if not self._mustered:
             self._finish_muster(now)
-        self.splits.tick(now)
+        self.changes.tick(self.state, self.heard, now, self.may_order)
         if self.may_order and now.seconds >= self._next_order:
             self._next_order = now.seconds + self._config.order_period
             self._give(due_orders(self.state, self.heard))
@@ -317,8 +316,6 @@ class Reign:
     def _after(self, written: Command, now: Instant) -> None:
         if isinstance(written, Admit):
             self._answer_admitted(written.join)
-        elif isinstance(written, OrderCut | GrantFresh):
-            self.splits.written(written, self.state, now)
         elif isinstance(written, Rebuild):
             self._begin_epoch(now)
         elif isinstance(written, Bootstrap):
@@ -326,6 +323,8 @@ class Reign:
             # From here on the initial regions are what is known of the key space.
             self.heard = Heard(self.state.regions, now)
             self._post.note("info", f"cluster {self.state.cluster} is bootstrapped")
+        else:
+            self.changes.written(written, self.state, now)
 
     def _answer_admitted(self, join: Join) -> None:
         reply = self._reply_to.pop((join.uuid, join.boot, join.nonce), "")

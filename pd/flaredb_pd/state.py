@@ -29,6 +29,7 @@ from flaredb_schemas.journal import (
     IdsGranted,
     JournalFact,
     LeadersElected,
+    MergeOrdered,
     RebuildFinished,
     RebuildStarted,
     RegionRegistered,
@@ -183,7 +184,7 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
             return _rebuilt(state, fact, sequence)
         case RebuildFinished():
             return change(state, rebuilding=False)
-        case SplitOrdered() | Gap():
+        case SplitOrdered() | MergeOrdered() | Gap():
             return state
         case _:
             assert_never(fact)

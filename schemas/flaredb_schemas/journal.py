@@ -125,6 +125,24 @@ class SplitOrdered(Fact, frozen=True, kw_only=True, tag_field="type", tag="opera
     triggered: Count
 
 
+class MergeOrdered(Fact, frozen=True, kw_only=True, tag_field="type", tag="operator.merge_ordered"):
+    """A region is to become a part of its neighbour `target`: because somebody asked for it, or
+    because both are small (`trigger`). Versions are those that the merge is for.
+
+    `nonce` names the wish, `triggered` is when it was made.
+    """
+
+    region: RegionId
+    version: Count
+    conf_ver: Count
+    target: RegionId
+    target_version: Count
+    target_conf_ver: Count
+    nonce: Count
+    trigger: str
+    triggered: Count
+
+
 class IdsGranted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.ids_granted"):
     """`count` ids from `first` on belong to this store, to split this region."""
 
@@ -190,6 +208,7 @@ JournalFact = (
     | GenerationsReached
     | Bootstrapped
     | SplitOrdered
+    | MergeOrdered
     | IdsGranted
     | RegionRegistered
     | LeadersElected
@@ -204,6 +223,7 @@ JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
     GenerationsReached,
     Bootstrapped,
     SplitOrdered,
+    MergeOrdered,
     IdsGranted,
     RegionRegistered,
     LeadersElected,
@@ -237,7 +257,7 @@ def about_fact(fact: JournalFact) -> int:
     match fact:
         case StoreJoined():
             return fact.store
-        case SplitOrdered() | IdsGranted():
+        case SplitOrdered() | MergeOrdered() | IdsGranted():
             return fact.region
         case RegionRegistered():
             return fact.region.id
@@ -289,7 +309,7 @@ def _noun_of(fact: JournalFact) -> str:
     match fact:
         case StoreJoined():
             return "store"
-        case SplitOrdered() | IdsGranted() | RegionRegistered():
+        case SplitOrdered() | MergeOrdered() | IdsGranted() | RegionRegistered():
             return "region"
         case _:
             return "pd"

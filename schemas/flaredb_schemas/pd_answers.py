@@ -128,6 +128,20 @@ class SplitDone(Struct, frozen=True):
     regions: tuple[RegionId, ...]
 
 
+class MergeQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.merge`: make this region a part of its neighbour `into`; without it, of the smaller
+    one."""
+
+    region: RegionId
+    into: RegionId | None = None
+
+
+class MergeDone(Struct, frozen=True):
+    """The region is a part of `region` now."""
+
+    region: RegionId
+
+
 class PdFailure(Struct, frozen=True):
     """A request that PD cannot answer: a stable code, what is wrong, what to do."""
 

@@ -11,6 +11,7 @@ from flaredb_schemas.journal import (
     InitialRegion,
     JournalFact,
     LeadersElected,
+    MergeOrdered,
     RebuildFinished,
     RebuildStarted,
     RegionRegistered,
@@ -53,6 +54,10 @@ def describe_fact(fact: JournalFact) -> str:
             where = f"region={fact.region} version={fact.version} leader={fact.leader}@{fact.store}"
             at = " ".join(map(show_key, fact.keys)) or "the middle"
             return f"{head} {where} at {at}"
+        case MergeOrdered():
+            source = f"region={fact.region} version={fact.version}"
+            target = f"target={fact.target} version={fact.target_version}"
+            return f"{head} {source} {target} {fact.trigger}"
         case IdsGranted():
             ids = f"{fact.first}+{fact.count} highest_id={fact.highest_id}"
             return f"{head} store={fact.store} region={fact.region} {ids}"

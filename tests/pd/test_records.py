@@ -23,6 +23,7 @@ from flaredb_schemas.journal import (
     IdsGranted,
     JournalFact,
     LeadersElected,
+    MergeOrdered,
     RebuildFinished,
     RebuildStarted,
     RegionRegistered,
@@ -83,6 +84,17 @@ def every_kind() -> list[JournalFact]:
             trigger="manual",
             triggered=9,
         ),
+        MergeOrdered(
+            region=RegionId(3),
+            version=4,
+            conf_ver=5,
+            target=RegionId(6),
+            target_version=7,
+            target_conf_ver=8,
+            nonce=9,
+            trigger="small",
+            triggered=10,
+        ),
         IdsGranted(store=StoreId(7), region=RegionId(3), nonce=8, first=10, count=4, highest_id=13),
         RegionRegistered(region=initial_region(regions[0])),
         LeadersElected(regions=2, ms=1_500),
@@ -135,7 +147,7 @@ def test_what_knew_no_splits_is_read_as_ever() -> None:
 
 
 def _unsplit() -> list[JournalFact]:
-    later = SplitOrdered | IdsGranted | RegionRegistered
+    later = SplitOrdered | MergeOrdered | IdsGranted | RegionRegistered
     return [fact for fact in every_kind() if not isinstance(fact, later)]
 
 

@@ -17,7 +17,7 @@ Strike = Callable[[SimStore], None]
 
 
 class Ambush:
-    """Kills a store amid a snapshot or a split, or while it stands for election."""
+    """Kills a store amid a snapshot, a split or a merge, or while it stands for election."""
 
     def __init__(self, world: World, stores: Sequence[SimStore], strike: Strike) -> None:
         self._world = world
@@ -34,9 +34,10 @@ class Ambush:
             return
         installs = any(one.state is ReplicaState.INSTALLING for one in store.registry)
         sends = any(one.snapshot_floor for one in store.registry)
-        stands = any(map(_stands, store.registry))
-        splits = store.counters.splits > self._splits.get(store, 0)
-        self._splits[store] = store.counters.splits
+        stands = any(_stands(one) or one.machine.state.merging for one in store.registry)
+        changes = store.counters.splits + store.counters.merges
+        splits = changes > self._splits.get(store, 0)
+        self._splits[store] = changes
         chance = 0.5 if installs or splits else 0.3 if stands else 0.1 if sends else 0.0
         if dice.random() < chance:
             self._struck = now

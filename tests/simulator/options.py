@@ -52,6 +52,8 @@ class Troubles(Struct, frozen=True):
     transfer: float
     split: float
     """To have a region cut by hand."""
+    merge: float
+    """To have two neighbours merged by hand."""
     ambush: float
     """To crash a store in the middle of a snapshot, or while it stands for election."""
     swing: float
@@ -109,6 +111,8 @@ class Options(Struct, frozen=True):
     settings: StoreSettings
     append_bytes: int
     """Most bytes of one append message: small ones show what a log looks like half sent."""
+    merge_after: float
+    """Seconds after which PD merges small neighbours by itself."""
     cut_at_least: int
     """How many entries a log must lose to be cut."""
     clock_rates: tuple[float, ...]
@@ -131,6 +135,7 @@ def draw(seed: int) -> Options:
         troubles=_troubles(seed, dice),
         settings=_settings(seed, dice),
         append_bytes=dice.choice((1, 200, 512 * 1024)),
+        merge_after=random.Random(f"small {seed}").choice((3_600.0, 3_600.0, 6.0)),
         cut_at_least=dice.choice((8, 24)),
         clock_rates=tuple(dice.uniform(0.97, 1.03) for _ in range(stores)),
         pds=dice.choice((1, 2, 2)),
@@ -177,8 +182,9 @@ def _disk(dice: random.Random) -> DiskSpeed:
 
 def _troubles(seed: int, dice: random.Random) -> Troubles:
     schemed = dice.random() < 0.4
-    # Dice of their own, so that the rest of each world is what it was without splits.
+    # Dice of their own, so that the rest of each world is what it was without them.
     split = random.Random(f"splits {seed}").choice((0.0, 1.0, 3.0, 8.0))
+    merge = random.Random(f"merges {seed}").choice((0.0, 1.0, 3.0, 8.0))
 
     def every(*choices: float) -> float:
         drawn = dice.choice(choices)
@@ -200,6 +206,7 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
         pd_pause=every(0, 10, 30),
         transfer=every(0, 2, 8),
         split=max(split, 20.0) if schemed and split else split,
+        merge=max(merge, 20.0) if schemed and merge else merge,
         ambush=every(0, 5, 5),
         swing=every(0, 0, 8),
         schemed=schemed,

@@ -45,6 +45,7 @@ class SimPd:
             ranges=tuple(KeyRange(*pair) for pair in pairwise(edges)),
             stores=options.first_stores,
             heartbeat_period=options.settings.heartbeat_seconds,
+            merge_after=options.merge_after,
         )
         self._start += 1
         self.core = PdCore(config, world.subjects, world.dice.randrange, self._now())

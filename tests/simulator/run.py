@@ -30,6 +30,7 @@ from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
+from tests.simulator.checkers.merges import MergesOnce
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges, check_sizes
 from tests.simulator.checkers.splits import SplitsOnce
@@ -87,6 +88,7 @@ class Run:
         self.logs = LogsAgree()
         self.hashes = HashesAgree()
         self.splits = SplitsOnce()
+        self.merges = MergesOnce()
         self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
@@ -129,6 +131,7 @@ class Run:
     def applied(self, before: Region, replica: Replica, entry: Entry) -> None:
         """Some replica has applied `entry`; its newest events are at the end of its outbox."""
         self.splits.look(before, replica, entry)
+        self.merges.look(before, replica, entry)
         self.logs.applied(replica.id, entry)
         self.events |= {waiting.event.id for waiting in replica.outbox.of(entry.index)}
 
@@ -279,6 +282,8 @@ class Run:
                 "messages": world.network.sent,
                 "operations": len(self.history),
                 "split_regions": len(self.splits.applied),
+                "merged_regions": len(self.merges.applied),
+                "merges_given_up": len(self.merges.given_up),
                 "reigns": self.authority.count,
                 "unknown": sum(client.unknown for client in self.clients),
                 "virtual_seconds": int(world.clockwork.now),

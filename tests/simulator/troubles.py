@@ -8,6 +8,7 @@ from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.cutting import Cutter
+from tests.simulator.joining import Joiner
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
 from tests.simulator.schemes.scheme import Cluster
@@ -77,6 +78,7 @@ class Troubles:
             (troubles.swing, self._swing.begin),
             (troubles.scheme, self._schemes.begin),
             (troubles.split, Cutter(world, stores).cut),
+            (troubles.merge, Joiner(world, stores).join),
         ):
             if mean:
                 self._repeat(mean, trouble)

@@ -1,4 +1,4 @@
-"""status, region list|show|check|split, store list|show: the cluster as PD and stores know it."""
+"""status, region list|show|check|split|merge, store list|show: the cluster as PD knows it."""
 
 import base64
 import time
@@ -36,6 +36,9 @@ def add_placement_commands(app: typer.Typer) -> None:
     cluster_command(
         regions, "split", "flaredb region split 4", "flaredb region split 4 --key user:5000"
     )(region_split)
+    cluster_command(regions, "merge", "flaredb region merge 5", "flaredb region merge 5 --into 4")(
+        region_merge
+    )
     app.add_typer(regions, name="region")
     stores = typer.Typer(help="Stores: processes that hold replicas.", no_args_is_help=True)
     cluster_command(stores, "list", "flaredb store list")(store_list)
@@ -153,6 +156,21 @@ async def region_split(
     await _region(session, number)
     rows = await (await session.db()).placement.split(RegionId(number), at)
     _show_regions(session, [region_record(row) for row in rows])
+
+
+async def region_merge(
+    session: Session,
+    number: RegionNumber,
+    into: Annotated[
+        int | None,
+        typer.Option("--into", help="The neighbour that absorbs it [the smaller one]."),
+    ] = None,
+) -> None:
+    """Make a region a part of its neighbour; shows the region after it."""
+    await _region(session, number)
+    neighbour = None if into is None else RegionId(into)
+    row = await (await session.db()).placement.merge(RegionId(number), neighbour)
+    _show_regions(session, [region_record(row)])
 
 
 async def store_list(session: Session) -> None:

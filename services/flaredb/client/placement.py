@@ -9,6 +9,8 @@ from flaredb.bus.bus import Bus
 from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import (
+    MergeDone,
+    MergeQuery,
     PdFailure,
     PdStatus,
     RegionRow,
@@ -28,6 +30,7 @@ POLL_SECONDS: Final = 0.05
 _ERRORS: Final[dict[str, type[FlareDBError]]] = {
     "unknown_region": InvalidArgumentError,
     "key_outside": InvalidArgumentError,
+    "not_neighbours": InvalidArgumentError,
     "refused": UnavailableError,
     "no_leader": UnavailableError,
     "not_ready": UnavailableError,
@@ -84,6 +87,26 @@ class PlacementReader:
             if asyncio.get_running_loop().time() > deadline:
                 raise UnavailableError(
                     f"region {region} is split, but PD has not heard of all its parts yet",
+                    hint="see `flaredb region list`",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def merge(self, region: RegionId, into: RegionId | None = None) -> RegionRow:
+        """Make a region a part of a neighbour, by default of the smaller one; the region after it.
+
+        Raises as `split` does; also where `into` is no neighbour.
+        """
+        question = msgspec.json.encode(MergeQuery(region, into))
+        subject = self._subjects.pd_admin("merge")
+        done = await self._request(subject, "a merge", MergeDone, question)
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            rows = {row.id: row for row in await self.regions()}
+            if region not in rows and done.region in rows:
+                return rows[done.region]
+            if asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError(
+                    f"region {region} is merged, but PD has not heard of it yet",
                     hint="see `flaredb region list`",
                 )
             await asyncio.sleep(POLL_SECONDS)

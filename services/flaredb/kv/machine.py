@@ -112,7 +112,7 @@ class Machine:
             case Write():
                 state, effects = self._write(state, command, view, batch)
             case LeaderStarted():
-                effects = Effects(events=(self._leader_changed(state, command),))
+                effects = Effects(events=self._leader_changed(state, command))
             case CheckReplicas():
                 effects = Effects(check=command.nonce)
             case Split():
@@ -282,9 +282,14 @@ class Machine:
         event = merge.rolled_back_event(self.region, state, merging, command.time)
         return replace(state, merging=None), Effects(events=(event,))
 
-    def _leader_changed(self, state: AppliedState, command: LeaderStarted) -> LeaderChanged:
+    def _leader_changed(
+        self, state: AppliedState, command: LeaderStarted
+    ) -> tuple[LeaderChanged, ...]:
+        """Nothing while the region is being merged: not every replica may come to apply it."""
+        if state.merging is not None:
+            return ()
         region = self.region.id
-        return LeaderChanged(
+        event = LeaderChanged(
             id=entry_event_id(region, state.term, state.index, "leader_changed", 0),
             at=command.time,
             region=region,
@@ -294,6 +299,7 @@ class Machine:
             store=command.store,
             previous=command.previous,
         )
+        return (event,)
 
 
 def _refused(refusal: Refusal) -> Effects:

@@ -162,6 +162,14 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         bool, about("whether no store of an earlier cluster can exist, so that none is waited for")
     ] = False
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
+    merge_bytes: Annotated[
+        Bytes,
+        about("two quiet neighbours that hold no more together are merged; 0: none", le=64 * GIB),
+    ] = 20 * MIB
+    merge_keys: Annotated[Number, about("the same in keys", le=10**12)] = 200_000
+    merge_after_seconds: Annotated[
+        Seconds, about("how long they must have been quiet", le=10**7)
+    ] = 3_600.0
     store_disconnected_seconds: Annotated[
         Seconds, about("silence after which a store counts as disconnected", le=86_400)
     ] = 5.0

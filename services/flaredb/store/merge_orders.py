@@ -53,14 +53,23 @@ class Course(Struct):
     next_step: float = 0.0
 
 
+class Wish(Struct):
+    """An order of PD; `until` is how long it waits for both regions to be fit for it."""
+
+    body: OrderMerge
+    until: float
+    began: bool = False
+
+
 class MergeOrders:
     """The merges that this store was ordered to begin, and those whose source it leads.
 
     Invariants: `_courses` holds every region here that has agreed to be merged (and perhaps some
-    that have not any more); each order ends in at most one report, which is kept for a while.
+    that have not any more); `_wishes` the orders that have no end yet; each ends in one report,
+    which is kept for a while.
     """
 
-    __slots__ = ("_context", "_courses", "_ended", "_orders", "_send", "_sleeping", "_subjects")
+    __slots__ = ("_context", "_courses", "_ended", "_send", "_sleeping", "_subjects", "_wishes")
 
     def __init__(
         self,
@@ -74,7 +83,7 @@ class MergeOrders:
         self._subjects = subjects
         self._send = send
         self._courses: dict[RegionId, Course] = {}
-        self._orders: dict[RegionId, OrderMerge] = {}
+        self._wishes: dict[RegionId, Wish] = {}
         self._ended: OrderedDict[int, MergeEnded] = OrderedDict()
 
     def find_all(self) -> None:
@@ -93,18 +102,32 @@ class MergeOrders:
         if body.nonce in self._ended:
             self._tell(self._ended[body.nonce])
             return
-        known = self._orders.get(body.region)
-        if known is not None and known.nonce == body.nonce:
-            return
-        refused = self._obstacle(body)
-        if known is not None and not refused:
-            refused = f"another merge of region {body.region} is under way"
+        known = self._wishes.get(body.region)
+        if known is None:
+            wish = Wish(body, self._context.now + PATIENCE_SECONDS)
+            self._wishes[body.region] = wish
+            self._begin(wish)
+        elif known.body.nonce != body.nonce:
+            self._report(body, f"another merge of region {body.region} is under way")
+
+    def _begin(self, wish: Wish) -> None:
+        """Have the source agree, as soon as both are fit for it."""
+        body = wish.body
         source = self._context.registry.get(body.region)
-        if refused or source is None:
-            self._end(body, refused)
-            return
-        command = PrepareMerge(
-            self._context.clock.wall(),
+        target = self._context.registry.get(body.target)
+        refused = _obstacle(source, target, body)
+        if not refused and source is not None and target is not None:
+            refused = _unfit(source) or _unfit(target)
+            if refused and self._context.now < wish.until:
+                return
+            if not refused and self._propose(source, self._prepare(body)):
+                wish.began = True
+                return
+        self._finish(wish, refused or "the leader takes no entry now")
+
+    def _prepare(self, body: OrderMerge) -> PrepareMerge:
+        return PrepareMerge(
+            self._wall(),
             body.epoch.conf_ver,
             body.epoch.version,
             body.target,
@@ -113,17 +136,13 @@ class MergeOrders:
             body.trigger,
             body.triggered,
         )
-        if self._propose(source, command):
-            self._orders[body.region] = body
-        else:
-            self._end(body, "the leader takes no entry now")
 
     def ended(self, region: RegionId, refused: str) -> None:
         """The merge of `region` has taken effect here, or was rolled back."""
         self._courses.pop(region, None)
-        body = self._orders.pop(region, None)
-        if body is not None:
-            self._end(body, refused)
+        wish = self._wishes.get(region)
+        if wish is not None:
+            self._finish(wish, refused)
 
     def tick(self) -> None:
         """Once per tick: do what is next for each source that is led from here."""
@@ -136,12 +155,11 @@ class MergeOrders:
                 self._go_on(replica, merging, course)
             else:
                 course.until = self._context.now + PATIENCE_SECONDS
-        for region, body in list(self._orders.items()):
-            if region not in self._courses and self._is_vain(body):
-                del self._orders[region]
-                self._end(
-                    body, "the region did not agree to it, or nobody here knows whether it did"
-                )
+        for region, wish in list(self._wishes.items()):
+            if not wish.began:
+                self._begin(wish)
+            elif region not in self._courses and self._is_vain(wish.body):
+                self._finish(wish, "the region did not agree to it, as far as is known here")
 
     def _is_vain(self, body: OrderMerge) -> bool:
         """Whether nothing comes of an order that was given and did not begin."""
@@ -199,24 +217,11 @@ class MergeOrders:
         self._context.touch(replica.id)
         return refusal is None
 
-    def _obstacle(self, body: OrderMerge) -> str:
-        """Why the merge cannot begin from here; empty if it can."""
-        registry = self._context.registry
-        source, target = registry.get(body.region), registry.get(body.target)
-        for replica, region in ((source, body.region), (target, body.target)):
-            if replica is None or replica.state is not ReplicaState.LIVE or not replica.leads:
-                return f"this store does not lead region {region}"
-        assert source is not None and target is not None
-        if source.peer != body.leader or source.region.epoch != body.epoch:
-            return f"region {body.region} is not what it was any more"
-        if target.region.epoch != body.target_epoch:
-            return f"region {body.target} is not what it was any more"
-        fault = pair_fault(target.region, source.region)
-        if fault is not None:
-            return fault
-        return _unfit(source) or _unfit(target)
+    def _finish(self, wish: Wish, refused: str) -> None:
+        del self._wishes[wish.body.region]
+        self._report(wish.body, refused)
 
-    def _end(self, body: OrderMerge, refused: str) -> None:
+    def _report(self, body: OrderMerge, refused: str) -> None:
         me = self._context.me
         ended = MergeEnded(me.store, me.boot, me.cluster, body.region, body.nonce, refused)
         self._ended[body.nonce] = ended
@@ -236,6 +241,19 @@ def _all_have_agreed(source: Replica, merging: Merging) -> bool:
     """Whether every peer has saved the entry by which the source agreed."""
     progress = source.node.status().progress
     return all(progress[peer.id].match >= merging.index for peer in source.region.peers)
+
+
+def _obstacle(source: Replica | None, target: Replica | None, body: OrderMerge) -> str:
+    """Why the merge cannot begin from here; empty if it may be able to."""
+    for replica, region in ((source, body.region), (target, body.target)):
+        if replica is None or replica.state is not ReplicaState.LIVE or not replica.leads:
+            return f"this store does not lead region {region}"
+    assert source is not None and target is not None
+    if source.peer != body.leader or source.region.epoch != body.epoch:
+        return f"region {body.region} is not what it was any more"
+    if target.region.epoch != body.target_epoch:
+        return f"region {body.target} is not what it was any more"
+    return pair_fault(target.region, source.region) or ""
 
 
 def _unfit(replica: Replica) -> str:

@@ -74,6 +74,8 @@ def _why(replica: Replica) -> list[str]:
         reasons.append(f"{name} is sending a snapshot")
     if replica.region.removed:
         reasons.append(f"{name} has removed peers")
+    if replica.machine.state.merging is not None:
+        reasons.append(f"{name} is being merged")
     if replica.held or replica.applying:
         reasons.append(f"{name} does not apply")
     if replica.proposals or len(replica.reads):

@@ -1,7 +1,7 @@
 """A split takes effect exactly at the epoch that it names; every region comes from one split."""
 
 from flaredb.store.replica import Replica
-from flaredb_schemas.commands import COMMANDS, Split
+from flaredb_schemas.commands import COMMANDS, Merge, Split
 from flaredb_schemas.ids import Index, RegionId
 from flaredb_schemas.raft import Entry
 from flaredb_schemas.regions import Region
@@ -20,6 +20,8 @@ class SplitsOnce:
         if replica.region == before:
             return
         command = COMMANDS.decode(entry.data)
+        if isinstance(command, Merge):
+            return
         assert isinstance(command, Split), f"{command} has changed region {before.id}"
         named = (command.conf_ver, command.version)
         found = (before.epoch.conf_ver, before.epoch.version)

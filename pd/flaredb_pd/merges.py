@@ -1,0 +1,203 @@
+"""PD's part in merges: it has both regions led from one store, and has that store merge them.
+
+How far a merge is shows in heartbeats and in what the store tells; whoever asked is answered then,
+or when the time is over. Orders are repeated until there is nothing left to order.
+"""
+
+from collections.abc import Callable, Container
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from flaredb_pd.decide import Command, OrderMerging
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.orders import Addressed
+from flaredb_pd.region_map import Sighting
+from flaredb_pd.state import State
+from flaredb_schemas.ids import NO_STORE, JournalSequence, RegionId, StoreId
+from flaredb_schemas.merges import MergeEnded, OrderMerge
+from flaredb_schemas.pd_answers import MergeDone, MergeQuery, PdFailure
+from flaredb_schemas.placement import Order, OrderBody, TransferLeader
+
+PATIENCE: Final = 15.0
+"""Seconds after which whoever asked for a merge is told that nobody knows what became of it."""
+
+REPEAT: Final = 0.3
+"""Seconds between orders for one merge: each says what is next, as far as heartbeats tell."""
+
+MOST_WISHES: Final = 100
+
+OWN_NONCES: Final = 1 << 61
+"""The nonces of merges lie above those of splits that PD orders."""
+
+_queries = msgspec.json.Decoder(MergeQuery)
+
+
+class Wish(Struct):
+    """A merge that is wanted; `sequence` is its record's, once that stands in the journal."""
+
+    body: OrderMerge
+    reply: str
+    deadline: float
+    next_at: float = 0.0
+    sequence: JournalSequence | None = None
+
+
+class Merges:
+    """The merges that one reign has to do with.
+
+    Invariants: every wish ends once, and is answered if somebody waits for it; no region is in two
+    of them; an order leaves only after its record is written.
+    """
+
+    def __init__(
+        self,
+        enqueue: Callable[[Command, Instant], None],
+        give: Callable[[Addressed], None],
+        answer: Callable[[str, Struct], None],
+    ) -> None:
+        self._enqueue = enqueue
+        self._give = give
+        self._answer = answer
+        self._wishes: dict[int, Wish] = {}
+        self._count = 0
+
+    @property
+    def regions(self) -> Container[RegionId]:
+        """The regions that are in a merge."""
+        bodies = [wish.body for wish in self._wishes.values()]
+        return {region for body in bodies for region in (body.region, body.target)}
+
+    def wish(self, payload: bytes, reply: str, state: State, heard: Heard, now: Instant) -> None:
+        """Somebody wants two regions merged; the answer goes to `reply`."""
+        try:
+            query = _queries.decode(payload)
+        except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+            hint = 'send JSON like {"region": 5, "into": 4}'
+            self._answer(reply, PdFailure("malformed", f"not a wish for a merge: {fault}", hint))
+            return
+        pair = self._find_pair(query, heard)
+        if isinstance(pair, PdFailure):
+            self._answer(reply, pair)
+        else:
+            self.want(*pair, "manual", state, now, reply)
+
+    def want(
+        self,
+        source: Sighting,
+        target: Sighting,
+        trigger: str,
+        state: State,
+        now: Instant,
+        reply: str = "",
+    ) -> None:
+        """Have `source` become a part of `target`."""
+        self._count += 1
+        body = OrderMerge(
+            source.region.id,
+            source.region.epoch,
+            source.leader,
+            target.region.id,
+            target.region.epoch,
+            OWN_NONCES + (state.epoch << 32) + self._count,
+            trigger,
+            now.wall,
+        )
+        self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE)
+        self._enqueue(OrderMerging(body), now)
+
+    def _find_pair(self, query: MergeQuery, heard: Heard) -> tuple[Sighting, Sighting] | PdFailure:
+        source = heard.regions.get(query.region)
+        if source is None:
+            return _unknown(query.region)
+        if query.into is not None and heard.regions.get(query.into) is None:
+            return _unknown(query.into)
+        neighbours = heard.regions.neighbours(query.region)
+        if query.into is not None:
+            neighbours = [one for one in neighbours if one.region.id == query.into]
+        if not neighbours:
+            whom = f"region {query.into}" if query.into is not None else "any other region"
+            text = f"region {query.region} is no neighbour of {whom}"
+            return PdFailure("not_neighbours", text, "see `flaredb region list`")
+        fitting = [one for one in neighbours if _same_stores(one, source)]
+        if not fitting:
+            text = f"region {query.region} and its neighbour are not on the same stores"
+            return PdFailure("refused", text, "see `flaredb region list`")
+        target = min(fitting, key=lambda one: one.report.bytes if one.report else 0)
+        pair = (source.region.id, target.region.id)
+        if any(region in self.regions for region in pair) or len(self._wishes) >= MOST_WISHES:
+            return PdFailure("busy", "another merge is under way here", "try again later")
+        return source, target
+
+    def written(self, command: OrderMerging, state: State) -> None:
+        """The record of this command is in the journal, as its last one."""
+        wish = self._wishes.get(command.body.nonce)
+        if wish is not None:
+            wish.sequence = state.sequence
+
+    def ended(self, said: MergeEnded) -> None:
+        """A leader tells what became of a merge that it was ordered to begin."""
+        wish = self._wishes.get(said.nonce)
+        if wish is not None and wish.body.region == said.region:
+            self._end(wish, said.refused)
+
+    def tick(self, state: State, heard: Heard, now: Instant) -> None:
+        """Order what is next; give up what has taken too long."""
+        for wish in list(self._wishes.values()):
+            if now.seconds >= wish.deadline:
+                del self._wishes[wish.body.nonce]
+                text = f"nobody has told what became of the merge of region {wish.body.region}"
+                hint = "see `flaredb region list`, and try again"
+                self._tell(wish, PdFailure("timeout", text, hint))
+            elif wish.sequence is not None and now.seconds >= wish.next_at:
+                wish.next_at = now.seconds + REPEAT
+                self._go_on(wish, wish.sequence, state, heard)
+
+    def _go_on(self, wish: Wish, sequence: JournalSequence, state: State, heard: Heard) -> None:
+        body = wish.body
+        source, target = heard.regions.get(body.region), heard.regions.get(body.target)
+        if target is None or NO_STORE in (target.store, source.store if source else None):
+            return
+        if source is None:
+            self._end(wish, "")
+        elif source.region.epoch != body.epoch or target.region.epoch != body.target_epoch:
+            self._end(wish, "one of the two regions is not what it was any more")
+        else:
+            what = _next(body, source, target)
+            if what is not None:
+                order = Order(state.epoch, sequence, what, state.incarnation)
+                self._give(Addressed(source.store, order))
+
+    def _end(self, wish: Wish, refused: str) -> None:
+        del self._wishes[wish.body.nonce]
+        if refused:
+            hint = "see `flaredb region list`, and try again"
+            self._tell(wish, PdFailure("refused", refused, hint))
+        else:
+            self._tell(wish, MergeDone(wish.body.target))
+
+    def _tell(self, wish: Wish, answer: Struct) -> None:
+        if wish.reply:
+            self._answer(wish.reply, answer)
+
+
+def _next(body: OrderMerge, source: Sighting, target: Sighting) -> OrderBody | None:
+    """What the source's leader is to do next."""
+    if source.store == target.store:
+        return replace(body, leader=source.leader)
+    there = source.region.peer_on(StoreId(target.store))
+    if there is None:
+        return None
+    return TransferLeader(body.region, body.epoch, source.leader, there.id)
+
+
+def _same_stores(one: Sighting, other: Sighting) -> bool:
+    return sorted(one.region.stores) == sorted(other.region.stores)
+
+
+def _unknown(region: RegionId) -> PdFailure:
+    text = f"there is no region {region}"
+    return PdFailure("unknown_region", text, "see `flaredb region list`")

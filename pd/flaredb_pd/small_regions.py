@@ -1,0 +1,113 @@
+"""Which neighbours had better be one region: both small, and nothing has happened to them for long.
+
+Every region costs its stores and PD a little, also where nothing happens. What has just been split,
+is growing, or is busy is left alone: it would be split again.
+"""
+
+from collections.abc import Container, Iterator
+from itertools import pairwise
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb_pd.config import Config
+from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.placement import RegionReport
+
+GROWTH_SHARE: Final = 10
+"""A region that has grown by a tenth since it was looked at first is growing."""
+
+BUSY_KEYS_PER_SECOND: Final = 100
+"""A region of which so many keys are read and written is busy."""
+
+MOST_AT_ONCE: Final = 4
+"""How many merges of small regions are under way at a time."""
+
+
+class Calm(Struct, frozen=True):
+    """Since when nothing has happened to a region, and what it was then.
+
+    `told` is when it was last told of.
+    """
+
+    since: float
+    version: int
+    bytes: int
+    keys: int
+    told: float
+
+
+class SmallRegions:
+    """Which regions are calm, as heartbeats tell it.
+
+    Invariants: a region's time of calm begins anew with each change of its version, with growth,
+    and with traffic; nothing is known of a region longer than it is in the map that is looked at.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._calm: dict[RegionId, Calm] = {}
+
+    def note(self, report: RegionReport, now: float) -> None:
+        """A leader has told of its region."""
+        if not self._config.merge_bytes:
+            return
+        known = self._calm.get(report.id)
+        if known is None or _is_stirred(known, report, now):
+            size = report.bytes, report.keys
+            self._calm[report.id] = Calm(now, report.version, *size, now)
+        else:
+            self._calm[report.id] = Calm(known.since, known.version, known.bytes, known.keys, now)
+
+    def find(
+        self, regions: RegionMap, busy: Container[RegionId], now: float
+    ) -> list[tuple[Sighting, Sighting]]:
+        """What to merge into what; of `busy` regions none."""
+        if not self._config.merge_bytes:
+            return []
+        self._calm = {region: calm for region, calm in self._calm.items() if regions.get(region)}
+        found: list[tuple[Sighting, Sighting]] = []
+        taken: set[RegionId] = set()
+        for left, right in self._small_pairs(regions, now):
+            ids = {left.region.id, right.region.id}
+            if not ids & taken and not any(region in busy for region in ids):
+                found.append(_by_size(left, right))
+                taken |= ids
+            if len(found) >= MOST_AT_ONCE:
+                break
+        return found
+
+    def _small_pairs(self, regions: RegionMap, now: float) -> Iterator[tuple[Sighting, Sighting]]:
+        config = self._config
+        for left, right in pairwise(regions):
+            if left.report is None or right.report is None:
+                continue
+            if (
+                left.report.bytes + right.report.bytes <= config.merge_bytes
+                and left.report.keys + right.report.keys <= config.merge_keys
+                and self._is_calm(left, now)
+                and self._is_calm(right, now)
+                and sorted(left.region.stores) == sorted(right.region.stores)
+                and are_neighbours(left.region.keys, right.region.keys)
+            ):
+                yield left, right
+
+    def _is_calm(self, sighting: Sighting, now: float) -> bool:
+        report, calm = sighting.report, self._calm.get(sighting.region.id)
+        healthy = report is not None and not report.down and not report.pending
+        waited = calm is not None and now - calm.since >= self._config.merge_after
+        return healthy and waited and bool(sighting.leader)
+
+
+def _is_stirred(known: Calm, report: RegionReport, now: float) -> bool:
+    grown = report.bytes > known.bytes + known.bytes // GROWTH_SHARE + 1024
+    passed = max(now - known.told, 1.0)
+    busy = (report.read_keys + report.written_keys) / passed >= BUSY_KEYS_PER_SECOND
+    return report.version != known.version or grown or busy
+
+
+def _by_size(left: Sighting, right: Sighting) -> tuple[Sighting, Sighting]:
+    """The smaller one first: it is what becomes a part of the other."""
+    sizes = [one.report.bytes if one.report else 0 for one in (left, right)]
+    return (left, right) if sizes[0] < sizes[1] else (right, left)
