@@ -184,7 +184,7 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
     schemed = dice.random() < 0.4
     # Dice of their own, so that the rest of each world is what it was without them.
     split = random.Random(f"splits {seed}").choice((0.0, 1.0, 3.0, 8.0))
-    merge = random.Random(f"merges {seed}").choice((0.0, 1.0, 3.0, 8.0))
+    merge = random.Random(f"merges {seed}").choice((0.0, 0.5, 1.0, 3.0))
 
     def every(*choices: float) -> float:
         drawn = dice.choice(choices)
