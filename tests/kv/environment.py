@@ -32,6 +32,7 @@ from flaredb_schemas.failures import (
 from flaredb_schemas.ids import PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import show_key, show_range
 from flaredb_schemas.requests import GetRequest, ScanAnswer, ScanRequest
+from tests.kv.merging import merge_command
 from tests.kv.replicas import Replicas, whole_region
 from tests.kv.wording import outcome_text, refusal_text, value_text
 from tests.stories import Case
@@ -54,6 +55,10 @@ class World:
             "check": self._check,
             "split": self._split,
             "recount": self._recount,
+            "prepare": self._merge_step,
+            "commit": self._merge_step,
+            "abort": self._merge_step,
+            "rollback": self._merge_step,
             "go": self._go,
             "empty": self._empty,
             "get": self._get,
@@ -160,6 +165,20 @@ class World:
         effects = self._replicas.apply(Recount(self._time(case), self._version(case), missing))
         assert effects == Effects()
         return self._state(case)
+
+    def _merge_step(self, case: Case) -> str:
+        """A step of a merge: `prepare` with `target` and its version `at`; `commit` with `source`
+        and the `index` at which it agreed; `abort` with `source`; `rollback` with `index`."""
+        other = self._all.get(RegionId(int(case.option("source", "0"))))
+        command = merge_command(case, self._time(case), self._version(case))
+        effects = self._replicas.apply(command, source=other)
+        if effects.answer is not None:
+            assert not isinstance(effects.answer, Executed)
+            assert not effects.events and not effects.lanes, "a refusal changes nothing"
+            return refusal_text(effects.answer)
+        if effects.absorbed:
+            del self._all[effects.absorbed]
+        return "\n".join(encode_event(event).decode() for event in effects.events)
 
     def _go(self, case: Case) -> str:
         """From here on the story is about another `region`."""

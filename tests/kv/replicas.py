@@ -75,8 +75,14 @@ class Replica:
         child.lanes = {state.lane: LANES.encode(state) for state in machine.sessions.lanes}
         return child
 
-    def apply(self, term: Term, command: Command | None, batch: Batch | None) -> Effects:
-        """One more entry; None is an empty one."""
+    def apply(
+        self,
+        term: Term,
+        command: Command | None,
+        batch: Batch | None,
+        source: "Replica | None" = None,
+    ) -> Effects:
+        """One more entry; None is an empty one. `source` is what it may absorb."""
         if self._reloads:
             self.reload()
         index = Index(self.machine.state.index + 1)
@@ -84,7 +90,8 @@ class Replica:
             effects = self.machine.apply_empty(index, term)
         else:
             given = None if self._reloads else batch
-            effects = self.machine.apply(index, term, command, self.rows, given)
+            absorbed = source.machine if source is not None else None
+            effects = self.machine.apply(index, term, command, self.rows, given, absorbed)
         for key, value in effects.rows:
             self.rows.set(key, value)
         for lane, state in effects.lanes:
@@ -129,12 +136,16 @@ class Replicas:
         return self.apply(Write(time, version, BATCHES.encode(batch)), batch)
 
     def apply(
-        self, command: Command | None, batch: Batch | None = None, term: Term | None = None
+        self,
+        command: Command | None,
+        batch: Batch | None = None,
+        term: Term | None = None,
+        source: "Replicas | None" = None,
     ) -> Effects:
         """Apply one more entry on both, and compare all that there is."""
         term = term or self.machine.state.term
-        effects = self.first.apply(term, command, batch)
-        other = self._second.apply(term, command, batch)
+        effects = self.first.apply(term, command, batch, source.first if source else None)
+        other = self._second.apply(term, command, batch, source._second if source else None)
         assert effects.answer == other.answer
         assert effects.rows == other.rows
         assert effects.events == other.events
