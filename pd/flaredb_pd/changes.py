@@ -1,6 +1,7 @@
 """PD's part in what changes the ranges of regions: splits, merges, and which merges are due."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -59,4 +60,5 @@ class Changes:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = self.merges.regions
             for source, target in self._small.find(heard.regions, busy, now.seconds):
-                self.merges.want(source, target, "small", state, now)
+                put_off = partial(self._small.put_off, now=now.seconds)
+                self.merges.want(source, target, "small", state, now, on_refusal=put_off)

@@ -42,6 +42,7 @@ class Wish(Struct):
     body: OrderMerge
     reply: str
     deadline: float
+    on_refusal: Callable[[OrderMerge], None] | None = None
     next_at: float = 0.0
     sequence: JournalSequence | None = None
 
@@ -93,8 +94,9 @@ class Merges:
         state: State,
         now: Instant,
         reply: str = "",
+        on_refusal: Callable[[OrderMerge], None] | None = None,
     ) -> None:
-        """Have `source` become a part of `target`."""
+        """Have `source` become a part of `target`; `on_refusal` hears that nothing comes of it."""
         self._count += 1
         body = OrderMerge(
             source.region.id,
@@ -106,7 +108,7 @@ class Merges:
             trigger,
             now.wall,
         )
-        self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE)
+        self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE, on_refusal)
         self._enqueue(OrderMerging(body), now)
 
     def _find_pair(self, query: MergeQuery, heard: Heard) -> tuple[Sighting, Sighting] | PdFailure:
@@ -151,7 +153,7 @@ class Merges:
                 del self._wishes[wish.body.nonce]
                 text = f"nobody has told what became of the merge of region {wish.body.region}"
                 hint = "see `flaredb region list`, and try again"
-                self._tell(wish, PdFailure("timeout", text, hint))
+                self._refuse(wish, PdFailure("timeout", text, hint))
             elif wish.sequence is not None and now.seconds >= wish.next_at:
                 wish.next_at = now.seconds + REPEAT
                 self._go_on(wish, wish.sequence, state, heard)
@@ -175,9 +177,14 @@ class Merges:
         del self._wishes[wish.body.nonce]
         if refused:
             hint = "see `flaredb region list`, and try again"
-            self._tell(wish, PdFailure("refused", refused, hint))
+            self._refuse(wish, PdFailure("refused", refused, hint))
         else:
             self._tell(wish, MergeDone(wish.body.target))
+
+    def _refuse(self, wish: Wish, failure: PdFailure) -> None:
+        if wish.on_refusal is not None:
+            wish.on_refusal(wish.body)
+        self._tell(wish, failure)
 
     def _tell(self, wish: Wish, answer: Struct) -> None:
         if wish.reply:

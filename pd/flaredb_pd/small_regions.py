@@ -9,10 +9,12 @@ from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb_pd.config import Config
 from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
 from flaredb_schemas.ids import RegionId
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import RegionReport
 
 GROWTH_SHARE: Final = 10
@@ -59,6 +61,13 @@ class SmallRegions:
             self._calm[report.id] = Calm(now, report.version, *size, now)
         else:
             self._calm[report.id] = Calm(known.since, known.version, known.bytes, known.keys, now)
+
+    def put_off(self, body: OrderMerge, now: float) -> None:
+        """Nothing came of this merge: try again after as long a time of calm, not at once."""
+        for region in (body.region, body.target):
+            calm = self._calm.get(region)
+            if calm is not None:
+                self._calm[region] = replace(calm, since=now)
 
     def find(
         self, regions: RegionMap, busy: Container[RegionId], now: float

@@ -6,6 +6,7 @@ nobody waits for any more are left out, and their outcome is unknown.
 """
 
 import random
+from collections.abc import Iterable
 
 from flaredb.store.answers import ANSWERS
 from flaredb.store.serving import REQUESTS
@@ -240,8 +241,7 @@ class Client:
             case NotLeader(route=route) | Undetermined(route=route):
                 self._routes.learn(route)
             case EpochMismatch(routes=routes):
-                for route in routes:
-                    self._routes.learn(route)
+                self._epoch_changed(task, routes)
             case KeyNotInRegion(route=route) if is_broken(task.steps, route.region):
                 self._give_up(task)  # a group that was cut in two: surely without effect
                 return
@@ -259,6 +259,13 @@ class Client:
             case _:
                 pass
         self._again(task)
+
+    def _epoch_changed(self, task: Task, routes: Iterable[Route]) -> None:
+        before = self._routes.find(task.place)
+        for route in routes:
+            self._routes.learn(route)
+        if before is not None and self._routes.find(task.place) == before:
+            self._routes.forget(before.region)
 
     def _drop_lane(self, task: Task, time: int) -> None:
         """The region knows this lane no more: what follows goes under a new one."""

@@ -38,6 +38,10 @@ class Routes:
             self._routes = [one for one in self._routes if one not in others]
             self._routes.append(route)
 
+    def forget(self, region: Region) -> None:
+        """What is believed of the region leads nowhere: PD has to be asked."""
+        self._routes = [one for one in self._routes if one.region.id != region.id]
+
     def forget_leader(self, region: Region) -> None:
         """Whoever was believed to lead does not answer."""
         for place, known in enumerate(self._routes):

@@ -93,6 +93,9 @@ def _new_leader(route: Route, store: StoreId, routes: RouteTable) -> bool:
 
 
 def _changed(changed: tuple[Route, ...], routes: RouteTable, trouble: Trouble) -> Verdict:
-    """Go by what is new; where the store knows less than we do, wait for it."""
+    """Go by what is new; where the store knows less than we do, wait for it.
+
+    Or what was asked for is a part of a region by now that was cut again since: PD knows.
+    """
     news = [routes.learn(route) for route in changed]
-    return Follow(trouble) if any(news) else Wait(trouble)
+    return Follow(trouble) if any(news) else Wait(trouble, ask_pd=True)

@@ -40,6 +40,9 @@ PATIENCE_SECONDS: Final = 3.0
 REPEAT_SECONDS: Final = 0.5
 """A step that was proposed and has not taken effect is proposed again after so long."""
 
+MANUAL: Final = "manual"
+"""The trigger of a merge that somebody asked for."""
+
 MOST_BEHIND: Final = 16
 """How many entries a peer may be behind when its region agrees to be merged."""
 
@@ -117,6 +120,8 @@ class MergeOrders:
         target = self._context.registry.get(body.target)
         refused = _obstacle(source, target, body)
         if not refused and source is not None and target is not None:
+            refused = self._too_large(source, target, body)
+        if not refused and source is not None and target is not None:
             refused = _unfit(source) or _unfit(target)
             if refused and self._context.now < wish.until:
                 return
@@ -124,6 +129,16 @@ class MergeOrders:
                 wish.began = True
                 return
         self._finish(wish, refused or "the leader takes no entry now")
+
+    def _too_large(self, source: Replica, target: Replica, body: OrderMerge) -> str:
+        """Why the two had better stay two: they would be cut again before long."""
+        settings = self._context.settings
+        mine, other = source.machine.state.size, target.machine.state.size
+        large = 2 * (mine.bytes + other.bytes) > settings.split_bytes
+        many = 2 * (mine.keys + other.keys) > settings.split_keys
+        if body.trigger == MANUAL or not (large or many):
+            return ""
+        return f"regions {source.id} and {target.id} would be cut again before long"
 
     def _prepare(self, body: OrderMerge) -> PrepareMerge:
         return PrepareMerge(

@@ -160,7 +160,7 @@ class Service:
             context = self._context
             absorber = find_absorber(context.registry, context.disk.view, region)
             if absorber is not None:
-                return EpochMismatch((absorber.route(),))
+                return with_leader(context, absorber, EpochMismatch((absorber.route(),)))
             context.counters.frames_refused += 1
             return RegionNotFound(region, context.me.store)
         if replica.state is not ReplicaState.LIVE:
