@@ -1,7 +1,8 @@
 """A cluster as text in; records, orders and answers out. The files say what each is about.
 
-Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `ids`, `ended`, `raw`,
-`routes`, `journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `bus`, `stream`, `foreign`.
+Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `ids`, `ended`,
+`merged`, `raw`, `routes`, `journal`, `cut`, `mend`, `pause`, `resume`, `kill`, `bus`, `stream`,
+`foreign`.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import BootCounter, StoreId
 from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import Here, Join, RegionReport, Witness
 from flaredb_schemas.regions import Epoch, Region
 from flaredb_schemas.splits import AskIds, SplitEnded
@@ -34,6 +36,7 @@ STORIES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
 
 _ask_ids: Codec[AskIds] = Codec(AskIds)
 _split_ended: Codec[SplitEnded] = Codec(SplitEnded)
+_merge_ended: Codec[MergeEnded] = Codec(MergeEnded)
 _here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _witness: Codec[Witness] = Codec(Witness)
@@ -140,6 +143,12 @@ class Teller:
         nonce, refused = int(case.option("nonce")), case.input
         said = SplitEnded(store, BootCounter(1), MINE, region, nonce, made, refused)
         self.world.tell(SUBJECTS.pd_request(store, "split"), _split_ended.encode(said))
+
+    def do_merged(self, case: Case) -> None:
+        store, region = StoreId(int(case.words[0])), region_id(int(case.option("region")))
+        nonce, refused = int(case.option("nonce")), case.input
+        said = MergeEnded(store, BootCounter(1), MINE, region, nonce, refused)
+        self.world.tell(SUBJECTS.pd_request(store, "merge"), _merge_ended.encode(said))
 
     def do_raw(self, case: Case) -> None:
         self.world.tell(f"flaredb.{case.words[0]}", case.input.encode(), "raw")
