@@ -126,6 +126,17 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     split_keys: Annotated[Number, about("keys of a region, beyond which it is cut", le=10**12)] = (
         960_000
     )
+    split_requests_per_second: Annotated[
+        int,
+        about("keys read and written in a region, so that it is cut; 0: never", ge=0, le=10**9),
+    ] = 5_000
+    split_load_bytes_per_second: Annotated[
+        Bytes,
+        about("bytes read and written in a region, so that it is cut; 0: never", ge=0, le=64 * GIB),
+    ] = 16 * MIB
+    split_load_seconds: Annotated[
+        Seconds, about("how long a region must bear so much before it is cut", le=3_600)
+    ] = 10.0
 
     heartbeat_seconds: Annotated[Seconds, about("between full reports to PD", le=3_600)] = 30.0
 

@@ -13,6 +13,7 @@ from flaredb.store.growth import Growth
 from flaredb.store.guarding import Guard
 from flaredb.store.handing_over import HandingOver
 from flaredb.store.history import History
+from flaredb.store.hot_spots import HotSpots
 from flaredb.store.incoming import Incoming
 from flaredb.store.jobs import Jobs
 from flaredb.store.liveness import Liveness
@@ -78,6 +79,7 @@ class Parts:
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
         )
         self.growth: Final = Growth(context, self.split_orders, self.history)
+        self.hot_spots: Final = HotSpots(context, self.split_orders, self.history)
         self.recounting: Final = Recounting(context, self.jobs, self.guard, self.sleeping)
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
         self.orders: Final = Orders(
@@ -97,5 +99,6 @@ class Parts:
         self.split_orders.applied(replica, children)
 
     def _leadership_changed(self, replica: Replica) -> None:
+        self.hot_spots.changed(replica)
         if replica.leads:
             self.reporter.note(replica)

@@ -298,6 +298,7 @@ class Store:
         parts.orders.tick()
         parts.parking.tick()
         parts.split_orders.tick()
+        parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
         usage = context.disk.usage()
