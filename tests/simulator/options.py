@@ -222,8 +222,8 @@ def _settings(seed: int, dice: random.Random) -> StoreSettings:
     return StoreSettings(
         split_keys=grown.choice((960_000, 960_000, 5)),
         split_bytes=grown.choice((96 * 2**20, 4 * 2**10)),
-        split_requests_per_second=busy.choice((5_000, 5_000, 5, 20)),
-        split_load_bytes_per_second=busy.choice((16 * 2**20, 16 * 2**20, 2 * 2**10)),
+        split_requests_per_second=busy.choice((20_000, 20_000, 5, 20)),
+        split_load_bytes_per_second=busy.choice((32 * 2**20, 32 * 2**20, 2 * 2**10)),
         split_load_seconds=busy.choice((1.0, 4.0)),
         election_ticks=dice.choice((5, 10)),
         sleep_after_ms=dice.choice((500, 1_000, 2_000)),

@@ -188,3 +188,13 @@ def test_where_no_ids_come_it_is_tried_again_when_the_load_has_held_again() -> N
     press(group, 30.0, anywhere())
     assert len(ids(leader_of(group))) > 1
     check_agreement(group)
+
+
+def test_what_was_measured_before_a_split_by_hand_says_nothing_of_the_parts() -> None:
+    group = watched(split_requests_per_second=2)
+    press(group, HELD, anywhere())
+    group.split(PARENT, KEYS[15])
+    press(group, 3 * HELD, anywhere())
+    by_hand, *others = sorted(told(group, RegionSplit), key=lambda event: event.at)
+    assert by_hand.trigger == "manual" and others
+    assert all(event.trigger == "load" and event.triggered > by_hand.at for event in others)

@@ -126,14 +126,16 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     split_keys: Annotated[Number, about("keys of a region, beyond which it is cut", le=10**12)] = (
         960_000
     )
+    # Near what one store can serve: a region that takes all of it is worth dividing. Regions are
+    # not free: those who ask share rounds and entries per region, and so in more regions less.
     split_requests_per_second: Annotated[
         int,
         about("keys read and written in a region, so that it is cut; 0: never", ge=0, le=10**9),
-    ] = 5_000
+    ] = 20_000
     split_load_bytes_per_second: Annotated[
         Bytes,
         about("bytes read and written in a region, so that it is cut; 0: never", ge=0, le=64 * GIB),
-    ] = 16 * MIB
+    ] = 32 * MIB
     split_load_seconds: Annotated[
         Seconds, about("how long a region must bear so much before it is cut", le=3_600)
     ] = 10.0
