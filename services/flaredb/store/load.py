@@ -22,7 +22,7 @@ Span = tuple[bytes, bytes]
 """The first and the last key of an access; a single key is both."""
 
 MOST_SAMPLES: Final = 256
-"""Where a part has half of the load, so many samples tell it to within six hundredths."""
+"""When they are so many, every other goes: by those left a part's share is known to a tenth."""
 
 LEAST_SHARE: Final = 0.25
 """Of this share of the load each part must relieve the other: neither keeps more than the rest."""
