@@ -50,8 +50,10 @@ class SplitPart(Struct, frozen=True, kw_only=True):
 class RegionSplit(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.split"):
     """A region was cut: `parts` in key order, the first of which is the region itself.
 
-    All of them have `version` and `conf_ver`. Times are milliseconds since 1970: `triggered` when
-    the split was wanted, `at` when it was proposed.
+    All of them have `version` and `conf_ver`. `trigger` is `bytes`, `keys`, `load`, or `manual`
+    where somebody wished for it. Times are milliseconds since 1970: `triggered` when the split was
+    wanted (by load: when that had passed its mark, which it then had to hold), `at` when it was
+    proposed.
     """
 
     id: str
@@ -167,9 +169,10 @@ class SnapshotInstalled(
 
 
 class SplitSkipped(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.split_skipped"):
-    """A region is larger than it should be and cannot be cut. Told once per `version` and `keys`.
+    """A region is larger or busier than it should be, and cannot be cut.
 
-    `bytes` are keys and values; `trigger` is what the region had too much of.
+    Told once per `version` and `keys`, of load once per `version`. `bytes` are keys and values;
+    `trigger` is what the region had too much of: `bytes`, `keys` or `load`.
     """
 
     id: str

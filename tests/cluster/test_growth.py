@@ -48,7 +48,11 @@ async def test_growing_regions_split_under_writers(
 ) -> None:
     if mib > 1 and request.config.getoption("--figures") is None:
         pytest.skip("takes long, and is measured by `make figures`")
-    settings = {"split_bytes": str(mib * MIB)}
+    settings = {
+        "split_bytes": str(mib * MIB),
+        "split_requests_per_second": "0",
+        "split_load_bytes_per_second": "0",
+    }
     async with (
         harm.running(tmp_path / "cluster", settings) as cluster,
         cluster.client(timeout=30.0) as db,

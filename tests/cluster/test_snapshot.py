@@ -33,7 +33,12 @@ LONGEST_PROBE: Final = 1.0
 CLOSE: Final = 200
 """Entries that a replica may be behind while others go on writing."""
 
-SETTINGS: Final = {"log_max_bytes": "1 MiB", "split_bytes": "1 GiB"}
+SETTINGS: Final = {
+    "log_max_bytes": "1 MiB",
+    "split_bytes": "1 GiB",
+    "split_requests_per_second": "0",
+    "split_load_bytes_per_second": "0",
+}
 """So that a store that was away while a region grew needs a snapshot of it."""
 
 

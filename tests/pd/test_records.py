@@ -39,6 +39,7 @@ from flaredb_schemas.journal import (
     kind_of_fact,
 )
 from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 from tests.pd.builders import MINE, uuid_of
 
@@ -73,6 +74,30 @@ def every_kind() -> list[JournalFact]:
             regions=tuple(initial_region(region) for region in regions),
             highest_id=6,
         ),
+        *_of_regions(regions[0]),
+        LeadersElected(regions=2, ms=1_500),
+        RebuildStarted(
+            reason="store 1 has seen record 9, the last is 3",
+            cluster=MINE,
+            lost_epoch=PdEpoch(2),
+            lost_sequence=JournalSequence(9),
+            lost_id=8,
+            highest_id=1_000_008,
+            incarnation=PdIncarnation("f" * 32),
+        ),
+        RebuildFinished(regions=2, covered=True, ms=40),
+        Gap(
+            first=JournalSequence(4),
+            last=JournalSequence(5),
+            reason="foreign",
+        ),
+    ]
+    head = {"id": "pd.3.2", "at": 1_790_000_000_000, "epoch": 3, "n": 2}
+    return [msgspec.structs.replace(fact, **head) for fact in facts]
+
+
+def _of_regions(region: Region) -> list[JournalFact]:
+    return [
         SplitOrdered(
             region=RegionId(3),
             version=4,
@@ -96,26 +121,8 @@ def every_kind() -> list[JournalFact]:
             triggered=10,
         ),
         IdsGranted(store=StoreId(7), region=RegionId(3), nonce=8, first=10, count=4, highest_id=13),
-        RegionRegistered(region=initial_region(regions[0])),
-        LeadersElected(regions=2, ms=1_500),
-        RebuildStarted(
-            reason="store 1 has seen record 9, the last is 3",
-            cluster=MINE,
-            lost_epoch=PdEpoch(2),
-            lost_sequence=JournalSequence(9),
-            lost_id=8,
-            highest_id=1_000_008,
-            incarnation=PdIncarnation("f" * 32),
-        ),
-        RebuildFinished(regions=2, covered=True, ms=40),
-        Gap(
-            first=JournalSequence(4),
-            last=JournalSequence(5),
-            reason="foreign",
-        ),
+        RegionRegistered(region=initial_region(region)),
     ]
-    head = {"id": "pd.3.2", "at": 1_790_000_000_000, "epoch": 3, "n": 2}
-    return [msgspec.structs.replace(fact, **head) for fact in facts]
 
 
 def test_every_type_has_a_record_here() -> None:

@@ -80,8 +80,7 @@ class Client:
         self._lanes = 0
         self._tasks: dict[int, Task] = {}
         self._waiting: dict[int, Task] = {}
-        self._unrouted: set[int] = set()
-        """Which of them wait for PD to tell the regions."""
+        self._unrouted: set[int] = set()  # who waits for PD to tell the regions
         self._number = 0
         self._wanted: list[bytes] = []
         self._stop = False
@@ -136,9 +135,8 @@ class Client:
         world.clockwork.after(patience, lambda: self._unanswered(number))
         if route is None:
             self._unrouted.add(number)
-            query = QUERY.encode(RoutesQuery())
-            inbox = f"_INBOX.{self.name}.routes"
-            world.network.send(self.name, world.subjects.pd_get("routes"), query, inbox)
+            subject, inbox = world.subjects.pd_get("routes"), f"_INBOX.{self.name}.routes"
+            world.network.send(self.name, subject, QUERY.encode(RoutesQuery()), inbox)
             return
         for part in fit(task, route.region, self._lose):
             self._tasks[id(part)] = part
@@ -264,7 +262,7 @@ class Client:
         before = self._routes.find(task.place)
         for route in routes:
             self._routes.learn(route)
-        if before is not None and self._routes.find(task.place) == before:
+        if before and self._routes.find(task.place) == before:
             self._routes.forget(before.region)
 
     def _drop_lane(self, task: Task, time: int) -> None:

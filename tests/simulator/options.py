@@ -222,12 +222,16 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
 def _settings(seed: int, dice: random.Random) -> StoreSettings:
     """Small limits, so that logs are cut and snapshots needed within a minute.
 
-    In every third world regions are cut because they grow.
+    In every third world regions are cut because they grow, and in every other because they are
+    busy; dice of their own, so that the rest of each world is what it was without.
     """
-    grown = random.Random(f"growth {seed}")
+    grown, busy = random.Random(f"growth {seed}"), random.Random(f"load {seed}")
     return StoreSettings(
         split_keys=grown.choice((960_000, 960_000, 5)),
         split_bytes=grown.choice((96 * 2**20, 4 * 2**10)),
+        split_requests_per_second=busy.choice((20_000, 20_000, 5, 20)),
+        split_load_bytes_per_second=busy.choice((32 * 2**20, 32 * 2**20, 2 * 2**10)),
+        split_load_seconds=busy.choice((1.0, 4.0)),
         election_ticks=dice.choice((5, 10)),
         sleep_after_ms=dice.choice((500, 1_000, 2_000)),
         log_keep_entries=dice.choice((2, 10, 200)),

@@ -297,6 +297,7 @@ class Run:
         )
         totals.update({kind: world.trace.totals[kind] for kind in (*KINDS, "ambush")})
         totals.update({name: world.counted[name] for name in COUNTED})
+        totals.update(self.splits.kinds)
         return totals
 
 

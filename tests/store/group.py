@@ -27,19 +27,17 @@ from flaredb_schemas.ids import (
     ClusterId,
     JournalSequence,
     PdEpoch,
-    PeerId,
     RegionId,
     StoreId,
     StoreUuid,
 )
-from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.placement import (
     CreateRegions,
     Heartbeat,
     Order,
     OrderBody,
 )
-from flaredb_schemas.regions import Epoch, Peer, Region
+from flaredb_schemas.regions import Region
 from flaredb_schemas.requests import (
     Answer,
     GetAnswer,
@@ -345,11 +343,3 @@ class Group:
         )
         assert isinstance(answer, GetAnswer), answer
         return answer.values[0]
-
-
-def region(number: int, start: bytes, end: bytes, stores: int = 3) -> Region:
-    """A region with a voter on each of the stores 1 to `stores`."""
-    peers = tuple(
-        Peer(PeerId(100 * number + store), StoreId(store)) for store in range(1, stores + 1)
-    )
-    return Region(RegionId(number), KeyRange(start, end), Epoch(1, 1), peers)

@@ -10,7 +10,8 @@ from flaredb.store.records import ReplicaState
 from flaredb_schemas.commands import NewRegion, Size, Split
 from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.keys import find_fault
-from tests.store.group import Group, Member, region
+from tests.store.group import Group, Member
+from tests.store.regions import region
 
 PARENT: Final = RegionId(1)
 KEYS: Final = tuple(b"k%02d" % number for number in range(20))

@@ -126,6 +126,19 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     split_keys: Annotated[Number, about("keys of a region, beyond which it is cut", le=10**12)] = (
         960_000
     )
+    # Near what one store can serve: a region that takes all of it is worth dividing. Regions are
+    # not free: those who ask share rounds and entries per region, and so in more regions less.
+    split_requests_per_second: Annotated[
+        int,
+        about("keys read and written in a region, so that it is cut; 0: never", ge=0, le=10**9),
+    ] = 20_000
+    split_load_bytes_per_second: Annotated[
+        Bytes,
+        about("bytes read and written in a region, so that it is cut; 0: never", ge=0, le=64 * GIB),
+    ] = 32 * MIB
+    split_load_seconds: Annotated[
+        Seconds, about("how long a region must bear so much before it is cut", le=3_600)
+    ] = 10.0
 
     heartbeat_seconds: Annotated[Seconds, about("between full reports to PD", le=3_600)] = 30.0
 
@@ -164,7 +177,7 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
     merge_bytes: Annotated[
         Bytes,
-        about("two quiet neighbours that hold no more together are merged; 0: none", le=64 * GIB),
+        about("quiet neighbours that hold no more together merge; 0: none", ge=0, le=64 * GIB),
     ] = 20 * MIB
     merge_keys: Annotated[Number, about("the same in keys", le=10**12)] = 200_000
     merge_after_seconds: Annotated[

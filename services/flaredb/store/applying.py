@@ -145,6 +145,8 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
     context.saver.applied(replica, effects, context.now)
     replica.traffic.written_keys += len(effects.rows)
     replica.traffic.written_bytes += effects.written_bytes
+    if proposal is not None:
+        _count(context, replica, effects)
     if effects.check is not None:
         hooks.check(replica, entry.index, effects.check)
     if effects.children:
@@ -153,6 +155,14 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
         hooks.merges.applied(replica, command, effects)
     if proposal is not None and proposal.asker is not None:
         _answer(context, replica, proposal.asker, entry.index, effects)
+
+
+def _count(context: Context, replica: Replica, effects: Effects) -> None:
+    """Here, where it was proposed, a write is load; followers only follow."""
+    rows, size = effects.rows, effects.written_bytes
+    samples = context.load.count(replica.id, len(rows), size) if rows else None
+    if samples is not None:
+        samples.take(len(rows), size, lambda at: (rows[at][0], rows[at][0]))
 
 
 def _command(replica: Replica, entry: Entry, proposal: Proposal | None) -> Command | None:

@@ -11,6 +11,7 @@ from flaredb.disk.disk import Disk
 from flaredb.runtime.clock import Clock, Jitter
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.answers import Answers
+from flaredb.store.load import Load, Marks
 from flaredb.store.outgoing import Outgoing
 from flaredb.store.overlay import Overlay
 from flaredb.store.registry import Registry
@@ -60,6 +61,7 @@ class Context:
         "disk",
         "full_checks",
         "jitter",
+        "load",
         "me",
         "now",
         "outgoing",
@@ -105,6 +107,12 @@ class Context:
         self.counters: Final = Counters()
         self.touched: dict[RegionId, None] = {}
         self.now = clock.monotonic()
+        marks = Marks(
+            settings.split_requests_per_second,
+            settings.split_load_bytes_per_second,
+            settings.split_load_seconds,
+        )
+        self.load: Final = Load(marks, jitter, self.now)
 
     @property
     def election_seconds(self) -> float:

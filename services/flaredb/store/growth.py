@@ -14,9 +14,9 @@ from flaredb.kv.machine import AppliedState
 from flaredb.store.context import Context
 from flaredb.store.history import History
 from flaredb.store.replica import Replica
-from flaredb.store.split_orders import SplitOrders, Task, Vain
+from flaredb.store.split_orders import SplitOrders, Task, Vain, Wish
+from flaredb.store.split_skips import SplitSkips
 from flaredb_schemas.commands import Size
-from flaredb_schemas.events import SplitSkipped
 from flaredb_schemas.ids import RegionId
 
 MOST_PIECES: Final = 8
@@ -44,15 +44,14 @@ class Growth:
     long as its version and its number of keys stay what they are.
     """
 
-    __slots__ = ("_context", "_history", "_most", "_orders", "_paused", "_skipped")
+    __slots__ = ("_context", "_most", "_orders", "_paused", "_skips")
 
     def __init__(self, context: Context, orders: SplitOrders, history: History) -> None:
         self._context = context
         self._orders = orders
-        self._history = history
         self._most = Size(context.settings.split_keys, context.settings.split_bytes)
         self._paused: dict[RegionId, Pause] = {}
-        self._skipped: dict[RegionId, tuple[int, int]] = {}
+        self._skips = SplitSkips(context, history)
 
     def note(self, replica: Replica) -> None:
         """What the replica has applied was saved: have it cut if it is too large."""
@@ -60,7 +59,9 @@ class Growth:
         trigger = self._trigger(state)
         if trigger is None or not replica.leads or self._is_paused(replica.id, state):
             return
-        self._orders.want(replica, trigger, self._pieces(state), self._most, self._ended)
+        now = self._context.clock.wall()
+        wish = Wish(trigger, now, pieces=self._pieces(state), at_least=self._most)
+        self._orders.want(replica, wish, self._ended)
 
     def _trigger(self, state: AppliedState) -> str | None:
         if state.bytes >= self._most.bytes:
@@ -97,19 +98,4 @@ class Growth:
         assert task.weights is not None
         replica, size = task.replica, task.weights.whole
         situation = (replica.region.epoch.version, size.keys)
-        if self._skipped.get(replica.id) == situation:
-            return
-        self._skipped[replica.id] = situation
-        self._history.add_own(
-            SplitSkipped(
-                id=self._history.next_own_id(),
-                at=self._context.clock.wall(),
-                region=replica.id,
-                store=self._context.me.store,
-                version=situation[0],
-                trigger=task.body.trigger,
-                reason=reason,
-                keys=size.keys,
-                bytes=size.bytes,
-            )
-        )
+        self._skips.tell(replica, situation, task.body.trigger, reason, size)

@@ -13,6 +13,7 @@ from flaredb.store.growth import Growth
 from flaredb.store.guarding import Guard
 from flaredb.store.handing_over import HandingOver
 from flaredb.store.history import History
+from flaredb.store.hot_spots import HotSpots
 from flaredb.store.incoming import Incoming
 from flaredb.store.jobs import Jobs
 from flaredb.store.liveness import Liveness
@@ -57,16 +58,8 @@ class Parts:
         self.births: Final = Births(context)
         self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)
         self.merging: Final = Merging(context, self.sleeping, self.merge_orders, self._changed)
-        self.snapshots: Final = SnapshotPlane(
-            context,
-            self.jobs,
-            self.history,
-            self.guard,
-            self.births,
-            self.merging,
-            subjects,
-            outside.send_snapshot,
-        )
+        doors = self.births, self.merging, subjects, outside.send_snapshot
+        self.snapshots: Final = SnapshotPlane(context, self.jobs, self.history, self.guard, *doors)
         self.parking: Final = Parking(context)
         self.incoming: Final = Incoming(
             context, liveness, self.sleeping, self.history, self.guard, self.births, self.parking
@@ -83,6 +76,7 @@ class Parts:
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
         )
         self.growth: Final = Growth(context, self.split_orders, self.history)
+        self.hot_spots: Final = HotSpots(context, self.split_orders, self.history)
         self.recounting: Final = Recounting(context, self.jobs, self.guard, self.sleeping)
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
         self.orders: Final = Orders(
@@ -103,5 +97,6 @@ class Parts:
         self.split_orders.applied(replica, children)
 
     def _changed(self, replica: Replica) -> None:
+        self.hot_spots.changed(replica)
         if replica.leads:
             self.reporter.note(replica)

@@ -186,7 +186,7 @@ def serve_reads(context: Context, replica: Replica) -> None:
             continue
         answer = _read_now(context, replica, request)
         if isinstance(answer, GetAnswer | ScanAnswer):
-            _count_read(replica, answer)
+            _count_read(context, replica, request, answer)
             context.answers.add(asker.reply, answer)
         else:
             context.answers.refuse(asker, with_leader(context, replica, answer))
@@ -216,11 +216,31 @@ def _read_now(
     return scan_page(request, region, time, context.overlay)
 
 
-def _count_read(replica: Replica, answer: GetAnswer | ScanAnswer) -> None:
-    traffic = replica.traffic
+def _count_read(
+    context: Context,
+    replica: Replica,
+    request: GetRequest | ScanRequest,
+    answer: GetAnswer | ScanAnswer,
+) -> None:
     if isinstance(answer, GetAnswer):
-        traffic.read_keys += len(answer.values)
-        traffic.read_bytes += sum(len(value) for value in answer.values if value is not None)
+        keys = len(answer.values)
+        size = sum(len(value) for value in answer.values if value is not None)
     else:
-        traffic.read_keys += len(answer.rows)
-        traffic.read_bytes += sum(len(key) + len(value) for key, value in answer.rows)
+        keys = len(answer.rows)
+        size = sum(len(key) + len(value) for key, value in answer.rows)
+    replica.traffic.read_keys += keys
+    replica.traffic.read_bytes += size
+    samples = context.load.count(replica.id, keys, size) if keys else None
+    if samples is not None:
+        samples.take(keys, size, lambda at: _span(request, answer, at))
+
+
+def _span(
+    request: GetRequest | ScanRequest, answer: GetAnswer | ScanAnswer, at: int
+) -> tuple[bytes, bytes]:
+    """What the read of the key of this number touched; of a page, all of it."""
+    if isinstance(answer, ScanAnswer):
+        first, last = answer.rows[0][0], answer.rows[-1][0]
+        return (first, last) if first <= last else (last, first)
+    assert isinstance(request, GetRequest)
+    return request.keys[at], request.keys[at]

@@ -56,12 +56,25 @@ class Vain(enum.Enum):
     """Something stood in the way; another time it may not."""
 
 
+class Wish(Struct, frozen=True):
+    """A split that this store wants by itself, and why and since when (in milliseconds since 1970).
+
+    At `keys`, or where there are none into equal `pieces`. Nothing is cut unless so much is counted
+    as `at_least` says, in bytes or in keys: the region's own figures may be off.
+    """
+
+    trigger: str
+    triggered: int
+    keys: tuple[bytes, ...] = ()
+    pieces: int = 2
+    at_least: Size | None = None
+
+
 class Task(Struct):
     """A split under way of `region`, as it was then; `first_child` is set once it is proposed.
 
     `on_end` hears of the end of one that this store wants by itself: why nothing came of it, if so,
-    and in words. Of such a one nothing is cut unless so much is counted as `at_least` says, in
-    bytes or in keys: the region's own figures may be off.
+    and in words.
     """
 
     replica: Replica
@@ -137,20 +150,20 @@ class SplitOrders:
     def want(
         self,
         replica: Replica,
-        trigger: str,
-        pieces: int,
-        at_least: Size,
+        wish: Wish,
         on_end: Callable[[Task, Vain | None, str], None],
     ) -> bool:
-        """Cut a region that is led here into equal pieces. False if one of it is being cut."""
+        """Cut a region that is led here. False if it is being cut already."""
         if replica.id in self._tasks:
             return False
         self._wishes += 1
         nonce = OWN_NONCES + (self._context.me.boot << 24) + self._wishes
-        epoch, now = replica.region.epoch, self._context.clock.wall()
-        body = OrderSplit(replica.id, epoch, replica.peer, nonce, (), trigger, now)
-        deadline = self._latest()
-        self._begin(Task(replica, replica.region, body, deadline, pieces, at_least, on_end))
+        region = replica.region
+        body = OrderSplit(
+            region.id, region.epoch, replica.peer, nonce, wish.keys, wish.trigger, wish.triggered
+        )
+        pieces, at_least = wish.pieces, wish.at_least
+        self._begin(Task(replica, region, body, self._latest(), pieces, at_least, on_end))
         return True
 
     def _latest(self) -> float:

@@ -301,6 +301,7 @@ class Store:
         parts.split_orders.tick()
         parts.merging.tick()
         parts.merge_orders.tick()
+        parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
         usage = context.disk.usage()
