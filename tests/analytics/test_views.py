@@ -5,10 +5,21 @@ from typing import Any
 import msgspec
 
 from flaredb_analytics.warehouse import Warehouse
-from flaredb_schemas.events import Event, StoreDisconnected, StoreDown, StoreStarted, StoreUp
-from flaredb_schemas.ids import BootCounter, StoreId
+from flaredb_schemas.events import (
+    Event,
+    MergePrepared,
+    RegionMerged,
+    RegionSplit,
+    SplitPart,
+    StoreDisconnected,
+    StoreDown,
+    StoreStarted,
+    StoreUp,
+)
+from flaredb_schemas.ids import BootCounter, Index, RegionId, StoreId, Term
 from flaredb_schemas.placement import Heartbeat
 from tests.analytics.facts import (
+    CLUSTER,
     EVENTS,
     HEARTBEATS,
     JOURNAL,
@@ -47,6 +58,103 @@ def test_regions_now_follows_an_election_since_the_report(warehouse: Warehouse) 
     store_records(warehouse, EVENTS, of_event(1, elected(1, term=8, store=3, seconds=1)))
 
     assert ask(warehouse, "SELECT leader, store, term FROM regions_now") == [(30, 3, 8)]
+
+
+def merged(region: int, source: int, *, seconds: float) -> tuple[MergePrepared, RegionMerged]:
+    """A merge that took half a second."""
+    at = START + int(seconds * 1_000)
+    prepared = MergePrepared(
+        id=f"{source}.6.9.merge_prepared.0",
+        at=at - 500,
+        region=RegionId(source),
+        term=Term(6),
+        index=Index(9),
+        version=1,
+        conf_ver=1,
+        target=RegionId(region),
+        trigger="small",
+        triggered=at - 700,
+    )
+    return prepared, RegionMerged(
+        id=f"{region}.6.9.merged.0",
+        at=at,
+        region=RegionId(region),
+        term=Term(6),
+        index=Index(9),
+        version=2,
+        conf_ver=1,
+        source=RegionId(source),
+        trigger="small",
+        triggered=at - 700,
+        start=b"",
+        end=b"",
+        start_text="",
+        end_text="",
+        keys=3,
+        bytes=30,
+        before=(),
+    )
+
+
+def test_merges_tell_how_long_the_source_served_nobody(warehouse: Warehouse) -> None:
+    prepared, done = merged(1, 2, seconds=5)
+    store_records(warehouse, EVENTS, of_event(1, prepared), of_event(2, done))
+
+    assert ask(warehouse, "SELECT region, source, trigger, seconds, keys FROM merges") == [
+        (1, 2, "small", 0.5, 3)
+    ]
+
+
+def test_regions_now_forgets_a_region_that_was_absorbed(warehouse: Warehouse) -> None:
+    beats(warehouse, heartbeat(1, 1, region_report(1), region_report(2), seconds=0))
+    store_records(
+        warehouse, EVENTS, *(of_event(n, one) for n, one in enumerate(merged(1, 2, seconds=5), 1))
+    )
+
+    assert ask(warehouse, "SELECT region FROM regions_now") == [(1,)]
+
+
+def split_in_three(*, seconds: float) -> RegionSplit:
+    at = START + int(seconds * 1_000)
+    parts = tuple(
+        SplitPart(
+            id=RegionId(number),
+            start=b"",
+            end=b"",
+            start_text="",
+            end_text="",
+            peers=(),
+            keys=1,
+            bytes=2,
+        )
+        for number in (1, 12, 20)
+    )
+    return RegionSplit(
+        id="1.6.9.split.0",
+        at=at,
+        region=RegionId(1),
+        term=Term(6),
+        index=Index(9),
+        version=3,
+        conf_ver=1,
+        trigger="bytes",
+        triggered=at - 100,
+        parts=parts,
+    )
+
+
+def test_splits_tell_how_long_it_took_until_all_was_registered(warehouse: Warehouse) -> None:
+    store_records(warehouse, EVENTS, of_event(1, split_in_three(seconds=5)))
+    question = "SELECT region, trigger, made, seconds FROM splits"
+    assert ask(warehouse, question) == [(1, "bytes", [12, 20], None)]
+
+    heard = {
+        n: fact("pd.region_registered", n, at=START + 5_000 + 100 * n, region={"id": made})
+        for n, made in ((1, 12), (2, 20))
+    }
+    source = {"ce-source": f"/flaredb/{CLUSTER}/pd"}
+    store_records(warehouse, JOURNAL, *(record(n, said, **source) for n, said in heard.items()))
+    assert ask(warehouse, question) == [(1, "bytes", [12, 20], 0.3)]
 
 
 def test_regions_now_forgets_a_region_that_is_reported_no_more(warehouse: Warehouse) -> None:

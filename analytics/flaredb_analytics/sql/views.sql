@@ -13,6 +13,71 @@ SELECT
 FROM events
 WHERE type = 'region.leader_changed';
 
+-- One split: `parts` are the regions after it, the first of which is `region` itself. `seconds` is the
+-- time from its trigger until PD had registered every new one; empty while it has not.
+CREATE OR REPLACE VIEW splits AS
+WITH told AS (
+    SELECT *, unnest(range(1, CAST(json_array_length(payload, '$.parts') AS BIGINT))) AS part
+    FROM events WHERE type = 'region.split'
+), made AS (
+    SELECT
+        cluster, id,
+        CAST(json_extract_string(payload, '$.parts[' || part || '].id') AS BIGINT) AS region
+    FROM told
+), registered AS (
+    SELECT cluster, CAST(payload ->> '$.region.id' AS BIGINT) AS region, min(time) AS time
+    FROM events WHERE type = 'pd.region_registered' GROUP BY ALL
+), done AS (
+    SELECT
+        made.cluster, made.id, list(made.region ORDER BY made.region) AS made,
+        CASE WHEN count(registered.time) = count(*) THEN max(registered.time) END AS time
+    FROM made
+    LEFT JOIN registered
+    ON registered.cluster = made.cluster AND registered.region = made.region
+    GROUP BY made.cluster, made.id
+)
+SELECT
+    split.cluster, split.time, split.region,
+    payload ->> '$.trigger' AS trigger,
+    make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
+    done.time AS registered,
+    (epoch_ms(done.time) - CAST(payload ->> '$.triggered' AS BIGINT)) / 1000.0 AS seconds,
+    done.made,
+    CAST(payload ->> '$.version' AS BIGINT) AS version,
+    split.payload -> '$.parts' AS parts,
+    split.id, split.seq
+FROM events AS split
+JOIN done ON done.cluster = split.cluster AND done.id = split.id
+WHERE split.type = 'region.split';
+
+-- One merge: `region` absorbed its neighbour `source`, which served nobody for `seconds` before that.
+CREATE OR REPLACE VIEW merges AS
+WITH prepared AS (
+    SELECT
+        cluster, region,
+        CAST(payload ->> '$.target' AS BIGINT) AS target,
+        max(time) AS time
+    FROM events WHERE type = 'region.merge_prepared' GROUP BY ALL
+)
+SELECT
+    merged.cluster, merged.time, merged.region,
+    CAST(payload ->> '$.source' AS BIGINT) AS source,
+    payload ->> '$.trigger' AS trigger,
+    make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
+    (epoch_ms(merged.time) - epoch_ms(prepared.time)) / 1000.0 AS seconds,
+    CAST(payload ->> '$.version' AS BIGINT) AS version,
+    payload ->> '$.start_text' AS start_key,
+    payload ->> '$.end_text' AS end_key,
+    CAST(payload ->> '$.keys' AS BIGINT) AS keys,
+    CAST(payload ->> '$.bytes' AS BIGINT) AS bytes,
+    merged.id, merged.seq
+FROM events AS merged
+LEFT JOIN prepared
+ON prepared.cluster = merged.cluster
+    AND prepared.region = CAST(payload ->> '$.source' AS BIGINT)
+    AND prepared.target = merged.region
+WHERE merged.type = 'region.merged';
+
 -- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
 -- seconds (`disconnected`) or for longer (`down`). `silent` is for how many seconds it was not heard.
 CREATE OR REPLACE VIEW store_changes AS
@@ -36,6 +101,10 @@ WITH newest AS (
     FROM region_heartbeats AS told
     JOIN newest ON newest.cluster = told.cluster
     WHERE told.time >= newest.time - INTERVAL 5 MINUTE
+        AND NOT EXISTS (
+            SELECT 1 FROM merges
+            WHERE merges.cluster = told.cluster AND merges.source = told.region
+        )
     QUALIFY 1 = row_number() OVER (
         PARTITION BY told.cluster, told.region
         ORDER BY told.version DESC, told.conf_ver DESC, told.term DESC, told.time DESC
