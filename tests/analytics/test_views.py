@@ -107,9 +107,8 @@ def test_merges_tell_how_long_the_source_served_nobody(warehouse: Warehouse) -> 
 
 def test_regions_now_forgets_a_region_that_was_absorbed(warehouse: Warehouse) -> None:
     beats(warehouse, heartbeat(1, 1, region_report(1), region_report(2), seconds=0))
-    store_records(
-        warehouse, EVENTS, *(of_event(n, one) for n, one in enumerate(merged(1, 2, seconds=5), 1))
-    )
+    prepared, done = merged(1, 2, seconds=5)
+    store_records(warehouse, EVENTS, of_event(1, prepared), of_event(2, done))
 
     assert ask(warehouse, "SELECT region FROM regions_now") == [(1,)]
 

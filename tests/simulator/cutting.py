@@ -14,6 +14,7 @@ from flaredb_schemas.commands import NewRegion, Size, Split
 from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.pd_answers import SplitQuery
 from tests.simulator.calls import all_keys
+from tests.simulator.lost_answers import LostAnswers
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
 
@@ -29,6 +30,7 @@ class Cutter:
         self._world = world
         self._stores = stores
         self._rivals = FIRST_RIVAL_ID
+        self._answers = LostAnswers(world, stores)
         self._keys = all_keys(world.options.workload.keys)
         world.network.listen(NAME, lambda *answer: None, (f"_INBOX.{NAME}",))
 
@@ -47,6 +49,7 @@ class Cutter:
         asked = msgspec.json.encode(SplitQuery(replica.id, key))
         subject = self._world.subjects.pd_admin("split")
         self._world.note("split", f"region {replica.id} at {key!r}")
+        self._answers.begin()
         self._world.network.send(NAME, subject, asked, f"_INBOX.{NAME}")
 
     def _key(self, replica: Replica) -> bytes | None:
