@@ -40,7 +40,7 @@ class SimStore:
         self._joining: Joining | None = None
         self._start = 0
         self._paused_until = 0.0
-        self._slow_until = 0.0
+        self._slow_until = self._busy_until = 0.0
         self._turn_asked = False
         self._due: float | None = None
         self._saving = False
@@ -116,6 +116,10 @@ class SimStore:
         """The process stands still, and then goes on as if nothing had been."""
         self._paused_until = self.world.clockwork.now + seconds
         self.world.note("pause", f"{self.name} {seconds:.2f}")
+
+    def put_off_jobs(self, seconds: float) -> None:
+        """What is read beside the loop takes longer for a while."""
+        self._busy_until = self.world.clockwork.now + seconds
 
     def slow_down(self, seconds: float) -> None:
         """Each save takes as long as a stall, for a while."""
@@ -210,7 +214,8 @@ class SimStore:
             self._later(seconds, lambda: self._finish(disk))
         if disk.jobs_under_way and not self._working:
             self._working = True
-            self._later(speed.job * (0.2 + dice.random()), lambda: self._finish_job(disk))
+            wait = max(0.0, self._busy_until - self.world.clockwork.now)
+            self._later(wait + speed.job * (0.2 + dice.random()), lambda: self._finish_job(disk))
 
     def _finish(self, disk: MemoryDisk) -> None:
         self._saving = False

@@ -18,6 +18,7 @@ from tests.simulator.schemes.held_heir import HeldHeir
 from tests.simulator.schemes.outlived import Outlived
 from tests.simulator.schemes.outranked import Outranked
 from tests.simulator.schemes.scheme import Scheme
+from tests.simulator.schemes.two_masters import TwoMasters
 
 WORLDS = range(1, 41)
 """Each bug is found in every fifth of them or more often."""
@@ -38,6 +39,29 @@ def calm(seed: int) -> Options:
         workload=msgspec.structs.replace(drawn.workload, active=0.0),
         troubles=Troubles(**{**nothing, "schemed": True, "scheme": 0.5, "down_for": 1.0}),
     )
+
+
+def neighbours(seed: int) -> Options:
+    """As `calm`, with regions that are cut by hand alone, and busy clients."""
+    world = calm(seed)
+    return msgspec.structs.replace(
+        world,
+        boundaries=(b"m",),
+        disk=msgspec.structs.replace(world.disk, job=0.02),
+        workload=msgspec.structs.replace(world.workload, pause=0.05, check=0.0),
+        troubles=msgspec.structs.replace(world.troubles, split=4.0),
+        settings=msgspec.structs.replace(
+            world.settings, election_ticks=5, split_keys=1_000, split_bytes=96 * 2**20
+        ),
+        merge_after=3_600.0,
+    )
+
+
+@pytest.mark.timeout(300)
+def test_a_source_that_serves_reads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemes, "KINDS", (TwoMasters,))
+    found = hunt_in("source-serves-reads", map(neighbours, WORLDS))
+    assert found.seed is not None and "not linearizable" in found.said
 
 
 @pytest.mark.timeout(300)

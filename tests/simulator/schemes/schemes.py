@@ -8,6 +8,7 @@ from tests.simulator.schemes.held_heir import HeldHeir
 from tests.simulator.schemes.outlived import Outlived
 from tests.simulator.schemes.outranked import Outranked
 from tests.simulator.schemes.scheme import Cluster, Scheme
+from tests.simulator.schemes.two_masters import TwoMasters
 from tests.simulator.world import World
 
 KINDS: tuple[type[Scheme], ...] = (
@@ -17,6 +18,7 @@ KINDS: tuple[type[Scheme], ...] = (
     HeldHeir,
     Outlived,
     Outranked,
+    TwoMasters,
 )
 
 
