@@ -15,7 +15,7 @@ from flaredb_schemas.ids import StoreId
 from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import WriteAnswer, WriteRequest
 from tests.cluster import harm
-from tests.cluster.test_snapshot import is_caught_up
+from tests.cluster.probes import is_caught_up
 from tests.cluster.verdict import Measured, all_replicas_agree
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]

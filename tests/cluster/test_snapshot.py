@@ -2,26 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from flaredb.client.client import Client
-from flaredb.playground.supervisor import LocalCluster
-from flaredb_schemas.ids import StoreId
 from tests.cluster import harm
 from tests.cluster.memory import MIB, Watch
+from tests.cluster.probes import Probes, fill, is_caught_up, lagging_store
 from tests.cluster.verdict import BUSY, Measured, all_replicas_agree
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
 VALUE_BYTES: Final = 4_096
 ROWS: Final = 96 * MIB // VALUE_BYTES
-WRITERS: Final = 32
-PROBE_SECONDS: Final = 0.01
 CATCH_UP_SECONDS: Final = 90.0
 
 EXTRA_MIB: Final = 16.0
@@ -30,9 +24,6 @@ EXTRA_MIB: Final = 16.0
 LONGEST_PROBE: Final = 1.0
 """Seconds; on a machine of its own it is 0.2."""
 
-CLOSE: Final = 200
-"""Entries that a replica may be behind while others go on writing."""
-
 SETTINGS: Final = {
     "log_max_bytes": "1 MiB",
     "split_bytes": "1 GiB",
@@ -40,71 +31,6 @@ SETTINGS: Final = {
     "split_load_bytes_per_second": "0",
 }
 """So that a store that was away while a region grew needs a snapshot of it."""
-
-
-class Probes:
-    """Writes and reads of another region, a pair every few milliseconds."""
-
-    def __init__(self, db: Client) -> None:
-        self._db: Final = db
-        self.seconds: Final[list[float]] = []
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Probes"]:
-        """Probe while the block runs; what has begun is waited for."""
-        async with asyncio.TaskGroup() as probes:
-            sending = asyncio.create_task(self._send(probes))
-            try:
-                yield self
-            finally:
-                sending.cancel()
-
-    @property
-    def longest(self) -> float:
-        """The longest wait of one probe in seconds."""
-        return max(self.seconds)
-
-    async def _send(self, probes: asyncio.TaskGroup) -> None:
-        while True:
-            probes.create_task(self._one())
-            await asyncio.sleep(PROBE_SECONDS)
-
-    async def _one(self) -> None:
-        begun = time.monotonic()
-        await self._db.put(b"a-probe", b"%f" % begun)
-        await self._db.get(b"a-probe")
-        self.seconds.append(time.monotonic() - begun)
-
-
-async def fill(db: Client) -> None:
-    """Write the rows of the large region."""
-    left = iter(range(ROWS))
-
-    async def write() -> None:
-        for number in left:
-            await db.put(b"z-%08d" % number, b"%08d" % number * (VALUE_BYTES // 8))
-
-    await asyncio.gather(*(write() for _ in range(WRITERS)))
-
-
-async def is_caught_up(db: Client, store: StoreId) -> bool:
-    """Whether all replicas of a store have applied what their leaders have."""
-    here = {each.route.region.id: each for each in await db.inspector.replicas(store)}
-    for route in await db.inspector.routes():
-        if route.store not in (0, store):
-            leading = await db.inspector.replicas(route.store)
-            applied = max(
-                each.applied for each in leading if each.route.region.id == route.region.id
-            )
-            if here[route.region.id].applied + 200 < applied:
-                return False
-    return True
-
-
-async def lagging_store(cluster: LocalCluster) -> int:
-    """A store that leads nothing, or as little as possible."""
-    leading = await harm.leaderships(cluster)
-    return min(leading, key=leading.__getitem__)
 
 
 @pytest.mark.timeout(240)
@@ -119,7 +45,7 @@ async def test_a_large_region_is_caught_up(tmp_path: Path, measured: Measured) -
         before = {late: watch.now(late)}
         before_below = {late: watch.now_below(late)}
         await harm.kill(cluster, f"store-{late}")
-        await fill(db)
+        await fill(db, ROWS, VALUE_BYTES)
         await asyncio.sleep(2.0)
         for number in set(harm.store_numbers(cluster)) - {late}:
             before[number], before_below[number] = watch.now(number), watch.now_below(number)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from tests.bench.machine import Machine
 from tests.figures.rows import CORRECTNESS, SPEED, Row
 from tests.figures.runs import Found
+from tests.figures.scale_rows import SCALE
 
 BEGIN: Final = "<!-- measured: written by `make figures` -->"
 END: Final = "<!-- end of what was measured -->"
@@ -46,7 +47,7 @@ def measured_part(kept: Mapping[str, Kept]) -> str:
     """The tables of all lines."""
     return (
         f"\n## Correctness\n\n{_table(CORRECTNESS, kept)}\n"
-        f"\n## Speed and memory\n\n{_table(SPEED, kept)}\n"
+        f"\n## Speed and memory\n\n{_table((*SPEED, *SCALE), kept)}\n"
         f"\n## When and where\n\n{_runs(kept)}\n"
     )
 

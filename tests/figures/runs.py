@@ -114,6 +114,8 @@ RUNS: Final = (
     _cluster("retries", 1, 5),
     _cluster("snapshot", 1, 5),
     _cluster("many_regions", 1, 5),
+    _cluster("very_many_regions", 1, 20),
+    _cluster("stalls", 3, 15),
     _cluster("growth", 1, 10),
     _cluster("growth_kills", 20, 60),
     Run(

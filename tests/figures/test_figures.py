@@ -19,8 +19,9 @@ from tests.figures.runs import (
     read_simulator,
     read_verdicts,
 )
+from tests.figures.scale_rows import SCALE
 
-ROWS = {row.what: row for row in (*CORRECTNESS, *SPEED)}
+ROWS = {row.what: row for row in (*CORRECTNESS, *SPEED, *SCALE)}
 
 
 def row(beginning: str) -> Row:

@@ -206,7 +206,10 @@ def snapshot_never_reported() -> list[Change]:
 
 @bug("sleeping-leader-not-replaced", "who leads in its sleep and is killed is not missed")
 def sleeping_leader_not_replaced() -> list[Change]:
-    return [(Sleeping, "_wake_led_by", lambda self, store: None)]
+    return [
+        (Sleeping, "_wake_led_by", lambda self, store, for_good: None),
+        (Sleeping, "_is_lost", lambda self, replica: False),
+    ]
 
 
 @bug("sleep-without-agreement", "followers fall asleep with whatever they have")

@@ -34,7 +34,7 @@ from flaredb.raft.status import Status, is_quiet, status_of
 from flaredb.raft.step import step
 from flaredb.raft.storage import Storage
 from flaredb_schemas.ids import NO_PEER, Index, PeerId, Term
-from flaredb_schemas.raft import ConfChange, Configuration, Message, SnapshotMeta
+from flaredb_schemas.raft import ConfChange, Configuration, Heartbeat, Message, SnapshotMeta
 
 if not __debug__:
     raise RuntimeError("raft checks its invariants with assert: do not run it with -O")
@@ -191,6 +191,11 @@ class RaftNode:
         """A leader sends heartbeats at once."""
         if self._core.role is LEADER:
             replication.broadcast_heartbeat(self._core)
+
+    def heartbeat(self, to: PeerId) -> Heartbeat:
+        """What a leader would tell `to` now; for a host that sends it by itself."""
+        assert self._core.role is LEADER, "heartbeats without leadership"
+        return replication.heartbeat(self._core, self._core.progress[to])
 
     def restart_timers(self) -> None:
         """Nobody is late: as if everyone had just been heard."""

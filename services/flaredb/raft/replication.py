@@ -64,15 +64,19 @@ def resume(core: Core, peer: PeerId, progress: Progress) -> None:
 
 def broadcast_heartbeat(core: Core) -> None:
     """Tell every follower that this member leads, and which round of reads is open."""
-    assert core.reads is not None, "heartbeats without leadership"
     core.heartbeat_elapsed = 0
-    newest = core.reads.open_round
     for peer, progress in core.progress.items():
         if peer != core.peer:
-            # Not beyond what it is known to have: its log may still differ behind that.
-            commit = min(progress.match, core.log.commit)
-            core.send(peer, Heartbeat(core.term, commit, newest))
-            progress.sent_commit = commit
+            core.send(peer, heartbeat(core, progress))
+
+
+def heartbeat(core: Core, progress: Progress) -> Heartbeat:
+    """The heartbeat for one follower, which is about to be sent."""
+    assert core.reads is not None, "heartbeats without leadership"
+    # Not beyond what it is known to have: its log may still differ behind that.
+    commit = min(progress.match, core.log.commit)
+    progress.sent_commit = commit
+    return Heartbeat(core.term, commit, core.reads.open_round)
 
 
 def handle_append_accepted(core: Core, sender: PeerId, message: AppendAccepted) -> None:

@@ -58,6 +58,10 @@ from flaredb_schemas.sessions import LANES, LaneState
 
 log: Final = logging.getLogger(__name__)
 
+MAX_INFLIGHT_BYTES: Final = 2 * 1024 * 1024
+"""Of entries on their way to a peer that lags. So much is read from the log in one turn, small
+entries at 3 µs each, so it bounds for how long other regions wait."""
+
 
 class RegionsRefused(Struct, frozen=True):
     """Initial regions that do not cover the key space exactly once; the store must not start."""
@@ -240,6 +244,7 @@ class Births:
             election_ticks=settings.election_ticks,
             heartbeat_ticks=settings.heartbeat_ticks,
             max_uncommitted_bytes=settings.max_uncommitted_bytes,
+            max_inflight_bytes=MAX_INFLIGHT_BYTES,
             full_checks=context.full_checks,
         )
         node = RaftNode(config, store_log, context.jitter)

@@ -64,7 +64,7 @@ class Recounting:
             self._waiting[replica.id] = None
 
     def tick(self) -> None:
-        """Once per tick: count the next one."""
+        """Once per tick: count the next one, if none is being counted."""
         if self._waiting and not self._counting and self._context.now >= self._not_before:
             region = next(iter(self._waiting))
             del self._waiting[region]
@@ -77,6 +77,7 @@ class Recounting:
 
     def _ended(self, replica: Replica, ended: tuple[Region, JobResult]) -> None:
         self._counting = False
+        self.tick()
         if self._context.registry.current(replica) and _is_due(replica):
             self._guard(replica, self._tell, ended)
 
@@ -89,7 +90,7 @@ class Recounting:
             return
         command = Recount(self._context.clock.wall(), counted.epoch.version, weights.missing)
         refusal = propose_command(replica, command)
-        self._sleeping.wake(replica)
+        self._sleeping.stir(replica)
         self._context.touch(replica.id)
         if refusal is None:
             self._told[replica.id] = counted.epoch.version, replica.node.term

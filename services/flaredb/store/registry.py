@@ -151,7 +151,7 @@ class Registry:
 
     def __iter__(self) -> Iterator[Replica]:
         """The replicas in key order."""
-        return (self._by_region[region] for region in list(self._regions))
+        return map(self._by_region.__getitem__, list(self._regions))
 
     def __len__(self) -> int:
         return len(self._regions)

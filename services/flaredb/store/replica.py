@@ -59,7 +59,8 @@ class Replica:
 
     Invariants: `machine.region` is the region as last applied; entries to apply follow on the
     machine's index; proposals are kept only while this replica leads in their term; `unsaved`
-    counts the Readys that no durable batch holds yet.
+    counts the Readys that no durable batch holds yet; `roused` means that it was woken for nothing
+    but an election, and nobody has wanted anything of it since.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Replica:
         "proposals",
         "quiet_answers",
         "reads",
+        "roused",
         "saved_applied",
         "saved_ballot",
         "snapshot_floor",
@@ -122,6 +124,7 @@ class Replica:
         self.last_tick = tick
         self.last_activity = now
         self.asleep = False
+        self.roused = False
         self.drowsy_since: float | None = None
         self.quiet_answers: set[PeerId] = set()
 

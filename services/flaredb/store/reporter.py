@@ -34,6 +34,9 @@ CHANGES_GATHERED_SECONDS: Final = 0.1
 WRITES_GATHERED_SECONDS: Final = 5.0
 """How long the new size of a region that takes writes may go untold."""
 
+COUNTED_SECONDS: Final = 1.0
+"""How old the numbers of leaders and of damaged replicas may be in a report of changes."""
+
 PENDING_ENTRIES: Final = 256
 """A peer that is so many entries behind counts as pending."""
 
@@ -51,9 +54,12 @@ class Reporter:
         "_changed",
         "_changed_at",
         "_context",
+        "_counted_at",
         "_cpu_at",
         "_cpu_seconds",
+        "_damaged",
         "_full_at",
+        "_leaders",
         "_liveness",
         "_number",
         "_read_cpu",
@@ -81,6 +87,8 @@ class Reporter:
         self._cpu_at = context.now
         self._used_cpu = read_cpu()
         self._cpu_seconds = 0.0
+        self._leaders = self._damaged = 0
+        self._counted_at = float("-inf")
         self._number = 0
         self._full_at = context.now
         self._changed: dict[RegionId, None] = {}
@@ -122,14 +130,19 @@ class Reporter:
         if now < self.next_due():
             return
         full = now >= self._full_at
-        led = [replica for replica in self._context.registry if replica.leads]
-        if not full:
-            led = [replica for replica in led if replica.id in self._changed]
+        registry = self._context.registry
+        wanted: Iterable[Replica | None]
+        wanted = registry if full else map(registry.get, list(self._changed))
+        led = [replica for replica in wanted if replica is not None and replica.leads]
         self._changed.clear()
         self._changed_at = self._written_at = None
         if full:
             self._full_at = now + self._context.settings.heartbeat_seconds
             self._ageing.rise(self._note_change)
+        if full or now - self._counted_at >= COUNTED_SECONDS:
+            self._counted_at = now
+            self._leaders = sum(replica.leads for replica in registry)
+            self._damaged = registry.damaged_count
         self._report([self._region(replica) for replica in led], full)
 
     def _report(self, regions: list[RegionReport], full: bool) -> None:
@@ -161,7 +174,7 @@ class Reporter:
             store=context.me.store,
             boot=context.me.boot,
             regions=len(context.registry),
-            leaders=sum(replica.leads for replica in context.registry),
+            leaders=self._leaders,
             capacity=capacity,
             used=usage.used,
             free=min(usage.free, max(0, capacity - usage.used)),
@@ -169,7 +182,7 @@ class Reporter:
             frames_refused=context.counters.frames_refused,
             labels=context.settings.labels,
             bootstrapped=is_bootstrapped(context.disk.view),
-            damaged=context.registry.damaged_count,
+            damaged=self._damaged,
             generation=self._ageing.generation,
         )
 

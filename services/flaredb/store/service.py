@@ -5,6 +5,7 @@ what arrives together is handled together. Nothing here decides anything.
 """
 
 import asyncio
+import gc
 import logging
 import secrets
 import time
@@ -176,6 +177,7 @@ class StoreProcess:
             read_cpu=time.process_time,
             last_batch=2,
         )
+        gc.freeze()  # what was taken up stays: a look through thousands of replicas stops the loop
         self._waiting_for = "the bus"
         await self._subscribe(store)
         self._waiting_for = ""

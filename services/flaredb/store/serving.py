@@ -166,6 +166,7 @@ class Service:
         if replica.state is not ReplicaState.LIVE:
             return NotReady("a snapshot is being installed here, or the replica is damaged")
         if not replica.leads:
+            self._sleeping.missed(replica)
             return NotLeader(replica.route())
         return replica
 

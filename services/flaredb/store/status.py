@@ -51,10 +51,14 @@ def figures_of(registry: Registry, counters: Counters) -> dict[str, float]:
     counted = {
         f"store_{name}_total": getattr(counters, name) for name in counters.__struct_fields__
     }
+    leaders = asleep = 0
+    for replica in registry:
+        leaders += replica.leads
+        asleep += replica.asleep
     now = {
         "store_regions": len(registry),
-        "store_leaders": sum(replica.leads for replica in registry),
-        "store_regions_asleep": sum(replica.asleep for replica in registry),
+        "store_leaders": leaders,
+        "store_regions_asleep": asleep,
         "store_regions_damaged": registry.damaged_count,
     }
     return {name: float(figure) for name, figure in (counted | now).items()}

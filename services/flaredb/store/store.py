@@ -87,6 +87,7 @@ class Store:
             parts.guard.report(damaged.region.id, damaged.peer, damaged.reason)
         for replica in context.registry:
             parts.snapshots.into.resume(replica)
+            parts.sleeping.found(replica)
         parts.merge_orders.find_all()
         parts.snapshots.into.clear_files()
         parts.history.add_own(self._started())
