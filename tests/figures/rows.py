@@ -202,10 +202,26 @@ CORRECTNESS: Final = (
         _resumed("nats-server paused"),
     ),
     Row(
-        "stores, PD and nats-server killed while regions split by themselves, 20 runs of 60 s",
+        "stores, PD and nats-server killed while regions split and are merged, 20 runs of 60 s",
         "nothing lost, linearizable, replicas equal, ranges cover once",
         "growth_kills",
-        kept_everything("killed amid growth"),
+        kept_everything("killed amid growth and merges"),
+    ),
+    Row(
+        "55 splits and 55 merges under 8 writers",
+        "nothing lost, refused or unknown; linearizable, replicas equal, gap ≤ 1 s, no snapshot",
+        "merges",
+        at_most(
+            "splits and merges while 8 clients write",
+            {
+                "merge_median_s": (1.0, "s a merge at the median"),
+                "merge_worst_s": (10.0, "s at the worst"),
+                "longest_gap_s": (1.0, "s the longest gap"),
+                "refused": (0.0, "refused"),
+                "unknown": (0.0, "unknown"),
+                "lost": (0.0, "lost"),
+            },
+        ),
     ),
     Row("retry across leader kill, restart and snapshot", "takes effect once", "retries", _once),
     Row("bad input", "clear refusals, nothing lost", "bad_input", all_passed),

@@ -118,6 +118,7 @@ RUNS: Final = (
     _cluster("stalls", 3, 15),
     _cluster("growth", 1, 10),
     _cluster("growth_kills", 20, 60),
+    _cluster("merges", 1, 10),
     Run(
         "bad_input",
         ("pytest -q tests/cluster/test_bad_input.py tests/cluster/test_outsiders.py",),
