@@ -2,7 +2,7 @@
 
 The target's replica on one store holds its state still for a check, so it has the merge in its log
 and not in its rows; another store is cut off from the one that leads both. These two may find a new
-leader for the source, while the target takes writes to its keys.
+leader for the source, and one client hears of no other, while the rest write to its keys elsewhere.
 """
 
 from flaredb.store.merge_orders import MANUAL
@@ -14,6 +14,7 @@ from tests.simulator.stores import SimStore
 
 NONCE = 1 << 60
 HELD_SECONDS = 4.0
+CLIENT = "client1"
 
 
 class TwoMasters(Scheme):
@@ -66,8 +67,8 @@ class TwoMasters(Scheme):
             self._part(self._leader, self._held_store)
 
     def _part(self, leader: SimStore, held: SimStore) -> None:
-        """The leader keeps the one that is held, and loses the others."""
-        others = {one.name for one in self.stores} - {leader.name, held.name}
+        """The leader keeps the one that is held, and loses the others and one of the clients."""
+        others = {one.name for one in self.stores} - {leader.name, held.name} | {CLIENT}
         self._links = {(leader.name, one) for one in others}
         self._links |= {(one, leader.name) for one in others}
         self.world.network.cut |= self._links
