@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from flaredb.client.client import Client
-from flaredb.client.errors import InvalidArgumentError, UnavailableError
+from flaredb.client.errors import InvalidArgumentError, UnavailableError, UndeterminedError
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import RegionRow
 from tests.cluster import harm
@@ -35,7 +35,7 @@ async def merge_something(db: Client, dice: random.Random) -> RegionRow:
             region = dice.choice(await db.placement.regions())
             try:
                 return await db.placement.merge(region.id)
-            except UnavailableError:
+            except (UnavailableError, UndeterminedError):
                 await asyncio.sleep(0.1)
 
 
@@ -52,7 +52,7 @@ async def merging(db: Client, dice: random.Random, done: list[RegionId]) -> Asyn
                     region = dice.choice(regions).id
                     await db.placement.merge(region)
                     done.append(region)
-            except (UnavailableError, InvalidArgumentError):
+            except (UnavailableError, UndeterminedError, InvalidArgumentError):
                 continue
 
     task = asyncio.create_task(merge())

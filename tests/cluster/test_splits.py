@@ -10,7 +10,12 @@ from statistics import median
 import pytest
 
 from flaredb.client.client import Client
-from flaredb.client.errors import InvalidArgumentError, SeveralRegionsError, UnavailableError
+from flaredb.client.errors import (
+    InvalidArgumentError,
+    SeveralRegionsError,
+    UnavailableError,
+    UndeterminedError,
+)
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import RegionRow
 from tests.cluster import harm
@@ -36,7 +41,7 @@ async def cut_something(db: Client) -> list[RegionRow]:
             region = await largest(db)
             try:
                 return await db.placement.split(region.id)
-            except UnavailableError:
+            except (UnavailableError, UndeterminedError):
                 await asyncio.sleep(0.1)
 
 
@@ -88,7 +93,7 @@ async def try_to_cut(db: Client, region: RegionId) -> bool:
     """Whether the region was cut for all that is known; its leader may be killed meanwhile."""
     try:
         await db.placement.split(region)
-    except (UnavailableError, InvalidArgumentError):
+    except (UnavailableError, UndeterminedError, InvalidArgumentError):
         return False
     return True
 

@@ -121,7 +121,11 @@ def _print(session: Session, record: StreamRecord) -> None:
     if session.printer.form is not Format.TABLE:
         session.printer.line(as_json(event), at_once=True)
         return
-    shown = {name: value for name, value in event.items() if name not in _SHOWN_APART}
+    shown = {
+        name: value
+        for name, value in event.items()
+        if name not in _SHOWN_APART and f"{name}_text" not in event
+    }
     words = " ".join(f"{name}={_brief(value)}" for name, value in shown.items())
     kind = str(event.get("type", "?"))
     session.printer.line(f"{event['time']}  {kind:26} {words}", at_once=True)

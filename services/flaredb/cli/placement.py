@@ -168,7 +168,7 @@ async def region_merge(
 ) -> None:
     """Make a region a part of its neighbour; shows the region after it."""
     await _region(session, number)
-    neighbour = None if into is None else RegionId(into)
+    neighbour = None if into is None else (await _region(session, into)).id
     row = await (await session.db()).placement.merge(RegionId(number), neighbour)
     _show_regions(session, [region_record(row)])
 

@@ -6,7 +6,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from flaredb.bus.bus import Bus
-from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
+from flaredb.client.errors import (
+    FlareDBError,
+    InvalidArgumentError,
+    UnavailableError,
+    UndeterminedError,
+)
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import (
     MergeDone,
@@ -35,7 +40,7 @@ _ERRORS: Final[dict[str, type[FlareDBError]]] = {
     "no_leader": UnavailableError,
     "not_ready": UnavailableError,
     "busy": UnavailableError,
-    "timeout": UnavailableError,
+    "timeout": UndeterminedError,
 }
 """What PD's codes mean where it was asked to do something."""
 
@@ -74,18 +79,16 @@ class PlacementReader:
         """Have a region cut, at `key` or in the middle by bytes; the regions after it.
 
         Raises `InvalidArgumentError` where the key does not lie inside, `UnavailableError` where it
-        cannot be done now, or where nobody knows whether it was done.
+        cannot be done now, `UndeterminedError` where nobody knows whether it was done.
         """
-        question = msgspec.json.encode(SplitQuery(region, key))
-        subject = self._subjects.pd_admin("split")
-        done = await self._request(subject, "a split", SplitDone, question)
+        done = await self._order("split", SplitQuery(region, key), SplitDone)
         deadline = asyncio.get_running_loop().time() + self._timeout
         while True:
             rows = [row for row in await self.regions() if row.id in done.regions]
             if len(rows) == len(done.regions):
                 return rows
             if asyncio.get_running_loop().time() > deadline:
-                raise UnavailableError(
+                raise UndeterminedError(
                     f"region {region} is split, but PD has not heard of all its parts yet",
                     hint="see `flaredb region list`",
                 )
@@ -96,16 +99,14 @@ class PlacementReader:
 
         Raises as `split` does; also where `into` is no neighbour.
         """
-        question = msgspec.json.encode(MergeQuery(region, into))
-        subject = self._subjects.pd_admin("merge")
-        done = await self._request(subject, "a merge", MergeDone, question)
+        done = await self._order("merge", MergeQuery(region, into), MergeDone)
         deadline = asyncio.get_running_loop().time() + self._timeout
         while True:
             rows = {row.id: row for row in await self.regions()}
             if region not in rows and done.region in rows:
                 return rows[done.region]
             if asyncio.get_running_loop().time() > deadline:
-                raise UnavailableError(
+                raise UndeterminedError(
                     f"region {region} is merged, but PD has not heard of it yet",
                     hint="see `flaredb region list`",
                 )
@@ -114,6 +115,17 @@ class PlacementReader:
     async def _ask(self, what: str, kind: type[T], question: bytes = b"") -> T:
         return await self._request(self._subjects.pd_get(what), what, kind, question)
 
+    async def _order(self, what: str, wish: msgspec.Struct, kind: type[T]) -> T:
+        """Have PD change something. It may still do so when it has not answered in time."""
+        question = msgspec.json.encode(wish)
+        payload = await self._bus.request(self._subjects.pd_admin(what), question, self._timeout)
+        if payload is None:
+            raise UndeterminedError(
+                f"PD has not answered in time: the {what} may or may not take effect",
+                hint="see `flaredb region list`; if no PD answers that, start it again",
+            )
+        return self._read(payload, f"a {what}", kind)
+
     async def _request(self, subject: str, what: str, kind: type[T], question: bytes) -> T:
         payload = await self._bus.request(subject, question, self._timeout)
         if payload is None:
@@ -121,6 +133,9 @@ class PlacementReader:
                 "PD does not answer",
                 hint="start it again (`python -m flaredb_pd`, or the playground), or see its log",
             )
+        return self._read(payload, what, kind)
+
+    def _read(self, payload: bytes, what: str, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(payload, type=kind)
         except msgspec.DecodeError as fault:

@@ -286,5 +286,6 @@ def _unfit(replica: Replica) -> str:
         behind = node.last_index - item.match
         away = item.state is not ProgressState.REPLICATE or not item.recent_active
         if peer != replica.peer and (away or behind > MOST_BEHIND):
-            return f"peer {peer} of region {region.id} is away or behind"
+            store = replica.store_of(peer)
+            return f"store {store}, which holds region {region.id}, is away or behind"
     return ""

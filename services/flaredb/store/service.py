@@ -303,7 +303,7 @@ class StoreProcess:
                     self._ask_turn()
                     await anyio.sleep(0.05)
             left = sum(replica.leads for replica in store.registry)
-            store.stopping(moved - left)
+            store.stopping(max(0, moved - left))
             with anyio.move_on_after(HAND_OVER_SECONDS):
                 while not store.is_settled:
                     self._ask_turn()
