@@ -1,13 +1,17 @@
 """Merges in the face of what a review came up with."""
 
-from flaredb.store.records import ReplicaState
+from msgspec.structs import replace
+
+from flaredb.kv.merge import pair_fault
+from flaredb.store.records import CorruptRecordError, ReplicaState
+from flaredb.store.replica import Replica
 from flaredb_schemas.commands import CommitMerge
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from tests.store.group import Group, Member
 from tests.store.merging import lead_from, want_merge
-from tests.store.splitting import check_agreement, check_rows
-from tests.store.test_merge import away, halves
+from tests.store.splitting import KEYS, check_agreement, check_rows
+from tests.store.test_merge import SMALL_LOG, away, halves, is_dead, one_mute
 
 
 def order_merge(group: Group, leader: Member, source: RegionId, target: RegionId) -> int:
@@ -31,8 +35,9 @@ def test_two_regions_that_are_each_to_become_a_part_of_the_other_are_not_frozen_
     group, left, right = halves()
     leader = group.wait_for_leader(left.id)
     lead_from(group, right.id, leader)
-    wishes = order_merge(group, leader, right.id, left.id), order_merge(
-        group, leader, left.id, right.id
+    wishes = (
+        order_merge(group, leader, right.id, left.id),
+        order_merge(group, leader, left.id, right.id),
     )
     group.until(lambda: all(wish in group.merges for wish in wishes))
     check_agreement(group)
@@ -104,3 +109,80 @@ def test_a_part_of_the_target_that_comes_by_snapshot_leaves_the_source_for_the_t
     assert all(one.state is not ReplicaState.DAMAGED for one in late.store.registry)
     check_agreement(group)
     check_rows(group)
+
+
+def damage(member: Member, region: RegionId) -> None:
+    """A record of the replica turns out to be damaged."""
+
+    def work(_: Replica, __: None) -> None:
+        raise CorruptRecordError("as the test wants it")
+
+    member.store._parts.guard(member.replica(region), work, None)
+
+
+def frozen(group: Group) -> tuple[Member, RegionId, RegionId]:
+    """A source that has agreed and waits for one peer to say that it knows; target, source."""
+    left, right = group.regions.values()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    mute = one_mute(group, right.id)
+    want_merge(group, right.id, left.id)
+    group.until(lambda: leader.replica(right.id).machine.state.merging is not None)
+    mute.is_mute = False
+    return leader, left.id, right.id
+
+
+def is_over(group: Group, source: RegionId) -> bool:
+    """Whether whoever leads the source knows of no merge, or nobody leads it any more."""
+    leader = group.leader(source)
+    return leader is None or leader.replica(source).machine.state.merging is None
+
+
+def test_a_source_is_not_frozen_for_ever_when_the_target_beside_its_leader_is_damaged() -> None:
+    group, _, _ = halves()
+    leader, target, source = frozen(group)
+    damage(leader, target)
+    group.until(lambda: group.leader(target) not in (None, leader))
+    group.until(lambda: is_over(group, source))
+
+
+def test_a_source_is_not_frozen_for_ever_when_it_is_damaged_beside_the_targets_leader() -> None:
+    group, _, _ = halves()
+    leader, target, source = frozen(group)
+    damage(leader, source)
+    group.until(lambda: group.leader(source) not in (None, leader))
+    group.until(lambda: is_over(group, source))
+
+
+def test_neighbours_that_were_split_and_merged_often_are_merged_again() -> None:
+    """Both have absorbed the same: they name no more together than each by itself."""
+    _, left, right = halves()
+    known = tuple(RegionId(number) for number in range(5_000, 5_200))
+    assert pair_fault(replace(left, absorbed=known), replace(right, absorbed=known)) is None
+
+
+def test_rows_that_belong_to_nobody_go_although_the_store_dies_before_they_are_removed() -> None:
+    """The source was buried with the mark of a snapshot; the slices that clear its rows follow."""
+    group, late, target, source = away(SMALL_LOG)
+    kept, child = group.split(target, b"k05")
+    for number in range(8):
+        for key in KEYS:
+            holder = kept if kept.keys.contains(key) else child
+            group.put(holder.id, key, b"%d" % number)
+    group.loses = lambda to, region, _: to == late.id and region == child.id
+
+    def dies(member: Member) -> None:
+        begun = member is late and late.replica(target).state is ReplicaState.INSTALLING
+        if begun and late.dies_at is None:
+            late.dies_at = (late.saves + 1, 0)
+
+    group.watch = dies
+    late.cut_off = False
+    group.until(is_dead(late))
+    group.watch = lambda member: None
+    late.dies_at = None
+    late.start()
+    assert late.replica(target).state is ReplicaState.INSTALLING
+    group.until(lambda: late.replica(target).region == kept and late.store.is_settled)
+    data = [key for key, _ in late.disk.view.scan(b"d", b"e")]
+    assert max(data) < b"dk05"
