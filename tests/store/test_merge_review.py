@@ -55,7 +55,7 @@ def test_a_target_that_is_behind_is_not_taken_for_one_that_has_moved_on() -> Non
     behind, third = (one for one in group.members.values() if one is not leader)
     lost = {right.id}
     group.loses = lambda to, region, _: to == behind.id and region in lost
-    kept, child = group.split(right.id, b"k15")
+    kept, _ = group.split(right.id, b"k15")
     assert behind.replica(right.id).region.epoch != kept.epoch
     lead_from(group, left.id, leader)
 
@@ -88,8 +88,8 @@ def test_a_target_that_is_behind_is_not_taken_for_one_that_has_moved_on() -> Non
 def test_a_part_of_the_target_that_comes_by_snapshot_leaves_the_source_for_the_target() -> None:
     """The target's log still says, on a store that was away, that it absorbs the source."""
     settings = {"log_keep_entries": 12, "log_max_bytes": 2048}
-    group, late, target, source = away(settings)
-    kept, child = group.split(target, b"k15")
+    group, late, target, _ = away(settings)
+    _, child = group.split(target, b"k15")
     for number in range(16):
         for key in (b"k15", b"k16", b"k17", b"k18", b"k19"):
             group.put(child.id, key, b"%d" % number * 20)
@@ -148,7 +148,7 @@ def test_a_source_is_not_frozen_for_ever_when_the_target_beside_its_leader_is_da
 
 def test_a_source_is_not_frozen_for_ever_when_it_is_damaged_beside_the_targets_leader() -> None:
     group, _, _ = halves()
-    leader, target, source = frozen(group)
+    leader, _, source = frozen(group)
     damage(leader, source)
     group.until(lambda: group.leader(source) not in (None, leader))
     group.until(lambda: is_over(group, source))
@@ -163,7 +163,7 @@ def test_neighbours_that_were_split_and_merged_often_are_merged_again() -> None:
 
 def test_rows_that_belong_to_nobody_go_although_the_store_dies_before_they_are_removed() -> None:
     """The source was buried with the mark of a snapshot; the slices that clear its rows follow."""
-    group, late, target, source = away(SMALL_LOG)
+    group, late, target, _ = away(SMALL_LOG)
     kept, child = group.split(target, b"k05")
     for number in range(8):
         for key in KEYS:

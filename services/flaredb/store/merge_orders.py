@@ -28,7 +28,7 @@ from flaredb_schemas.commands import AbortMerge, Command, CommitMerge, PrepareMe
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import NO_PEER, RegionId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
-from flaredb_schemas.regions import Epoch, PeerRole
+from flaredb_schemas.regions import PeerRole
 from flaredb_schemas.sessions import Merging
 from flaredb_schemas.subjects import Subjects
 
