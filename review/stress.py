@@ -116,6 +116,12 @@ def run(seed):
         elif x<.95 and reps:
             for r in m.store.registry:
                 if d.random()<.5: lost[(m.id,r.id)]=g.now+d.choice([.3,1,3,6])
+        elif x<.975:
+            for o in members:
+                o.dies_at=None
+                if not o.disk.dead: o.contents=o.disk.crash(d.randrange(2) if o.disk.under_way else 0)
+                o.start()
+            stats['all']=stats.get('all',0)+1
         elif not any(o.cut_off or o.disk.dead for o in members) and m.dies_at is None:
             m.dies_at=(m.saves+d.randrange(12),d.randrange(2)); stats['kills']+=1
         for _ in range(d.choice([0,1,3,10,40,150])): g.step()
