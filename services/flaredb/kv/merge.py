@@ -71,9 +71,15 @@ def pair_fault(target: Region, source: Region) -> str | None:
         return f"regions {target.id} and {source.id} are not on the same stores"
     if _united_range(target.keys, source.keys) is None:
         return f"regions {target.id} and {source.id} are not neighbours"
-    if len(target.absorbed) + len(source.absorbed) + 1 > MOST_ABSORBED:
+    if len({*target.absorbed, *source.absorbed, source.id}) > MOST_ABSORBED:
         return f"region {target.id} has absorbed so many that it names no more"
     return None
+
+
+def has_moved_on(target: Region, merging: Merging) -> bool:
+    """Whether `target` is past the epoch that was named; one that is behind it may get there."""
+    epoch = target.epoch
+    return epoch.version > merging.version or epoch.conf_ver > merging.conf_ver
 
 
 def absorb_refusal(

@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb.kv.merge import pair_fault
+from flaredb.kv.merge import has_moved_on, pair_fault
 from flaredb.raft.progress import ProgressState
 from flaredb.store.applying import propose_command
 from flaredb.store.context import Context
@@ -28,7 +28,7 @@ from flaredb_schemas.commands import AbortMerge, Command, CommitMerge, PrepareMe
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import NO_PEER, RegionId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
-from flaredb_schemas.regions import Epoch, PeerRole
+from flaredb_schemas.regions import PeerRole
 from flaredb_schemas.sessions import Merging
 from flaredb_schemas.subjects import Subjects
 
@@ -168,6 +168,8 @@ class MergeOrders:
                 del self._courses[region]
             elif replica.state is ReplicaState.LIVE and replica.leads:
                 self._go_on(replica, merging, course)
+            elif replica.state is ReplicaState.DAMAGED:
+                self._give_up(replica, merging, course)
             else:
                 course.until = self._context.now + PATIENCE_SECONDS
         for region, wish in list(self._wishes.items()):
@@ -189,8 +191,12 @@ class MergeOrders:
         if target is None:
             if is_buried(self._context.disk.view, merging.target):
                 self._step(source, course, RollBackMerge(self._wall(), merging.index))
-        elif target.region.epoch != Epoch(merging.conf_ver, merging.version):
+            else:
+                self._hand_on(source, course)
+        elif has_moved_on(target.region, merging):
             self._step(source, course, RollBackMerge(self._wall(), merging.index))
+        elif target.state is ReplicaState.DAMAGED:
+            self._hand_on(source, course)
         elif not target.leads:
             self._follow(source, target, course)
         elif now >= course.until:
@@ -221,6 +227,23 @@ class MergeOrders:
             course.next_step = self._context.now + REPEAT_SECONDS
             source.node.transfer_leader(peer.id)
             self._context.touch(source.id)
+
+    def _hand_on(self, source: Replica, course: Course) -> None:
+        """Here is no target that could say what is next: another store leads the source."""
+        course.next_step = self._context.now + REPEAT_SECONDS
+        progress = source.node.status().progress
+        others = [peer for peer in progress if peer != source.peer and progress[peer].recent_active]
+        if others and not source.node.transfer_target:
+            source.node.transfer_leader(max(others, key=lambda peer: progress[peer].match))
+            self._context.touch(source.id)
+
+    def _give_up(self, source: Replica, merging: Merging, course: Course) -> None:
+        """The source is damaged where its target is led: nobody else can have that give it up."""
+        target = self._context.registry.get(merging.target)
+        due = self._context.now >= course.next_step
+        if due and target is not None and target.leads and target.state is ReplicaState.LIVE:
+            named = AbortMerge(self._wall(), merging.conf_ver, merging.version, source.id)
+            self._step(target, course, named)
 
     def _step(self, replica: Replica, course: Course, command: Command) -> None:
         course.next_step = self._context.now + REPEAT_SECONDS
@@ -276,6 +299,8 @@ def _unfit(replica: Replica) -> str:
     region, node = replica.region, replica.node
     if replica.machine.state.merging is not None:
         return f"region {region.id} is being merged already"
+    if any(isinstance(known.command, PrepareMerge) for known in replica.proposals.values()):
+        return f"region {region.id} is about to be merged"
     if replica.machine.state.term != node.term:
         return f"region {region.id} has only just got its leader"
     if any(peer.role is not PeerRole.VOTER for peer in region.peers) or region.removed:

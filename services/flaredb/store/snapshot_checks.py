@@ -32,7 +32,9 @@ def refusal(context: Context, births: Births, header: SnapshotHeader) -> str | N
         return "the snapshot's region does not list the peer"
     replica = registry.get(region.id)
     if replica is None:
-        return _unready_part(registry, region) or births.obstacle(region, region.absorbed)
+        # What was merged into it, or into what it was split from, is here: the log of another
+        # replica here has still to absorb that.
+        return births.obstacle(region)
     if replica.peer != header.to_peer:
         return "the peer is not here"
     if replica.state is ReplicaState.DAMAGED or replica.leads:

@@ -1,0 +1,188 @@
+"""Merges in the face of what a review came up with."""
+
+from msgspec.structs import replace
+
+from flaredb.kv.merge import pair_fault
+from flaredb.store.records import CorruptRecordError, ReplicaState
+from flaredb.store.replica import Replica
+from flaredb_schemas.commands import CommitMerge
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.merges import OrderMerge
+from tests.store.group import Group, Member
+from tests.store.merging import lead_from, want_merge
+from tests.store.splitting import KEYS, check_agreement, check_rows
+from tests.store.test_merge import SMALL_LOG, away, halves, is_dead, one_mute
+
+
+def order_merge(group: Group, leader: Member, source: RegionId, target: RegionId) -> int:
+    mine, other = leader.replica(source), leader.replica(target)
+    body = OrderMerge(
+        source,
+        mine.region.epoch,
+        mine.peer,
+        target,
+        other.region.epoch,
+        group.next_wish(),
+        "manual",
+        group.wall(),
+    )
+    group.order(leader, body)
+    return body.nonce
+
+
+def test_two_regions_that_are_each_to_become_a_part_of_the_other_are_not_frozen_for_ever() -> None:
+    """A new PD does not know what the one before it has ordered a moment ago."""
+    group, left, right = halves()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    wishes = (
+        order_merge(group, leader, right.id, left.id),
+        order_merge(group, leader, left.id, right.id),
+    )
+    group.until(lambda: all(wish in group.merges for wish in wishes))
+    check_agreement(group)
+    now = group.leader(left.id) or group.leader(right.id)
+    assert now is not None
+    group.regions = {one.id: one.region for one in now.store.registry}
+    check_rows(group)
+
+
+def test_a_target_that_is_behind_is_not_taken_for_one_that_has_moved_on() -> None:
+    """The replica beside the source's new leader does not know the epoch that was named yet."""
+    group, left, right = halves()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    behind, third = (one for one in group.members.values() if one is not leader)
+    lost = {right.id}
+    group.loses = lambda to, region, _: to == behind.id and region in lost
+    kept, _ = group.split(right.id, b"k15")
+    assert behind.replica(right.id).region.epoch != kept.epoch
+    lead_from(group, left.id, leader)
+
+    def leave(_: Member) -> None:
+        replica = leader.store.registry.get(right.id)
+        if replica is None or leader.cut_off:
+            return
+        for index, proposal in replica.proposals.items():
+            committing = isinstance(proposal.command, CommitMerge)
+            if committing and third.replica(right.id).node.last_index >= index:
+                leader.cut_off = True
+
+    group.watch = leave
+    want_merge(group, left.id, right.id)
+    group.until(lambda: leader.cut_off)
+    group.watch = lambda member: None
+    # The one that is behind hears of the target again only when it has led the source for a while.
+    lead_from(group, left.id, behind)
+    until = group.now + 2
+    group.until(lambda: group.now > until)
+    lost.clear()
+    leader.cut_off = False
+    group.until(lambda: third.replica(right.id).region.epoch != kept.epoch)
+    check_agreement(group)
+    now = group.wait_for_leader(right.id)
+    group.regions = {one.id: one.region for one in now.store.registry}
+    check_rows(group)
+
+
+def test_a_part_of_the_target_that_comes_by_snapshot_leaves_the_source_for_the_target() -> None:
+    """The target's log still says, on a store that was away, that it absorbs the source."""
+    settings = {"log_keep_entries": 12, "log_max_bytes": 2048}
+    group, late, target, _ = away(settings)
+    _, child = group.split(target, b"k15")
+    for number in range(16):
+        for key in (b"k15", b"k16", b"k17", b"k18", b"k19"):
+            group.put(child.id, key, b"%d" % number * 20)
+    for key in (b"k15", b"k16", b"k17", b"k18", b"k19"):
+        group.put(child.id, key, b"of " + key)
+    # The child's snapshot is faster than the target's entries.
+    lost = {target}
+    group.loses = lambda to, region, _: to == late.id and region in lost
+    late.cut_off = False
+    until = group.now + 5
+    group.until(lambda: group.now > until or late.store.registry.get(child.id) is not None)
+    until = group.now + 2
+    group.until(lambda: group.now > until)
+    lost.clear()
+    until = group.now + 5
+    group.until(lambda: group.now > until)
+    assert all(one.state is not ReplicaState.DAMAGED for one in late.store.registry)
+    check_agreement(group)
+    check_rows(group)
+
+
+def damage(member: Member, region: RegionId) -> None:
+    """A record of the replica turns out to be damaged."""
+
+    def work(_: Replica, __: None) -> None:
+        raise CorruptRecordError("as the test wants it")
+
+    member.store._parts.guard(member.replica(region), work, None)
+
+
+def frozen(group: Group) -> tuple[Member, RegionId, RegionId]:
+    """A source that has agreed and waits for one peer to say that it knows; target, source."""
+    left, right = group.regions.values()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    mute = one_mute(group, right.id)
+    want_merge(group, right.id, left.id)
+    group.until(lambda: leader.replica(right.id).machine.state.merging is not None)
+    mute.is_mute = False
+    return leader, left.id, right.id
+
+
+def is_over(group: Group, source: RegionId) -> bool:
+    """Whether whoever leads the source knows of no merge, or nobody leads it any more."""
+    leader = group.leader(source)
+    return leader is None or leader.replica(source).machine.state.merging is None
+
+
+def test_a_source_is_not_frozen_for_ever_when_the_target_beside_its_leader_is_damaged() -> None:
+    group, _, _ = halves()
+    leader, target, source = frozen(group)
+    damage(leader, target)
+    group.until(lambda: group.leader(target) not in (None, leader))
+    group.until(lambda: is_over(group, source))
+
+
+def test_a_source_is_not_frozen_for_ever_when_it_is_damaged_beside_the_targets_leader() -> None:
+    group, _, _ = halves()
+    leader, _, source = frozen(group)
+    damage(leader, source)
+    group.until(lambda: group.leader(source) not in (None, leader))
+    group.until(lambda: is_over(group, source))
+
+
+def test_neighbours_that_were_split_and_merged_often_are_merged_again() -> None:
+    """Both have absorbed the same: they name no more together than each by itself."""
+    _, left, right = halves()
+    known = tuple(RegionId(number) for number in range(5_000, 5_200))
+    assert pair_fault(replace(left, absorbed=known), replace(right, absorbed=known)) is None
+
+
+def test_rows_that_belong_to_nobody_go_although_the_store_dies_before_they_are_removed() -> None:
+    """The source was buried with the mark of a snapshot; the slices that clear its rows follow."""
+    group, late, target, _ = away(SMALL_LOG)
+    kept, child = group.split(target, b"k05")
+    for number in range(8):
+        for key in KEYS:
+            holder = kept if kept.keys.contains(key) else child
+            group.put(holder.id, key, b"%d" % number)
+    group.loses = lambda to, region, _: to == late.id and region == child.id
+
+    def dies(member: Member) -> None:
+        begun = member is late and late.replica(target).state is ReplicaState.INSTALLING
+        if begun and late.dies_at is None:
+            late.dies_at = (late.saves + 1, 0)
+
+    group.watch = dies
+    late.cut_off = False
+    group.until(is_dead(late))
+    group.watch = lambda member: None
+    late.dies_at = None
+    late.start()
+    assert late.replica(target).state is ReplicaState.INSTALLING
+    group.until(lambda: late.replica(target).region == kept and late.store.is_settled)
+    data = [key for key, _ in late.disk.view.scan(b"d", b"e")]
+    assert max(data) < b"dk05"
