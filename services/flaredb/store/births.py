@@ -8,7 +8,7 @@ was written is not found again: that costs this replica, and no other.
 """
 
 import logging
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -109,10 +109,10 @@ class Births:
         batch.put(BOOTSTRAPPED_KEY, seal(BOOTSTRAPPED_KEY, b"1"))
         return None
 
-    def obstacle(self, region: Region, but_for: Container[RegionId] = ()) -> str | None:
+    def obstacle(self, region: Region) -> str | None:
         """Why no replica of `region`, which is not here, may be born here; None if one may.
 
-        Of several reasons the lasting ones are told first. Those of `but_for` make room for it.
+        Of several reasons the lasting ones are told first.
         """
         peer = region.peer_on(self._context.me.store)
         if peer is None:
@@ -121,7 +121,7 @@ class Births:
             return "its peer has been buried here"
         if region.id in self._context.registry.damaged:
             return "the region is damaged here"
-        overlapped = self._context.registry.overlapping(region.keys, but_for)
+        overlapped = self._context.registry.overlapping(region.keys)
         return None if overlapped is None else f"region {overlapped} holds keys of its range here"
 
     def split_off(self, machine: Machine) -> Replica:

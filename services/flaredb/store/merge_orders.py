@@ -5,7 +5,7 @@ restart and a change of leaders too: what there is to do follows from what the s
 have applied on this store. The target's leader must be here to propose; if it is elsewhere, the
 source's leadership goes there.
 
-A source goes on as it was only when its target's replica beside it has moved on to another epoch
+A source goes on as it was only when its target's replica beside it has moved on to a later epoch
 (or is a part of a third region) and the source is still here: then the target has not absorbed it,
 and can do so no more.
 """

@@ -105,8 +105,12 @@ class Merging:
 
     def tick(self) -> None:
         """Once per tick: look again at the targets that wait."""
-        for target in self._waiting:
-            self._context.touch(target)
+        for target in list(self._waiting):
+            replica = self._context.registry.get(target)
+            if replica is None or not replica.applying or replica.state is not ReplicaState.LIVE:
+                del self._waiting[target]  # a snapshot has brought what it waited for
+            else:
+                self._context.touch(target)
 
     def _absorb(self, target: Replica, absorbed: RegionId) -> None:
         context = self._context
@@ -115,7 +119,6 @@ class Merging:
         context.saver.rewritten(target)
         context.saver.take_over_events(target, source)
         self.bury(source, target.id)
-        self._orders.ended(absorbed, "")
         context.registry.move(target)
         context.counters.merges += 1
         self._sleeping.wake(target)
@@ -129,3 +132,4 @@ class Merging:
         context.registry.remove(source.id)
         context.wheel.forget(source.id)
         self._sleeping.forget(source)
+        self._orders.ended(source.id, "")

@@ -1,4 +1,4 @@
-"""Merges in the face of what a review came up with."""
+"""Merges when replicas lag, are damaged, or are wanted in two ways at once."""
 
 from msgspec.structs import replace
 
@@ -10,8 +10,8 @@ from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from tests.store.group import Group, Member
 from tests.store.merging import lead_from, want_merge
-from tests.store.splitting import KEYS, check_agreement, check_rows
-from tests.store.test_merge import SMALL_LOG, away, halves, is_dead, one_mute
+from tests.store.splitting import check_agreement, check_rows
+from tests.store.test_merge import away, halves, one_mute
 
 
 def order_merge(group: Group, leader: Member, source: RegionId, target: RegionId) -> int:
@@ -159,30 +159,3 @@ def test_neighbours_that_were_split_and_merged_often_are_merged_again() -> None:
     _, left, right = halves()
     known = tuple(RegionId(number) for number in range(5_000, 5_200))
     assert pair_fault(replace(left, absorbed=known), replace(right, absorbed=known)) is None
-
-
-def test_rows_that_belong_to_nobody_go_although_the_store_dies_before_they_are_removed() -> None:
-    """The source was buried with the mark of a snapshot; the slices that clear its rows follow."""
-    group, late, target, _ = away(SMALL_LOG)
-    kept, child = group.split(target, b"k05")
-    for number in range(8):
-        for key in KEYS:
-            holder = kept if kept.keys.contains(key) else child
-            group.put(holder.id, key, b"%d" % number)
-    group.loses = lambda to, region, _: to == late.id and region == child.id
-
-    def dies(member: Member) -> None:
-        begun = member is late and late.replica(target).state is ReplicaState.INSTALLING
-        if begun and late.dies_at is None:
-            late.dies_at = (late.saves + 1, 0)
-
-    group.watch = dies
-    late.cut_off = False
-    group.until(is_dead(late))
-    group.watch = lambda member: None
-    late.dies_at = None
-    late.start()
-    assert late.replica(target).state is ReplicaState.INSTALLING
-    group.until(lambda: late.replica(target).region == kept and late.store.is_settled)
-    data = [key for key, _ in late.disk.view.scan(b"d", b"e")]
-    assert max(data) < b"dk05"
