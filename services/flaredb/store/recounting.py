@@ -54,7 +54,13 @@ class Recounting:
         self._not_before = 0.0
 
     def note(self, replica: Replica) -> None:
-        """What the replica has applied was saved: see to its figures if they are estimates."""
+        """What the replica has applied was saved: see to its figures if they are estimates.
+
+        A region that is being merged takes no count; if it goes on by itself, it is told one then.
+        """
+        if replica.machine.state.merging is not None:
+            self._told.pop(replica.id, None)
+            return
         if not replica.machine.state.estimated:
             if self._told:
                 self._told.pop(replica.id, None)
@@ -104,4 +110,5 @@ class Recounting:
 
 def _is_due(replica: Replica) -> bool:
     live = replica.state is ReplicaState.LIVE and replica.leads
-    return live and replica.machine.state.estimated
+    state = replica.machine.state
+    return live and state.estimated and state.merging is None
