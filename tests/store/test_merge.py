@@ -225,7 +225,7 @@ def test_leaders_go_elsewhere_and_the_merge_goes_with_them() -> None:
     group, left, right = halves()
     leader = group.wait_for_leader(left.id)
     lead_from(group, right.id, leader)
-    wish = want_merge(group, right.id, left.id)
+    want_merge(group, right.id, left.id)
     mute = one_mute(group, right.id)
     group.until(lambda: leader.replica(right.id).machine.state.merging is not None)
     mute.is_mute = False
@@ -238,7 +238,7 @@ def test_leaders_go_elsewhere_and_the_merge_goes_with_them() -> None:
         )
     )
     leader.cut_off = False
-    del wish
+    group.until(lambda: all(is_decided(one)() for one in group.members.values()))
     check_agreement(group)
     now = group.wait_for_leader(left.id)
     group.regions = {one.id: one.region for one in now.store.registry}
@@ -302,6 +302,7 @@ def test_a_merging_region_is_not_split() -> None:
     assert propose_command(replica, command) is None
     leader.store._context.touch(right.id)
     mute.is_mute = False
+    group.until(lambda: all(is_decided(one)() for one in group.members.values()))
     check_agreement(group)
     check_rows_of_all(group)
 

@@ -30,6 +30,7 @@ from flaredb_schemas.frames import (
 )
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.raft import (
+    Heartbeat,
     PreVoteAnswer,
     PreVoteRequest,
     SnapshotOffer,
@@ -44,8 +45,7 @@ NEVER_CHANGED: Final = Epoch(1, 1)
 """The epoch of an initial region: PD has its replicas created, and no snapshot is needed."""
 
 VOTING: Final = (PreVoteRequest, PreVoteAnswer, VoteRequest, VoteAnswer)
-"""What a replica takes part in while a snapshot is replacing its rows. It still hears leaders, so
-that it knows the term, by heartbeats alone."""
+"""What a replica takes part in that has no state, or whose state a snapshot is replacing."""
 
 
 class Incoming:
@@ -146,7 +146,10 @@ class Incoming:
         if isinstance(item.message, SnapshotOffer):
             return False  # snapshots come by their own plane, and are stepped when installed
         if replica.state in (ReplicaState.INSTALLING, ReplicaState.EMPTY):
-            return isinstance(item.message, VOTING)
+            # With an empty log nothing follows from a heartbeat but that its leader is heard. Such
+            # a leader may have nobody else, and would give up before its snapshot is there.
+            heard = isinstance(item.message, Heartbeat) and replica.node.last_index == 0
+            return heard or isinstance(item.message, VOTING)
         return True
 
     def _absent(self, from_store: StoreId, replica: Replica, item: NotHosted | Blocked) -> None:
