@@ -26,6 +26,11 @@ def want_merge(group: Group, source: RegionId, target: RegionId) -> int:
     """Have whoever leads `target` lead `source` too, and merge them; the wish's number."""
     leader = group.wait_for_leader(target)
     lead_from(group, source, leader)
+    return order_merge(group, leader, source, target)
+
+
+def order_merge(group: Group, leader: Member, source: RegionId, target: RegionId) -> int:
+    """Have `leader`, who leads both, merge them; the wish's number."""
     mine, other = leader.replica(source), leader.replica(target)
     body = OrderMerge(
         source,

@@ -7,27 +7,10 @@ from flaredb.store.records import CorruptRecordError, ReplicaState
 from flaredb.store.replica import Replica
 from flaredb_schemas.commands import CommitMerge
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.merges import OrderMerge
 from tests.store.group import Group, Member
-from tests.store.merging import lead_from, want_merge
+from tests.store.merging import lead_from, order_merge, want_merge
 from tests.store.splitting import check_agreement, check_rows
 from tests.store.test_merge import away, halves, one_mute
-
-
-def order_merge(group: Group, leader: Member, source: RegionId, target: RegionId) -> int:
-    mine, other = leader.replica(source), leader.replica(target)
-    body = OrderMerge(
-        source,
-        mine.region.epoch,
-        mine.peer,
-        target,
-        other.region.epoch,
-        group.next_wish(),
-        "manual",
-        group.wall(),
-    )
-    group.order(leader, body)
-    return body.nonce
 
 
 def test_two_regions_that_are_each_to_become_a_part_of_the_other_are_not_frozen_for_ever() -> None:

@@ -11,18 +11,17 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from flaredb.kv.split import part_of
 from flaredb_schemas.commands import AbortMerge, CommitMerge, PrepareMerge
 from flaredb_schemas.events import (
     MergeAborted,
     MergePrepared,
     MergeRolledBack,
     RegionMerged,
-    SplitPart,
     entry_event_id,
 )
 from flaredb_schemas.failures import Busy, EpochMismatch, InvalidRequest
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.placement import report_peers
 from flaredb_schemas.regions import Epoch, Region, Route
 from flaredb_schemas.sessions import AppliedState, Merging
 
@@ -184,20 +183,7 @@ def merged_event(
         end_text=show_key(region.keys.end),
         keys=state.size.keys,
         bytes=state.size.bytes,
-        before=tuple(_part(*one) for one in parts),
-    )
-
-
-def _part(region: Region, state: AppliedState) -> SplitPart:
-    return SplitPart(
-        id=region.id,
-        start=region.keys.start,
-        end=region.keys.end,
-        start_text=show_key(region.keys.start),
-        end_text=show_key(region.keys.end),
-        peers=report_peers(region.peers),
-        keys=state.size.keys,
-        bytes=state.size.bytes,
+        before=tuple(part_of(one, its.size) for one, its in parts),
     )
 
 

@@ -120,11 +120,12 @@ def split_event(regions: list[Region], state: AppliedState, command: Split) -> R
         conf_ver=region.epoch.conf_ver,
         trigger=command.trigger,
         triggered=command.triggered,
-        parts=tuple(map(_part, regions, command.sizes)),
+        parts=tuple(map(part_of, regions, command.sizes)),
     )
 
 
-def _part(region: Region, size: Size) -> SplitPart:
+def part_of(region: Region, size: Size) -> SplitPart:
+    """A region as the event of a split or a merge names it."""
     return SplitPart(
         id=region.id,
         start=region.keys.start,
