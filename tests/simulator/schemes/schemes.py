@@ -15,11 +15,13 @@ KINDS: tuple[type[Scheme], ...] = (
     Figure8,
     ForgottenVote,
     HalfInstalled,
+    HalfInstalled,
     HeldHeir,
     Outlived,
     Outranked,
     TwoMasters,
 )
+"""What is drawn from. One that seldom comes to its end amid other troubles stands here twice."""
 
 
 class Schemes:
