@@ -17,6 +17,7 @@ from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import RegionRow
 from tests.cluster import harm
 from tests.cluster.load import Load
+from tests.cluster.test_retries import Retried
 from tests.cluster.test_splits import check_coverage, cut_something
 from tests.cluster.verdict import Measured, judge
 
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 ROUNDS: Final = 4
 """Splits and merges of an ordinary run; a run of the figures has `FIGURE_ROUNDS`."""
 FIGURE_ROUNDS: Final = 55
+RETRY_EVERY: Final = 5
+"""After every so many merges a batch that was executed before them is sent again."""
 WORST_GAP_SECONDS: Final = 3.0
 
 
@@ -75,12 +78,18 @@ async def test_splits_and_merges_while_clients_write(
             await load.go_on(2.0, writes=200)
             before_gap, load.longest_gap = load.longest_gap, 0.0
             before = len(await db.placement.regions())
-            for _ in range(rounds):
+            retried = Retried(db)
+            await retried.send()
+            await db.put(b"a-put", b"second")
+            for number in range(rounds):
                 await cut_something(db)
                 begun = time.monotonic()
                 await merge_something(db, dice)
                 took.append(time.monotonic() - begun)
                 await load.go_on(0.2, writes=20)
+                if number % RETRY_EVERY == 0:
+                    await retried.send()
+                    await retried.check()
         figures = await judge(cluster, load)
         async with cluster.client(timeout=20.0) as db:
             rows = await db.placement.regions()
@@ -97,6 +106,8 @@ async def test_splits_and_merges_while_clients_write(
         merge_median_s=round(median(took), 3),
         merge_worst_s=round(max(took), 3),
         gap_before_s=round(before_gap, 3),
+        sent_again=retried.sent - 1,
+        effects=1,
         **figures,
     )
     check_coverage(rows)

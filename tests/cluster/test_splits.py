@@ -128,6 +128,34 @@ async def test_leaders_are_killed_while_their_regions_are_split(
     assert len(rows) >= 2 + cuts
 
 
+@pytest.mark.timeout(240)
+async def test_a_child_outlives_its_leader(tmp_path: Path, repeat: int, measured: Measured) -> None:
+    """One follower sleeps through the split, and then the leader dies for good."""
+    dice = random.Random(repeat)
+    async with harm.running(tmp_path / "cluster") as cluster:
+        load = Load(cluster, repeat)
+        async with load.running(), cluster.client(timeout=20.0) as db:
+            await load.go_on(2.0, writes=200)
+            region = await largest(db)
+            leader = harm.number_of(cluster, region.leader_store)
+            late, slow = dice.sample([n for n in harm.store_numbers(cluster) if n != leader], 2)
+            cluster.pause(f"store-{late}")
+            parts = await db.placement.split(region.id)
+            cluster.pause(f"store-{slow}")
+            await asyncio.sleep(dice.random())
+            await harm.kill(cluster, f"store-{leader}")
+            for number in (slow, late):
+                cluster.resume(f"store-{number}")
+            died = time.monotonic()
+            for part in parts:
+                await db.put(part.start_b64 + b"!", b"alive")
+            took = time.monotonic() - died
+            await load.go_on(1.0, writes=50)
+        await harm.start(cluster, f"store-{leader}")
+        figures = await judge(cluster, load)
+    measured("the leader dies right after a split", parts_write_s=round(took, 3), **figures)
+
+
 @pytest.mark.timeout(120)
 async def test_what_a_client_sees_of_a_split(tmp_path: Path) -> None:
     """A scan goes on across the cut, a retry finds its region, a batch over the cut is told so."""

@@ -55,7 +55,8 @@ def measure(run: Run, quick: bool) -> Kept:
     """Run the commands of `run` and read what they say; their output is shown as it comes."""
     commands = run.quick if quick and run.quick else run.commands
     began, commit = time.monotonic(), _git("rev-parse", "--short", "HEAD")
-    dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    ours = [f":!{path.relative_to(ROOT)}" for path in (STORE, PAGE)]
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *ours))
     codes: list[int] = []
     text = ""
     with tempfile.TemporaryDirectory(prefix="figures-") as folder:

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from tests.bench.machine import Machine
+from tests.figures.growth_rows import GROWTH
 from tests.figures.rows import CORRECTNESS, SPEED, Row
 from tests.figures.runs import Found
 from tests.figures.scale_rows import SCALE
@@ -47,6 +48,7 @@ def measured_part(kept: Mapping[str, Kept]) -> str:
     """The tables of all lines."""
     return (
         f"\n## Correctness\n\n{_table(CORRECTNESS, kept)}\n"
+        f"\n## Regions that split and are merged\n\n{_table(GROWTH, kept)}\n"
         f"\n## Speed and memory\n\n{_table((*SPEED, *SCALE), kept)}\n"
         f"\n## When and where\n\n{_runs(kept)}\n"
     )

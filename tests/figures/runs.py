@@ -119,6 +119,13 @@ RUNS: Final = (
     _cluster("growth", 1, 10),
     _cluster("growth_kills", 20, 60),
     _cluster("merges", 1, 10),
+    _cluster("splits", 5, 20),
+    Run(
+        "split_crashes",
+        ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),
+        read_counts,
+        10,
+    ),
     Run(
         "bad_input",
         ("pytest -q tests/cluster/test_bad_input.py tests/cluster/test_outsiders.py",),
@@ -135,17 +142,17 @@ RUNS: Final = (
     ),
     Run(
         "simulator",
-        ("tests.simulator --seeds 0..999",),
+        ("tests.simulator --seeds 0..1999 --processes 2",),
         read_simulator,
         60,
         ("tests.simulator --seeds 0..19",),
     ),
     Run(
         "bugs",
-        ("tests.simulator --bugs",),
+        ("tests.simulator --bugs --processes 2",),
         read_simulator,
         90,
-        ("tests.simulator --bugs --most 5",),
+        ("tests.simulator --bugs --most 5 --processes 2",),
     ),
     Run(
         "coverage",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.bench.machine import Machine
+from tests.figures.growth_rows import GROWTH
 from tests.figures.page import BEGIN, END, Kept, write_page
 from tests.figures.rows import CORRECTNESS, SPEED, Row
 from tests.figures.runs import (
@@ -21,7 +22,7 @@ from tests.figures.runs import (
 )
 from tests.figures.scale_rows import SCALE
 
-ROWS = {row.what: row for row in (*CORRECTNESS, *SPEED, *SCALE)}
+ROWS = {row.what: row for row in (*CORRECTNESS, *GROWTH, *SPEED, *SCALE)}
 
 
 def row(beginning: str) -> Row:
@@ -95,7 +96,7 @@ def test_the_page_keeps_what_people_wrote() -> None:
     assert page.startswith("# Title\n\nabove\n") and page.endswith(f"{END}\n\nbelow\n")
     assert "last week" not in page
     assert "| peers' cases for Raft | all | 8 passed, 0 failed | holds | raft_cases |" in page
-    assert "| simulator | ≥ 1,000 seeds clean | not measured yet | | simulator |" in page
+    assert "| simulator | ≥ 2,000 seeds clean | not measured yet | | simulator |" in page
     assert write_page(page, {"raft_cases": kept(found, 0)}) == page
     assert "| 8 passed, 0 failed | **open** |" in write_page(page, {"raft_cases": kept(found, 1)})
 

@@ -8,13 +8,11 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 
 from tests.simulator.bugs import BUGS, planted
 from tests.simulator.hunting import MOST_SEEDS, Hunt, hunt_all
-from tests.simulator.run import Result, Run, run_cluster, run_seed
-
-RunOne = Callable[[int], tuple[Result, Run]]
+from tests.simulator.ranges import RunOne, results
+from tests.simulator.run import Result, run_cluster, run_seed
 
 
 def main() -> int:
@@ -24,7 +22,7 @@ def main() -> int:
     parser.add_argument("--seeds", help="a range of seeds, A..B, both included")
     parser.add_argument("--bug", choices=sorted(BUGS), help="switch one deliberate bug on")
     parser.add_argument("--bugs", action="store_true", help="look for every deliberate bug")
-    parser.add_argument("--processes", type=int, default=2, help="bugs to look for at a time")
+    parser.add_argument("--processes", type=int, default=1, help="seeds, or bugs, at a time")
     parser.add_argument("--most", type=int, default=MOST_SEEDS, help="seeds per deliberate bug")
     parser.add_argument("--seconds", type=float, help="begin no further seed after so long")
     parser.add_argument("--lines", type=int, default=60, help="lines of trace after a failure")
@@ -38,7 +36,7 @@ def main() -> int:
         if given.seed is not None:
             return _replay(given.seed, given.lines, run)
         first, _, last = given.seeds.partition("..")
-        return _range(range(int(first), int(last or first) + 1), given.seconds, run)
+        return _range(range(int(first), int(last or first) + 1), given, run)
 
 
 def _hunt(most: int, processes: int) -> int:
@@ -54,43 +52,36 @@ def _hunt(most: int, processes: int) -> int:
 def _replay(seed: int, lines: int, run_one: RunOne) -> int:
     began = time.monotonic()
     result, run = run_one(seed)
-    _show(result, run, lines)
+    if result.failure:
+        for line in list(run.world.trace.lines)[-lines:] if lines else ():
+            print(line)
+        _show(result)
     print(f"seed {seed}: {time.monotonic() - began:.1f} s, trace {result.digest}")
     print(_totals(result.totals))
     print(f"{not result.failure:d} passed, {bool(result.failure):d} failed")
     return 1 if result.failure else 0
 
 
-def _range(seeds: range, seconds: float | None, run_one: RunOne) -> int:
-    began = time.monotonic()
+def _range(seeds: range, given: argparse.Namespace, run_one: RunOne) -> int:
     totals: Counter[str] = Counter()
-    passed, failed = 0, []
-    for seed in seeds:
-        if seconds is not None and time.monotonic() - began > seconds:
-            break
-        result, run = run_one(seed)
+    passed = failed = 0
+    for result in results(seeds, run_one, given.processes, given.seconds):
         totals.update(result.totals)
+        passed, failed = passed + (not result.failure), failed + bool(result.failure)
         if result.failure:
-            failed.append(seed)
-            _show(result, run, 0)
+            _show(result)
             if run_one is run_cluster:  # a deliberate bug is found
                 break
-        else:
-            passed += 1
-        _progress(f"seed {seed}: {passed} passed, {len(failed)} failed")
+        _progress(f"seed {result.seed}: {passed} passed, {failed} failed")
     _progress("", end="\n")
-    print(f"seeds {seeds.start}..{seeds.start + passed + len(failed) - 1}: {_totals(totals)}")
-    print(f"{passed} passed, {len(failed)} failed")
+    print(f"seeds {seeds.start}..{seeds.start + passed + failed - 1}: {_totals(totals)}")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def _show(result: Result, run: Run, lines: int) -> None:
-    if not result.failure:
-        return
-    for line in list(run.world.trace.lines)[-lines:] if lines else ():
-        print(line)
-    print(f"\nseed {result.seed} failed at {run.world.clockwork.now:.3f} s: {result.failure}")
-    print(f"replay: uv run python -m tests.simulator {result.seed}")
+def _show(result: Result) -> None:
+    print(f"\nseed {result.seed} failed at {result.ended:.3f} s: {result.failure}")
+    print(f"replay: uv run python -m tests.simulator {result.seed}", flush=True)
 
 
 def _totals(totals: Counter[str]) -> str:

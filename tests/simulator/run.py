@@ -71,6 +71,8 @@ class Result(Struct):
     failure: str = ""
     undecided: bool = False
     """Whether it failed only because nobody can tell, within the budget, if something is wrong."""
+    ended: float = 0.0
+    """When, in virtual seconds."""
 
 
 class OutOfBudgetError(Exception):
@@ -331,7 +333,8 @@ def _run(options: Options, run_group: Callable[[], str], patience: int = 1) -> t
         except Exception as fault:
             failure, undecided = describe_fault(fault), isinstance(fault, OutOfBudgetError)
             run.world.note("FAILED", failure.splitlines()[0])
-    return Result(options.seed, run.world.digest, run.totals(), failure, undecided), run
+    digest, ended = run.world.digest, run.world.clockwork.now
+    return Result(options.seed, digest, run.totals(), failure, undecided, ended), run
 
 
 def describe_fault(fault: Exception) -> str:

@@ -79,6 +79,8 @@ class Member:
         """Before which of its saves it is killed, and how many under way survive that (0 or 1)."""
         self.holds_jobs = False
         """Whether jobs of its disk wait."""
+        self.saves_every = 1
+        """In every so many-th step alone its disk saves."""
         self._boot = 0
         self._ticked = 0.0
         self.start()
@@ -116,7 +118,8 @@ class Member:
         """Some time has passed: save, do jobs, tick, take a turn."""
         if self.disk.dead:
             return
-        while self.disk.under_way:
+        saves = round(self._group.now / STEP_SECONDS) % self.saves_every == 0
+        while saves and self.disk.under_way:
             if self.dies_at is not None and self.saves == self.dies_at[0]:
                 self.contents = self.disk.crash(self.dies_at[1])
                 return

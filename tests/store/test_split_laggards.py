@@ -201,6 +201,31 @@ def test_an_empty_voter_keeps_a_region_alive_whose_leader_is_gone_for_good() -> 
     check_rows(group)
 
 
+@pytest.mark.parametrize("settings", [{}, SMALL_LOG])
+def test_followers_are_slow_one_is_cut_off_amid_the_split_and_the_leader_dies_for_good(
+    settings: dict[str, int],
+) -> None:
+    """The child gets a leader as long as two of three stores live, however little they know."""
+    group = filled(**settings)
+    leader = group.wait_for_leader(PARENT)
+    slow, late = (one for one in group.members.values() if one is not leader)
+    slow.saves_every = late.saves_every = 30
+    before = leader.replica(PARENT).node.last_index
+    wish = group.want_split(PARENT, b"k10")
+    group.until(lambda: leader.replica(PARENT).node.last_index > before)
+    assert leader.store.counters.splits == 0
+    late.cut_off = True
+    group.until(lambda: wish in group.splits)
+    parts = group.splits[wish].regions
+    group.regions.update((part.id, part) for part in parts)
+    leader.stop()
+    late.cut_off = False
+    group.until(lambda: all(group.leader(part.id) in (slow, late) for part in parts))
+    group.put(parts[1].id, b"k15", b"of k15")
+    check_agreement(group, (slow, late))
+    check_rows(group)
+
+
 def watched(group: Group, member: Member, region: RegionId) -> list[ReplicaState]:
     """The states that the replica of `region` goes through, in order."""
     seen: list[ReplicaState] = []
