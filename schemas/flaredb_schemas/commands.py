@@ -256,10 +256,19 @@ class RollBackMerge(
     index: Index
 
 
+class ForgetRemoved(
+    Struct, frozen=True, array_like=True, gc=False, tag=10, forbid_unknown_fields=True
+):
+    """These peers have left the region, and their stores have confirmed that they are gone."""
+
+    time: Count
+    peers: Annotated[tuple[PeerId, ...], Meta(min_length=1, max_length=64)]
+
+
 Merge = PrepareMerge | CommitMerge | AbortMerge | RollBackMerge
 """The steps of a merge, in the logs of the two regions."""
 
-Command = Write | LeaderStarted | CheckReplicas | Split | Recount | Merge
+Command = Write | LeaderStarted | CheckReplicas | Split | Recount | Merge | ForgetRemoved
 """The union of all that a normal log entry may hold. (An empty entry is a leader's own mark.)"""
 
 BATCHES: Final[Codec[Batch]] = Codec(Batch, MAX_BATCH_BYTES)

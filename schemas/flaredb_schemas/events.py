@@ -68,6 +68,28 @@ class RegionSplit(Struct, frozen=True, kw_only=True, tag_field="type", tag="regi
     parts: tuple[SplitPart, ...]
 
 
+class PeersChanged(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.peers_changed"):
+    """The peers of a region are others from this entry on; it has `conf_ver` now.
+
+    While a peer is `incoming_voter` or `demoting_voter` both majorities are needed; the next such
+    event ends that. `removed` are those that have left, now or before, and may still be on disk.
+    `operator` is PD's number for what this was a step of (0: of nothing), `reason` why that was
+    done. `at` is when it was proposed, or as of which write it took effect.
+    """
+
+    id: str
+    at: int
+    region: RegionId
+    term: Term
+    index: Index
+    version: int
+    conf_ver: int
+    peers: tuple[PeerReport, ...]
+    removed: tuple[PeerReport, ...]
+    operator: int
+    reason: str
+
+
 class MergePrepared(
     Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merge_prepared"
 ):
@@ -238,6 +260,7 @@ StoreEvent = StoreUp | StoreDisconnected | StoreDown
 Event = (
     LeaderChanged
     | RegionSplit
+    | PeersChanged
     | MergePrepared
     | RegionMerged
     | MergeAborted
@@ -255,6 +278,7 @@ Event = (
 EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     LeaderChanged,
     RegionSplit,
+    PeersChanged,
     MergePrepared,
     RegionMerged,
     MergeAborted,
@@ -289,6 +313,8 @@ def about(event: Event) -> int:
     """The id of the region or store that the event is about, as it stands in the subject."""
     match event:
         case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled() | SplitSkipped():
+            return event.region
+        case PeersChanged():
             return event.region
         case MergePrepared() | RegionMerged() | MergeAborted() | MergeRolledBack():
             return event.region

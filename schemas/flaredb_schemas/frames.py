@@ -74,7 +74,27 @@ class Blocked(Struct, frozen=True, array_like=True, gc=False, tag=6):
     to_peer: PeerId
 
 
-Item = RaftItem | NotHosted | SleepOffer | SleepAgreed | Published | Blocked
+class Removed(Struct, frozen=True, array_like=True, tag=7):
+    """A member: your peer `peer` has left the region, whose committed `record` lists it no more.
+
+    Nothing of it is needed any longer, whether it was ever there or not. Repeated until `Buried`.
+    """
+
+    region: RegionId
+    peer: PeerId
+    from_peer: PeerId
+    record: Region
+
+
+class Buried(Struct, frozen=True, array_like=True, gc=False, tag=8):
+    """The store: `peer` is gone for good, and that is saved; it will never be here again."""
+
+    region: RegionId
+    peer: PeerId
+    to_peer: PeerId
+
+
+Item = RaftItem | NotHosted | SleepOffer | SleepAgreed | Published | Blocked | Removed | Buried
 
 
 class StoreFrame(Struct, frozen=True, array_like=True):

@@ -23,6 +23,7 @@ from flaredb_schemas.ids import (
     Term,
 )
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
+from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
@@ -115,7 +116,9 @@ class Report(Struct, frozen=True, array_like=True, tag=3):
     """Send a full heartbeat now."""
 
 
-OrderBody = CreateRegions | TransferLeader | Report | OrderSplit | GrantIds | OrderMerge
+OrderBody = (
+    CreateRegions | TransferLeader | Report | OrderSplit | GrantIds | OrderMerge | OrderPeers
+)
 
 
 class Order(Struct, frozen=True, array_like=True):
@@ -222,7 +225,8 @@ class RegionReport(Struct, frozen=True):
     """One region as its leader knows it.
 
     `start` and `end` are base64, the `_text` twins are for people. Reads and writes count since the
-    last report of this region; `bytes` are keys and values, without overhead.
+    last report of this region; `bytes` are keys and values, without overhead. `removed` are peers
+    that have left and whose stores have not confirmed yet that nothing of them is left.
     """
 
     id: RegionId
@@ -245,6 +249,7 @@ class RegionReport(Struct, frozen=True):
     pending: tuple[PendingPeer, ...] = ()
     down: tuple[DownPeer, ...] = ()
     asleep: bool = False
+    removed: tuple[PeerReport, ...] = ()
 
 
 class StoreReport(Struct, frozen=True):
@@ -325,4 +330,5 @@ def reported_region(report: RegionReport) -> Region:
         KeyRange(report.start, report.end),
         Epoch(report.conf_ver, report.version),
         reported_peers(report.peers),
+        reported_peers(report.removed),
     )

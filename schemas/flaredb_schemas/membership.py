@@ -1,0 +1,52 @@
+"""How the peers of a region change: what PD orders, and what stands in the region's log.
+
+A change of peers is a membership entry of the region's Raft group, whose context says what the
+region's peers are from that entry on. Where it takes two majorities, the entry opens a joint
+configuration, which the leader leaves by an entry without context as soon as it has applied it.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import PeerId, RegionId
+from flaredb_schemas.regions import Count, Epoch, Peer
+
+MAX_PEERS: Final = 32
+"""How many peers a region may have, of all roles."""
+
+Peers = Annotated[tuple[Peer, ...], Meta(min_length=1, max_length=MAX_PEERS)]
+
+
+class OrderPeers(Struct, frozen=True, array_like=True, tag=7):
+    """Have `leader` see to it that its region's peers are `peers`, voters and learners.
+
+    One change: some learners come, or go, or change roles with voters. `operator` is PD's number
+    for what this is a step of, `reason` why that is done. Obeyed at this very epoch only, and as
+    soon as no voter comes of a learner that is far behind.
+    """
+
+    region: RegionId
+    epoch: Epoch
+    leader: PeerId
+    peers: Peers
+    operator: Count
+    reason: Annotated[str, Meta(max_length=64)]
+
+
+class PeersChange(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """The context of a membership entry: the region's peers from there on, with their roles.
+
+    Takes effect only where the region has this `conf_ver`, and no merge has frozen it. `time` is
+    the proposer's, in milliseconds since 1970; the rest tells why, as in `OrderPeers`.
+    """
+
+    time: Count
+    conf_ver: Count
+    peers: Peers
+    operator: Count
+    reason: Annotated[str, Meta(max_length=64)]
+
+
+PEERS_CHANGES: Final[Codec[PeersChange]] = Codec(PeersChange)
