@@ -314,9 +314,7 @@ def about(event: Event) -> int:
     match event:
         case LeaderChanged() | RegionSplit() | ReplicaLost() | SnapshotInstalled() | SplitSkipped():
             return event.region
-        case PeersChanged():
-            return event.region
-        case MergePrepared() | RegionMerged() | MergeAborted() | MergeRolledBack():
+        case MergePrepared() | PeersChanged() | RegionMerged() | MergeAborted() | MergeRolledBack():
             return event.region
         case StoreStarted() | StoreStopped() | StoreUp() | StoreDisconnected() | StoreDown():
             return event.store

@@ -13,9 +13,11 @@ from flaredb.kv.machine import Effects, Machine
 from flaredb.kv.sessions import Recorded, Sessions
 from flaredb.store import merge_orders, serving
 from flaredb.store.merge_orders import Course, MergeOrders
+from flaredb.store.records import Tombstone
 from flaredb.store.replica import Replica
 from flaredb.store.saving import Saver
 from flaredb_schemas.commands import CommitMerge, RollBackMerge
+from flaredb_schemas.ids import PeerId
 from flaredb_schemas.regions import Region
 from flaredb_schemas.sessions import AppliedState, Merging
 from tests.simulator.bugs import Change, bug
@@ -86,9 +88,9 @@ def sessions_not_united() -> list[Change]:
 def merge_saved_in_parts() -> list[Change]:
     real = Saver.buried
 
-    def buried(self: Saver, replica: Replica, absorbed_by: Any) -> None:
+    def buried(self: Saver, replica: Replica, tombstone: Tombstone, peer: PeerId) -> None:
         forced = self._forced
-        real(self, replica, absorbed_by)
+        real(self, replica, tombstone, peer)
         self._forced = forced
 
     def rewritten(self: Saver, replica: Replica) -> None:

@@ -2,38 +2,24 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from flaredb.disk.disk import JobResult
-from flaredb.disk.memory_disk import Contents, MemoryDisk
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.answers import ANSWERS
-from flaredb.store.context import Me
-from flaredb.store.merge_orders import MERGE_ENDED
 from flaredb.store.orders import ORDERS
-from flaredb.store.records import PdSeen
-from flaredb.store.replica import Replica
 from flaredb.store.serving import REQUESTS
-from flaredb.store.split_orders import ASK_IDS, SPLIT_ENDED
-from flaredb.store.store import Store
 from flaredb_schemas.commands import BATCHES, Batch, Lane, Put
 from flaredb_schemas.envelope import Malformed
-from flaredb_schemas.events import Event
 from flaredb_schemas.ids import (
-    BootCounter,
-    ClusterId,
     JournalSequence,
     PdEpoch,
     RegionId,
     StoreId,
-    StoreUuid,
 )
+from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import (
     CreateRegions,
-    Heartbeat,
     Order,
     OrderBody,
 )
@@ -48,133 +34,13 @@ from flaredb_schemas.requests import (
     WriteRequest,
 )
 from flaredb_schemas.splits import AskIds, GrantIds, OrderSplit, SplitEnded
-from flaredb_schemas.subjects import Subjects
+from tests.store.member import CLUSTER, SUBJECTS, Member
 
-CLUSTER: Final = ClusterId("tested")
-SUBJECTS: Final = Subjects()
 STEP_SECONDS: Final = 0.01
 PATIENCE: Final = 60.0
 """Virtual seconds that a test waits for what must come."""
 
-EVENTS: Final = msgspec.json.Decoder(Event)
-HEARTBEATS: Final = msgspec.json.Decoder(Heartbeat)
 INBOX: Final = "_INBOX.test"
-
-
-class Member:
-    """One store, over all its starts, and what it has said to the outside."""
-
-    def __init__(self, group: "Group", store: StoreId) -> None:
-        self.id: Final = store
-        self.contents = Contents.empty()
-        self.events: list[Event] = []
-        self.heartbeats: list[Heartbeat] = []
-        self.cut_off = False
-        self.is_mute = False
-        """Whether what it says to other stores is lost; it still hears them."""
-        self._group: Final = group
-        self.saves = 0
-        """How many batches have become durable, over all its starts."""
-        self.dies_at: tuple[int, int] | None = None
-        """Before which of its saves it is killed, and how many under way survive that (0 or 1)."""
-        self.holds_jobs = False
-        """Whether jobs of its disk wait."""
-        self.saves_every = 1
-        """In every so many-th step alone its disk saves."""
-        self._boot = 0
-        self._ticked = 0.0
-        self.start()
-
-    def start(self) -> None:
-        """Start on what the disk holds."""
-        self._boot += 1
-        self.disk = MemoryDisk(self._on_saved, self.fail, self._on_job, self.contents)
-        self.store = Store(
-            me=Me(self.id, CLUSTER, BootCounter(self._boot)),
-            uuid=StoreUuid(f"{self.id:032x}"),
-            seen=PdSeen(PdEpoch(1)),
-            settings=self._group.settings,
-            disk=self.disk,
-            clock=self._group,
-            jitter=self._group.dice.randrange,
-            outside=self,
-            subjects=SUBJECTS,
-            read_cpu=lambda: 0.0,
-            last_batch=0,
-            full_checks=True,
-        )
-
-    def stop(self) -> None:
-        """End the process; what it had saved stays in `contents`, to be damaged."""
-        self.contents = self.disk.crash(self.disk.under_way)
-
-    def replica(self, region: RegionId) -> Replica:
-        """Its replica of `region`."""
-        replica = self.store.registry.get(region)
-        assert replica is not None, f"region {region} is not on store {self.id}"
-        return replica
-
-    def step(self) -> None:
-        """Some time has passed: save, do jobs, tick, take a turn."""
-        if self.disk.dead:
-            return
-        saves = round(self._group.now / STEP_SECONDS) % self.saves_every == 0
-        while saves and self.disk.under_way:
-            if self.dies_at is not None and self.saves == self.dies_at[0]:
-                self.contents = self.disk.crash(self.dies_at[1])
-                return
-            self.saves += 1
-            self.disk.finish_next()
-        while self.disk.jobs_under_way and not self.holds_jobs:
-            self.disk.finish_job()
-        if self._group.now - self._ticked >= self._group.settings.tick_ms / 1000:
-            self._ticked = self._group.now
-            self.store.on_tick()
-        self.store.turn()
-        self._group.watch(self)
-
-    def _on_saved(self, number: int) -> None:
-        self.store.on_saved(number)
-
-    def _on_job(self, number: int, result: JobResult) -> None:
-        self.store.on_job(number, result)
-
-    # The store's outside.
-
-    def send_raft(self, subject: str, payload: bytes) -> bool:
-        return self._group.carry(self, subject, payload)
-
-    def send_snapshot(self, subject: str, payload: bytes) -> bool:
-        return self._group.carry(self, subject, payload)
-
-    def answer(self, subject: str, payload: bytes) -> bool:
-        self._group.answered(payload)
-        return True
-
-    def push(self) -> None:
-        pass
-
-    def tell_pd(self, subject: str, payload: bytes) -> bool:
-        if subject == SUBJECTS.heartbeat(self.id):
-            self.heartbeats.append(HEARTBEATS.decode(payload))
-        elif subject == SUBJECTS.pd_request(self.id, "ids"):
-            self._group.grant(self, ASK_IDS.decode(payload))
-        elif subject == SUBJECTS.pd_request(self.id, "split"):
-            ended = SPLIT_ENDED.decode(payload)
-            assert not isinstance(ended, Malformed), ended
-            self._group.splits[ended.nonce] = ended
-        elif subject == SUBJECTS.pd_request(self.id, "merge"):
-            merged = MERGE_ENDED.decode(payload)
-            assert not isinstance(merged, Malformed), merged
-            self._group.merges[merged.nonce] = merged.refused
-        return True
-
-    def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
-        self.events.append(EVENTS.decode(payload))
-        self.store.on_published(token, True)
-
-    def fail(self, reason: str) -> None:
-        raise AssertionError(f"store {self.id} stops: {reason}")
 
 
 class Group:
@@ -183,10 +49,13 @@ class Group:
     Invariant: nothing happens but in `step`, which all waiting is made of.
     """
 
-    def __init__(self, settings: StoreSettings, regions: tuple[Region, ...]) -> None:
-        self.settings: Final = settings
+    def __init__(
+        self, settings: StoreSettings, regions: tuple[Region, ...], spare: int = 0
+    ) -> None:
+        """`spare` stores more join, without any region."""
+        self.settings = settings
         self.regions = {region.id: region for region in regions}
-        self.dice: Final = random.Random(1)
+        self.dice = random.Random(1)
         self.now = 0.0
         self.answers: dict[int, Answer] = {}
         self.splits: dict[int, SplitEnded] = {}
@@ -203,6 +72,7 @@ class Group:
         self._carried: deque[tuple[StoreId, str, bytes]] = deque()
         self.asked = 0
         stores = sorted({peer.store for region in regions for peer in region.peers})
+        stores += [StoreId(stores[-1] + number) for number in range(1, spare + 1)]
         self.members: Final = {store: Member(self, store) for store in stores}
         order = Order(PdEpoch(1), JournalSequence(1), CreateRegions(CLUSTER, regions))
         for member in self.members.values():
@@ -230,6 +100,16 @@ class Group:
         assert not isinstance(ask, Malformed), ask
         first, self._next_id = self._next_id, self._next_id + ask.count
         self.order(member, GrantIds(ask.region, ask.nonce, first, ask.count))
+
+    def split_ended(self, ended: SplitEnded | Malformed) -> None:
+        """What came of a split that was ordered."""
+        assert not isinstance(ended, Malformed), ended
+        self.splits[ended.nonce] = ended
+
+    def merge_ended(self, ended: MergeEnded | Malformed) -> None:
+        """What came of a merge that was ordered."""
+        assert not isinstance(ended, Malformed), ended
+        self.merges[ended.nonce] = ended.refused
 
     def order(self, member: Member, body: OrderBody) -> None:
         """An order of PD."""

@@ -4,7 +4,8 @@ from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import TransferLeader
 from flaredb_schemas.regions import Region
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 
 
 def lead_from(group: Group, region: RegionId, member: Member) -> None:

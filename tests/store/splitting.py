@@ -10,17 +10,19 @@ from flaredb.store.records import ReplicaState
 from flaredb_schemas.commands import NewRegion, Size, Split
 from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.keys import find_fault
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 
 PARENT: Final = RegionId(1)
 KEYS: Final = tuple(b"k%02d" % number for number in range(20))
 
 
-def filled(stores: int = 3, **settings: int) -> Group:
-    """One region over all keys, with some rows."""
+def filled(stores: int = 3, spare: int = 0, **settings: int) -> Group:
+    """One region over all keys, with some rows; and `spare` stores without any."""
     limits = {"applied_delay_ms": 1, "sleep_after_ms": 60_000} | settings
-    group = Group(StoreSettings(**limits), (region(1, b"", b"", stores),))  # type: ignore[arg-type]
+    regions = (region(1, b"", b"", stores),)
+    group = Group(StoreSettings(**limits), regions, spare)  # type: ignore[arg-type]
     for key in KEYS:
         group.put(PARENT, key, b"of " + key)
     return group

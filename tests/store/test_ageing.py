@@ -5,7 +5,8 @@ import pytest
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.ageing import saved_generation
 from flaredb_schemas.ids import RegionId, StoreId
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 
 REGION = RegionId(1)

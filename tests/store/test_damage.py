@@ -28,7 +28,8 @@ from flaredb_schemas.requests import (
     StoreStatusRequest,
     WriteAnswer,
 )
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 
 LEFT, RIGHT = RegionId(1), RegionId(2)

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from flaredb.runtime.settings import StoreSettings
 from flaredb_schemas.events import RegionSplit, SplitSkipped
 from flaredb_schemas.requests import WriteAnswer
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 from tests.store.splitting import KEYS, PARENT, check_agreement, ids
 

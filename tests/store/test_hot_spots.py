@@ -9,7 +9,8 @@ from flaredb.store.replica import Replica
 from flaredb_schemas.events import RegionSplit, SplitSkipped
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.requests import GetAnswer, GetRequest, Request, ScanAnswer, ScanRequest
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 from tests.store.splitting import KEYS, PARENT, check_agreement, filled, ids
 from tests.store.test_growth import pass_time, put, told

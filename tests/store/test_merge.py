@@ -22,7 +22,8 @@ from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Region
 from flaredb_schemas.requests import GetRequest, Refused
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.merging import lead_from, merge, want_merge
 from tests.store.splitting import KEYS, PARENT, check_agreement, check_rows, filled, ids
 

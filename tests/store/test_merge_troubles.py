@@ -7,7 +7,8 @@ from flaredb.store.records import CorruptRecordError, ReplicaState
 from flaredb.store.replica import Replica
 from flaredb_schemas.commands import CommitMerge
 from flaredb_schemas.ids import RegionId
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.merging import lead_from, order_merge, want_merge
 from tests.store.splitting import check_agreement, check_rows
 from tests.store.test_merge import away, halves, one_mute

@@ -7,7 +7,8 @@ from flaredb.disk.layout import data_key
 from flaredb.disk.memory_files import MemoryFiles
 from flaredb.runtime.settings import StoreSettings
 from flaredb_schemas.ids import RegionId
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 
 ONLY = RegionId(1)

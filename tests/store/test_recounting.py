@@ -2,7 +2,8 @@
 
 from flaredb_schemas.commands import COMMANDS, Recount
 from flaredb_schemas.ids import Index, RegionId
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.splitting import KEYS, PARENT, check_agreement, filled, ids, propose_split
 
 CHILD = RegionId(900)

@@ -12,7 +12,8 @@ from flaredb_schemas.commands import BATCHES, Batch, Lane, Put
 from flaredb_schemas.failures import NotLeader
 from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
 from flaredb_schemas.requests import Refused, WriteRequest
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.regions import region
 
 REGIONS: Final = 40

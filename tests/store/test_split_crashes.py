@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from flaredb.store.records import ReplicaState
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.splitting import (
     PARENT,
     check_agreement,

@@ -5,7 +5,8 @@ import pytest
 from flaredb.store.records import ReplicaState
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import Region
-from tests.store.group import Group, Member
+from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.splitting import (
     KEYS,
     PARENT,

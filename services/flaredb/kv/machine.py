@@ -12,7 +12,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flaredb.kv import merge
+from flaredb.kv import merge, peers
 from flaredb.kv.epoch import version_refusal
 from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.kv.split import recounted, split_event, split_refusal, split_regions, split_states
@@ -25,6 +25,7 @@ from flaredb_schemas.commands import (
     CheckReplicas,
     Command,
     CommitMerge,
+    ForgetRemoved,
     Lane,
     LeaderStarted,
     Outcome,
@@ -38,6 +39,7 @@ from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event, LeaderChanged, entry_event_id
 from flaredb_schemas.failures import InvalidRequest, KeyNotInRegion, Refusal, SessionExpired
 from flaredb_schemas.ids import NO_REGION, Index, RegionId, Term
+from flaredb_schemas.membership import PeersChange
 from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.sessions import AppliedState, LaneState
 
@@ -60,7 +62,8 @@ class Effects(Struct, frozen=True):
     proposed a write; a refusal had no effect. `check` is the nonce under which the state after this
     very entry is to be hashed. `children` are the machines of the regions that a split made: from
     this entry on their keys are theirs. `absorbed` is the region that is a part of this one from
-    this entry on.
+    this entry on; `changed_peers` says that the region's peers, or those that have left it, are
+    others.
     """
 
     rows: Sequence[tuple[bytes, bytes | None]] = ()
@@ -71,6 +74,7 @@ class Effects(Struct, frozen=True):
     check: int | None = None
     children: "tuple[Machine, ...]" = ()
     absorbed: RegionId = NO_REGION
+    changed_peers: bool = False
 
 
 class Machine:
@@ -127,15 +131,27 @@ class Machine:
                 effects = self._abort_merge(state, command)
             case RollBackMerge():
                 state, effects = self._roll_back_merge(state, command)
+            case ForgetRemoved():
+                effects = self._forget_removed(state, command)
             case _:
                 assert_never(command)
         self._settle(state)
         return effects
 
     def apply_empty(self, index: Index, term: Term) -> Effects:
-        """Pass over an entry that holds no command: a leader's first, a membership change."""
+        """Pass over an entry that holds no command: a leader's first."""
         self._settle(self._advanced(index, term, 0))
         return Effects()
+
+    def apply_peers(self, index: Index, term: Term, change: PeersChange | None) -> Effects:
+        """Change the region's peers; None: leave the joint state. Nothing, where that is void."""
+        state = self._advanced(index, term, change.time if change is not None else 0)
+        self._settle(state)
+        if peers.is_void(self.region, state, change):
+            return Effects()
+        self.region = peers.changed(self.region, change)
+        event = peers.peers_event(self.region, state, change)
+        return Effects(events=(event,), changed_peers=True)
 
     def refusal(self, version: int, batch: Batch) -> Refusal | None:
         """Why `batch` would be refused if it were applied now; for a leader, before it proposes.
@@ -281,6 +297,13 @@ class Machine:
             return state, Effects()
         event = merge.rolled_back_event(self.region, state, merging, command.time)
         return replace(state, merging=None), Effects(events=(event,))
+
+    def _forget_removed(self, state: AppliedState, command: ForgetRemoved) -> Effects:
+        left = peers.forgotten(self.region, command.peers)
+        if state.merging is not None or left == self.region:
+            return Effects()
+        self.region = left
+        return Effects(changed_peers=True)
 
     def _leader_changed(
         self, state: AppliedState, command: LeaderStarted

@@ -61,6 +61,8 @@ class Advancer:
         """Apply what is committed, and serve the reads that waited for it."""
         if replica.state is ReplicaState.LIVE:
             apply_entries(self._context, replica, self._hooks)
+        if not self._context.registry.current(replica):
+            return  # it has left its region
         serve_reads(self._context, replica)
         self._schedule(replica)
 

@@ -60,12 +60,23 @@ class MergeHooks(Protocol):
         """A step of a merge was applied."""
 
 
+class PeerHooks(Protocol):
+    """What changes of peers need of the store."""
+
+    def apply(self, replica: Replica, entry: Entry) -> None:
+        """Apply a membership entry; the replica may be here no more after that."""
+
+    def changed(self, replica: Replica) -> None:
+        """A command was applied that changed who has left the region."""
+
+
 class Hooks(Struct, frozen=True):
     """Who is told of what an entry asks of the store, once its rows can be seen."""
 
     check: OnCheck
     split: OnSplit
     merges: MergeHooks
+    peers: PeerHooks
 
 
 def propose_command(
@@ -114,7 +125,7 @@ def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
         budget -= len(entry.data) + 64
         apply_entry(context, replica, entry, hooks)
         applied = True
-    if applied:
+    if applied and context.registry.current(replica):
         replica.node.applied(replica.machine.state.index)
         replica.log.trim(replica.machine.state.index)
         if replica.applying or replica.node.has_news:
@@ -123,7 +134,7 @@ def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
 
 def _waits(replica: Replica, entry: Entry, hooks: Hooks) -> bool:
     """Whether the entry would absorb a region whose replica here is not as far yet."""
-    if not holds_commit_merge(entry.data):
+    if entry.kind is not EntryKind.NORMAL or not holds_commit_merge(entry.data):
         return False
     command = _decoded(replica, entry)
     assert isinstance(command, CommitMerge), "what it begins with tells what it is"
@@ -132,16 +143,13 @@ def _waits(replica: Replica, entry: Entry, hooks: Hooks) -> bool:
 
 def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> None:
     """Apply one committed entry: its effects are visible, its asker is answered."""
-    assert entry.kind is EntryKind.NORMAL, "no membership change can have been proposed"
-    proposal = replica.proposals.pop(entry.index, None)
-    if proposal is not None and proposal.term != entry.term:
-        # Ours was overwritten by another leader's: it will never be committed.
-        if proposal.asker is not None:
-            context.answers.refuse(proposal.asker, NotLeader(replica.route()))
-        proposal = None
+    proposal = _proposal(context, replica, entry)
+    context.counters.entries_applied += 1
+    if entry.kind is EntryKind.MEMBERSHIP:
+        hooks.peers.apply(replica, entry)
+        return
     command = _command(replica, entry, proposal)
     effects = _effects(context, replica, entry, (command, proposal), hooks)
-    context.counters.entries_applied += 1
     context.saver.applied(replica, effects, context.now)
     replica.traffic.written_keys += len(effects.rows)
     replica.traffic.written_bytes += effects.written_bytes
@@ -151,10 +159,23 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
         hooks.check(replica, entry.index, effects.check)
     if effects.children:
         hooks.split(replica, effects.children)
+    if effects.changed_peers:
+        hooks.peers.changed(replica)
     if isinstance(command, Merge):
         hooks.merges.applied(replica, command, effects)
     if proposal is not None and proposal.asker is not None:
         _answer(context, replica, proposal.asker, entry.index, effects)
+
+
+def _proposal(context: Context, replica: Replica, entry: Entry) -> Proposal | None:
+    """What this leader knows of the entry, if it is its own."""
+    proposal = replica.proposals.pop(entry.index, None)
+    if proposal is None or proposal.term == entry.term:
+        return proposal
+    # Ours was overwritten by another leader's: it will never be committed.
+    if proposal.asker is not None:
+        context.answers.refuse(proposal.asker, NotLeader(replica.route()))
+    return None
 
 
 def _count(context: Context, replica: Replica, effects: Effects) -> None:

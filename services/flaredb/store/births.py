@@ -117,7 +117,7 @@ class Births:
         peer = region.peer_on(self._context.me.store)
         if peer is None:
             return "the region has no peer on this store"
-        if is_buried(self._context.disk.view, region.id, peer.id):
+        if is_buried(self._context, region.id, peer.id):
             return "its peer has been buried here"
         if region.id in self._context.registry.damaged:
             return "the region is damaged here"
@@ -130,7 +130,7 @@ class Births:
         It is saved with the applied rows, which show the split.
         """
         region = machine.region
-        # Nothing is ever buried yet, and nothing is born within a range that is hosted.
+        # Nothing is born within a range that is hosted, and whoever has left is left out.
         obstacle = self.obstacle(region)
         assert obstacle is None, f"region {region.id} cannot be split off: {obstacle}"
         peer = region.peer_on(self._context.me.store)

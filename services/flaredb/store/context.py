@@ -48,6 +48,10 @@ class Counters(Struct):
     """Splits applied here, whoever leads."""
     merges: int = 0
     """Merges applied here, whoever leads."""
+    peers_changed: int = 0
+    """Changes of a region's peers applied here, whoever leads."""
+    replicas_removed: int = 0
+    """Replicas here whose peer has left its region."""
     turns: int = 0
 
 

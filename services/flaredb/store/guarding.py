@@ -37,8 +37,8 @@ class Guard:
         self._history = history
 
     def __call__(self, replica: Replica, work: Callable[[Replica, T], None], argument: T) -> None:
-        """Do `work(replica, argument)`, unless the replica is out of service."""
-        if replica.state is ReplicaState.DAMAGED:
+        """Do `work(replica, argument)`, unless the replica is out of service or gone."""
+        if replica.state in (ReplicaState.DAMAGED, ReplicaState.GONE):
             return
         try:
             work(replica, argument)

@@ -16,15 +16,18 @@ from flaredb.store.liveness import Liveness
 from flaredb.store.outgoing import FRAMES
 from flaredb.store.parking import Parking
 from flaredb.store.records import ReplicaState
+from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.frames import (
     Blocked,
+    Buried,
     Item,
     NotHosted,
     Published,
     RaftItem,
+    Removed,
     SleepAgreed,
     SleepOffer,
 )
@@ -63,6 +66,7 @@ class Incoming:
         "_history",
         "_liveness",
         "_parking",
+        "_removing",
         "_sleeping",
     )
 
@@ -75,10 +79,12 @@ class Incoming:
         guard: Guard,
         births: Births,
         parking: Parking,
+        removing: Removing,
     ) -> None:
         self._context = context
         self._births = births
         self._parking = parking
+        self._removing = removing
         self._liveness = liveness
         self._sleeping = sleeping
         self._history = history
@@ -103,6 +109,9 @@ class Incoming:
             self._item(from_store, item)
 
     def _item(self, from_store: StoreId, item: Item) -> None:
+        if isinstance(item, Removed):
+            self._removing.told(from_store, item)
+            return
         replica = self._context.registry.get(item.region)
         if replica is None:
             if item.region not in self._context.registry.damaged:
@@ -123,12 +132,16 @@ class Incoming:
                 self._sleeping.agreed(replica, item)
             case Published():
                 self._history.told(replica, item.index)
+            case Buried():
+                self._removing.confirmed(from_store, replica, item)
 
     def _raft(self, from_store: StoreId, replica: Replica, item: RaftItem) -> None:
         held_by = replica.store_of(item.from_peer)
         if held_by not in (0, from_store):
             self._context.counters.frames_refused += 1
             log.warning("store %s speaks for peer %s of %s", from_store, item.from_peer, held_by)
+            return
+        if replica.state is ReplicaState.LIVE and self._removing.is_past(from_store, replica, item):
             return
         if not self._may_step(replica, item):
             if replica.state is ReplicaState.EMPTY:

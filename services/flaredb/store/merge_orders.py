@@ -23,7 +23,7 @@ from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
-from flaredb.store.tombstones import is_buried
+from flaredb.store.tombstones import is_absorbed
 from flaredb_schemas.commands import AbortMerge, Command, CommitMerge, PrepareMerge, RollBackMerge
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import NO_PEER, RegionId
@@ -189,7 +189,7 @@ class MergeOrders:
         if now < course.next_step:
             return
         if target is None:
-            if is_buried(self._context.disk.view, merging.target):
+            if is_absorbed(self._context.disk.view, merging.target):
                 self._step(source, course, RollBackMerge(self._wall(), merging.index))
             else:
                 self._hand_on(source, course)

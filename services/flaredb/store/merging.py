@@ -13,7 +13,8 @@ from flaredb.kv.machine import Effects
 from flaredb.store.applying import Wait
 from flaredb.store.context import Context
 from flaredb.store.merge_orders import MergeOrders
-from flaredb.store.records import CorruptRecordError, ReplicaState
+from flaredb.store.records import CorruptRecordError, ReplicaState, Tombstone
+from flaredb.store.registry import RegionPeer
 from flaredb.store.replica import Replica
 from flaredb.store.serving import refuse_all
 from flaredb.store.sleeping import Sleeping
@@ -128,7 +129,11 @@ class Merging:
         """The region is a part of another one: its replica here is no more."""
         context = self._context
         refuse_all(context, source)
-        context.saver.buried(source, absorbed_by)
+        source.state = ReplicaState.GONE
+        name = RegionPeer(source.id, source.peer)
+        context.saver.buried(source, Tombstone(absorbed_by), source.peer)
+        context.registry.bury(name)
+        context.saver.then(lambda: context.registry.unbury(name))
         context.registry.remove(source.id)
         context.wheel.forget(source.id)
         self._sleeping.forget(source)

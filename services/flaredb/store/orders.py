@@ -15,11 +15,13 @@ from flaredb.disk.layout import PD_EPOCH_KEY
 from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
 from flaredb.store.merge_orders import MergeOrders
+from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen, save
 from flaredb.store.reporter import Reporter
 from flaredb.store.split_orders import SplitOrders
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import StoreUuid
+from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     Alive,
@@ -57,6 +59,7 @@ class Orders:
         "_births",
         "_context",
         "_merges",
+        "_peers",
         "_reporter",
         "_seen",
         "_send",
@@ -77,6 +80,7 @@ class Orders:
         births: Births,
         splits: SplitOrders,
         merges: MergeOrders,
+        peers: PeerOrders,
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
@@ -88,6 +92,7 @@ class Orders:
         self._births = births
         self._splits = splits
         self._merges = merges
+        self._peers = peers
         self._reporter = reporter
         self._subjects = subjects
         self._send = send
@@ -200,6 +205,8 @@ class Orders:
                 self._splits.granted(order.body)
             case OrderMerge():
                 self._merges.ordered(order.body)
+            case OrderPeers():
+                self._peers.ordered(order.body)
             case _:
                 assert_never(order.body)
 
@@ -235,5 +242,7 @@ def _highest_id(order: Order) -> int:
             return max(ids, default=0)
         case GrantIds(first=first, count=count):
             return first + count - 1
+        case OrderPeers(peers=peers):
+            return max(peer.id for peer in peers)
         case _:
             return 0

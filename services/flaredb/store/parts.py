@@ -8,6 +8,7 @@ from flaredb.store.applying import Hooks
 from flaredb.store.beating import Beating
 from flaredb.store.births import Births
 from flaredb.store.checks import Checks
+from flaredb.store.cleaning import Cleaning
 from flaredb.store.context import Context
 from flaredb.store.growth import Growth
 from flaredb.store.guarding import Guard
@@ -22,8 +23,11 @@ from flaredb.store.merging import Merging
 from flaredb.store.orders import Orders
 from flaredb.store.outside import Outside
 from flaredb.store.parking import Parking
+from flaredb.store.peer_changes import PeerChanges
+from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen
 from flaredb.store.recounting import Recounting
+from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb.store.reporter import Reporter
 from flaredb.store.serving import Service
@@ -58,17 +62,31 @@ class Parts:
         self.births: Final = Births(context)
         self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)
         self.merging: Final = Merging(context, self.sleeping, self.merge_orders, self._changed)
+        self.cleaning: Final = Cleaning(context)
+        self.removing: Final = Removing(
+            context, liveness, self.sleeping, self.cleaning, self.merge_orders
+        )
         doors = self.births, self.merging, subjects, outside.send_snapshot
         self.snapshots: Final = SnapshotPlane(context, self.jobs, self.history, self.guard, *doors)
         self.parking: Final = Parking(context)
         self.incoming: Final = Incoming(
-            context, liveness, self.sleeping, self.history, self.guard, self.births, self.parking
+            context,
+            liveness,
+            self.sleeping,
+            self.history,
+            self.guard,
+            self.births,
+            self.parking,
+            self.removing,
         )
-        splitting = Splitting(context, self.births, self.incoming.deliver, self._split)
+        splitting = Splitting(
+            context, self.births, self.cleaning, self.incoming.deliver, self._split
+        )
+        peer_changes = PeerChanges(context, self.removing, self._changed)
         self.advancer: Final = Advancer(
             context,
             self.snapshots.out.begin,
-            Hooks(self.checks.applied, splitting.applied, self.merging),
+            Hooks(self.checks.applied, splitting.applied, self.merging, peer_changes),
             self._changed,
         )
         self.service: Final = Service(context, self.checks, self.sleeping)
@@ -79,13 +97,19 @@ class Parts:
         self.hot_spots: Final = HotSpots(context, self.split_orders, self.history)
         self.recounting: Final = Recounting(context, self.jobs, self.guard, self.sleeping)
         self.reporter: Final = Reporter(context, liveness, subjects, outside.tell_pd, read_cpu)
-        self.orders: Final = Orders(
+        self.orders: Final = self._make_orders(context, uuid, seen, outside, subjects)
+
+    def _make_orders(
+        self, context: Context, uuid: StoreUuid, seen: PdSeen, outside: Outside, subjects: Subjects
+    ) -> Orders:
+        return Orders(
             context,
             uuid,
             seen,
             self.births,
             self.split_orders,
             self.merge_orders,
+            PeerOrders(context, self.sleeping),
             self.reporter,
             subjects,
             outside.tell_pd,
@@ -98,5 +122,6 @@ class Parts:
 
     def _changed(self, replica: Replica) -> None:
         self.hot_spots.changed(replica)
+        self.removing.note(replica)
         if replica.leads:
             self.reporter.note(replica)

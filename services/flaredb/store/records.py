@@ -28,6 +28,7 @@ from flaredb_schemas.ids import (
     StoreUuid,
     Term,
 )
+from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.raft import HardState
 from flaredb_schemas.regions import Count, Region
 
@@ -48,6 +49,8 @@ class ReplicaState(enum.IntEnum):
     """A record of it failed its checksum: it takes part in nothing until it is replaced."""
     EMPTY = 3
     """It has voted, and has no data yet: it serves, acknowledges and stands for nothing."""
+    GONE = 4
+    """It has left its region, or that is a part of another one. Never saved: nothing of it is."""
 
 
 class ReplicaRecord(Struct, frozen=True, array_like=True):
@@ -63,9 +66,13 @@ class ReplicaRecord(Struct, frozen=True, array_like=True):
 
 
 class Tombstone(Struct, frozen=True, array_like=True):
-    """A peer that was here and is gone for good: its region is a part of `absorbed_by`."""
+    """A peer that is gone for good: it has left its region, or that is a part of `absorbed_by`.
+
+    The rows in `cleaning` are still to be removed.
+    """
 
     absorbed_by: RegionId
+    cleaning: tuple[KeyRange, ...] = ()
 
 
 class LogStart(Struct, frozen=True, array_like=True):

@@ -28,10 +28,18 @@ def unknown_region(region: RegionId) -> Region:
     return Region(region, KeyRange(b"", b""), Epoch(0, 0), ())
 
 
+class RegionPeer(Struct, frozen=True, gc=False):
+    """A peer by its full name."""
+
+    region: RegionId
+    peer: PeerId
+
+
 class Registry:
     """The replicas here.
 
-    Invariants: the ranges of the replicas here never overlap; `_starts` is sorted and stands beside
+    Invariants: the ranges of the replicas here never overlap, nor do they overlap what is being
+    cleaned; `_starts` is sorted and stands beside
     `_regions`; `version` rises with every change; every replica has an incarnation of its own,
     never used again in this process; `damaged` are not hosted, and never will be by this process.
     """
@@ -43,6 +51,8 @@ class Registry:
         "_regions",
         "_starts",
         "arriving",
+        "buried",
+        "cleaning",
         "damaged",
         "version",
     )
@@ -51,6 +61,10 @@ class Registry:
         self.version = 0
         self.arriving: dict[RegionId, KeyRange] = {}
         """What each replica will hold in which a snapshot is being installed."""
+        self.cleaning: dict[RegionPeer, tuple[KeyRange, ...]] = {}
+        """The ranges whose rows are left of replicas that are gone."""
+        self.buried: dict[RegionId, PeerId] = {}
+        """Who is gone for good, while that is not on disk yet."""
         self.damaged: dict[RegionId, DamagedReplica] = {}
         self._neighbours: tuple[int, frozenset[StoreId]] = (-1, frozenset())
         self._by_region: dict[RegionId, Replica] = {}
@@ -92,8 +106,17 @@ class Registry:
         del self._starts[place], self._regions[place], self._by_region[region]
         self.version += 1
 
+    def bury(self, name: RegionPeer) -> None:
+        """The peer is gone for good; `unbury` once its tombstone is on disk."""
+        self.buried[name.region] = max(name.peer, self.buried.get(name.region, NO_PEER))
+
+    def unbury(self, name: RegionPeer) -> None:
+        """The tombstone is on disk, where everybody finds it."""
+        if self.buried.get(name.region) == name.peer:
+            del self.buried[name.region]
+
     def move(self, replica: Replica) -> None:
-        """Its range is another one than when it was added."""
+        """Its range, or its peers, are others than when it was added."""
         self.remove(replica.id)
         self.add(replica)
 
@@ -121,10 +144,16 @@ class Registry:
         return replica if replica.region.keys.contains(key) else None
 
     def overlapping(self, keys: KeyRange, but_for: Container[RegionId] = ()) -> RegionId | None:
-        """A region here, or being installed, that has keys in `keys` and is none of `but_for`."""
+        """A region here, or being installed, that has keys in `keys` and is none of `but_for`.
+
+        Or one whose rows are still being cleaned up: that stands in the way of all.
+        """
         hosted = self._overlapping(keys, but_for)
         if hosted is not None:
             return hosted
+        for name, ranges in self.cleaning.items():
+            if any(keys.overlaps(known) for known in ranges):
+                return name.region
         arriving = (item for item in self.arriving.items() if item[0] not in but_for)
         return next((region for region, known in arriving if known.overlaps(keys)), None)
 

@@ -141,7 +141,7 @@ class Replica:
     @property
     def leads(self) -> bool:
         """Whether this replica believes that it leads; one that is damaged has given that up."""
-        return self.node.role is Role.LEADER and self.state is not ReplicaState.DAMAGED
+        return self.node.role is Role.LEADER and self.state is ReplicaState.LIVE
 
     def store_of(self, peer: PeerId) -> StoreId:
         """The store that holds `peer`; zero if the region's record does not know."""
@@ -214,4 +214,6 @@ def configuration_of(region: Region) -> Configuration:
         learners=ids(PeerRole.LEARNER),
         voters_outgoing=ids(PeerRole.VOTER, PeerRole.DEMOTING_VOTER) if joint else (),
         learners_next=ids(PeerRole.DEMOTING_VOTER),
+        # Whoever leads leaves the joint state, so that it never stays behind.
+        auto_leave=bool(joint),
     )

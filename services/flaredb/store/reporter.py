@@ -219,6 +219,7 @@ class Reporter:
             pending=tuple(self._pending(replica)),
             down=tuple(self._down(replica)),
             asleep=replica.asleep,
+            removed=report_peers(region.removed),
         )
 
     def _pending(self, replica: Replica) -> Iterable[PendingPeer]:

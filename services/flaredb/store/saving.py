@@ -34,10 +34,11 @@ from flaredb.kv.machine import AppliedState, Effects
 from flaredb.raft.ready import Ready
 from flaredb.store.overlay import Overlay, Rows
 from flaredb.store.records import LogStart, Tombstone, save
+from flaredb.store.registry import RegionPeer
 from flaredb.store.replica import Replica
 from flaredb_schemas.commands import Lane
 from flaredb_schemas.events import Event
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.raft import SnapshotMeta
 from flaredb_schemas.sessions import LANES, LaneState
 
@@ -191,17 +192,25 @@ class Saver:
         save(self._batch, region_key(replica.id), replica.record())
         self.force()
 
-    def buried(self, replica: Replica, absorbed_by: RegionId) -> None:
-        """The replica is gone for good: of its region only the rows stay, as those of another.
+    def buried(self, replica: Replica, tombstone: Tombstone, peer: PeerId) -> None:
+        """The replica is gone for good, and so is `peer`: of its region only the rows stay.
 
-        Its rows that are applied and not saved yet go to disk with the batch that says so.
+        Those that are applied and not saved yet go to disk with the batch that says so.
         """
+        assert peer >= replica.peer, "who comes later is buried with those before"
         self.forget(replica)
-        for kind in (APPLIED, HARD_STATE, LOG, OUTBOX, REGION, SESSION):
-            self._batch.delete_range(*region_rows(kind, replica.id))
-        key = tombstone_key(replica.id, replica.peer)
-        save(self._batch, key, Tombstone(absorbed_by))
+        self.erased(replica.id)
+        self.tombstone(RegionPeer(replica.id, peer), tombstone)
         self.force()
+
+    def erased(self, region: RegionId) -> None:
+        """Nothing of a replica of `region` stays but its rows."""
+        for kind in (APPLIED, HARD_STATE, LOG, OUTBOX, REGION, SESSION):
+            self._batch.delete_range(*region_rows(kind, region))
+
+    def tombstone(self, name: RegionPeer, tombstone: Tombstone) -> None:
+        """Have it saved who is gone for good."""
+        save(self._batch, tombstone_key(name.region, name.peer), tombstone)
 
     def born(self, replica: Replica) -> None:
         """A replica with its machine has come into being: saved with all that is applied."""

@@ -243,6 +243,7 @@ class Sleeping:
             replica.leads
             and replica.state is ReplicaState.LIVE
             and replica.machine.state.merging is None
+            and not replica.node.has_pending_change
             and not replica.held
             and not replica.proposals
             and not len(replica.reads)

@@ -268,8 +268,8 @@ class SnapshotsIn:
         """A step of the installation. Rows or a file that are damaged cost this replica alone."""
         assert arrival.replica is not None, "what is installed has a place"
         self._guard(arrival.replica, work, arrival)
-        if arrival.replica.state is ReplicaState.DAMAGED:
-            self._end(arrival, False, "the replica is damaged")
+        if arrival.replica.state in (ReplicaState.DAMAGED, ReplicaState.GONE):
+            self._end(arrival, False, "the replica is damaged, or has left the region")
 
     def _write_slice(self, _: Replica, arrival: Arrival) -> None:
         """Replace some rows; go on when they are saved."""
@@ -294,14 +294,14 @@ class SnapshotsIn:
         rows = arrival.installation.kept
         state = decode(AppliedState, header.applied)
         sessions = load_sessions((key, value) for key, value in rows if key[:1] == SESSION)
-        held = replica.region.keys
+        before = replica.region
         replica.machine = Machine(header.region, state, sessions)
         replica.outbox = Outbox()
         for key, value in rows:
             if key[:1] == OUTBOX:
                 replica.outbox.load(*outbox_position(key), open_sealed(key, value))
         del self._context.registry.arriving[replica.id]
-        if header.region.keys != held:
+        if header.region != before:
             self._context.registry.move(replica)
         self._merging.note(replica)
         replica.applying.clear()

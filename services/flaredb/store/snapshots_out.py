@@ -208,6 +208,9 @@ class SnapshotsOut:
         if attempt.header is not None and attempt.header.region.keys != attempt.keys:
             self._end(attempt, False, "the region's range has changed while its rows were copied")
             return
+        if attempt.header is not None and attempt.header.region.peer(attempt.peer) is None:
+            self._end(attempt, False, "the peer was not a member yet when the rows were copied")
+            return
         if not self._may_send(attempt.replica):
             self._end(attempt, False, "this replica leads no longer, or is damaged")
             return

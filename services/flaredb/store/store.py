@@ -82,10 +82,12 @@ class Store:
         self._saves: deque[int] = deque()
         self._ticks = 0
         self._connected = True
+        parts.cleaning.find_all()
         parts.births.find_all()
         for damaged in context.registry.damaged.values():
             parts.guard.report(damaged.region.id, damaged.peer, damaged.reason)
         for replica in context.registry:
+            parts.removing.note(replica)
             parts.snapshots.into.resume(replica)
             parts.sleeping.found(replica)
         parts.merge_orders.find_all()
@@ -302,6 +304,7 @@ class Store:
         parts.split_orders.tick()
         parts.merging.tick()
         parts.merge_orders.tick()
+        parts.removing.tick()
         parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()

@@ -2,16 +2,26 @@
 
 from flaredb.disk.disk import View
 from flaredb.disk.layout import TOMBSTONE, region_rows, tombstone_peer
+from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError, Tombstone, load
 from flaredb.store.registry import Registry
 from flaredb.store.replica import Replica
-from flaredb_schemas.ids import PeerId, RegionId
+from flaredb_schemas.ids import NO_REGION, PeerId, RegionId
 
 
-def is_buried(view: View, region: RegionId, peer: PeerId | None = None) -> bool:
-    """Whether a replica of `region` was buried here: `peer`, or one that came after it."""
+def is_buried(context: Context, region: RegionId, peer: PeerId) -> bool:
+    """Whether `peer` of `region` was buried here, or one that came after it."""
+    if context.registry.buried.get(region, PeerId(0)) >= peer:
+        return True
+    rows = context.disk.view.scan(*region_rows(TOMBSTONE, region))
+    return any(tombstone_peer(key) >= peer for key, _ in rows)
+
+
+def is_absorbed(view: View, region: RegionId) -> bool:
+    """Whether `region` became a part of another one here."""
     rows = view.scan(*region_rows(TOMBSTONE, region))
-    return any(peer is None or tombstone_peer(key) >= peer for key, _ in rows)
+    known = (_read(view, key) for key, _ in rows)
+    return any(tombstone is not None and tombstone.absorbed_by for tombstone in known)
 
 
 def find_absorber(registry: Registry, view: View, region: RegionId) -> Replica | None:
@@ -21,7 +31,7 @@ def find_absorber(registry: Registry, view: View, region: RegionId) -> Replica |
         seen.add(region)
         rows = view.scan(*region_rows(TOMBSTONE, region), reverse=True)
         tombstone = next((_read(view, key) for key, _ in rows), None)
-        if tombstone is None:
+        if tombstone is None or tombstone.absorbed_by == NO_REGION:
             return None
         region = tombstone.absorbed_by
         replica = registry.get(region)

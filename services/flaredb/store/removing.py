@@ -1,0 +1,212 @@
+"""A peer leaves its region for good: its replica here goes, and whoever waits for that is told.
+
+Three facts permit it: the replica's own log says so; a member says so whose committed record is of
+a higher `conf_ver` and omits the peer; the region is named as a part of one of which that holds.
+That a store does not answer, or does not host a region, never does. A tombstone is saved before
+anybody hears of it, also where the peer never was: so an old split cannot bring it into being.
+
+The region's record names those who have left until their stores have confirmed that; its leader
+asks them.
+"""
+
+import logging
+from typing import Final
+
+from flaredb.store.applying import propose_command
+from flaredb.store.cleaning import Cleaning
+from flaredb.store.context import Context
+from flaredb.store.liveness import Liveness
+from flaredb.store.merge_orders import MergeOrders
+from flaredb.store.records import ReplicaState, Tombstone
+from flaredb.store.registry import RegionPeer
+from flaredb.store.replica import Replica
+from flaredb.store.serving import refuse_all
+from flaredb.store.sleeping import Sleeping
+from flaredb.store.tombstones import is_buried
+from flaredb_schemas.commands import ForgetRemoved
+from flaredb_schemas.frames import Buried, RaftItem, Removed
+from flaredb_schemas.ids import NO_REGION, PeerId, RegionId, StoreId
+from flaredb_schemas.keys import show_range
+from flaredb_schemas.regions import Region
+
+log: Final = logging.getLogger(__name__)
+
+REPEAT_SECONDS: Final = 1.0
+"""How often a leader asks whether a peer that has left is gone."""
+
+
+class Removing:
+    """Ends replicas, and has those that left confirmed.
+
+    Invariants: a confirmation leaves only when a tombstone of that peer is durable; `_asking` holds
+    every region led from here that names removed peers, and perhaps some that do so no more.
+    """
+
+    __slots__ = ("_asking", "_cleaning", "_context", "_liveness", "_merge_orders", "_sleeping")
+
+    def __init__(
+        self,
+        context: Context,
+        liveness: Liveness,
+        sleeping: Sleeping,
+        cleaning: Cleaning,
+        merge_orders: MergeOrders,
+    ) -> None:
+        self._context = context
+        self._liveness = liveness
+        self._sleeping = sleeping
+        self._cleaning = cleaning
+        self._merge_orders = merge_orders
+        self._asking: dict[RegionId, float] = {}
+
+    def note(self, replica: Replica) -> None:
+        """The region's peers have changed, or who leads it."""
+        if replica.leads and replica.region.removed:
+            self._asking[replica.id] = self._context.now
+
+    def tick(self) -> None:
+        """Once per tick: ask the stores of those who have left."""
+        for region, due in list(self._asking.items()):
+            replica = self._context.registry.get(region)
+            if replica is None or not replica.leads or not replica.region.removed:
+                del self._asking[region]
+            elif self._context.now >= due:
+                self._asking[region] = self._context.now + REPEAT_SECONDS
+                self._ask(replica)
+
+    def _ask(self, replica: Replica) -> None:
+        for peer in replica.region.removed:
+            if not self._liveness.is_suspected(peer.store):
+                self._tell(peer.store, replica, peer.id)
+
+    def _tell(self, store: StoreId, replica: Replica, peer: PeerId) -> None:
+        removed = Removed(replica.id, peer, replica.peer, replica.region)
+        if store == self._context.me.store:
+            self.told(store, removed)
+        else:
+            self._context.outgoing.add(store, removed)
+
+    def is_past(self, from_store: StoreId, replica: Replica, item: RaftItem) -> bool:
+        """Whether whoever speaks has left the region and does not know; then it is told."""
+        region = replica.region
+        newer = item.epoch.conf_ver < region.epoch.conf_ver
+        if not newer or region.peer(item.from_peer) is not None:
+            return False
+        self._tell(from_store, replica, item.from_peer)
+        return True
+
+    def told(self, from_store: StoreId, item: Removed) -> None:
+        """A member says that a peer of this store has left."""
+        record, name = item.record, RegionPeer(item.region, item.peer)
+        sender = record.peer(item.from_peer)
+        if record.id != item.region or sender is None or sender.store != from_store:
+            log.warning("store %s says who left region %s, as nobody", from_store, item.region)
+            return
+        if record.peer(item.peer) is not None:
+            return
+        replica = self._context.registry.get(item.region)
+        hosted = replica is not None and replica.peer <= item.peer
+        if replica is not None and hosted:
+            if not _omits(record, replica):
+                return
+            self._remove(replica, name)
+        elif replica is None and not self._bury_unseen(name, record):
+            return
+        self._remove_parts(record, hosted)
+        answer = Buried(item.region, item.peer, item.from_peer)
+        self._context.saver.then(lambda: self._confirm(from_store, answer))
+
+    def _confirm(self, to: StoreId, answer: Buried) -> None:
+        if to != self._context.me.store:
+            self._context.outgoing.add(to, answer)
+            return
+        leader = self._context.registry.get(answer.region)
+        if leader is not None and leader.peer == answer.to_peer:
+            self.confirmed(to, leader, answer)
+
+    def confirmed(self, from_store: StoreId, replica: Replica, item: Buried) -> None:
+        """A store says that nothing is left of a peer that has left."""
+        named = any(
+            one.id == item.peer and one.store == from_store for one in replica.region.removed
+        )
+        under_way = any(
+            isinstance(known.command, ForgetRemoved) for known in replica.proposals.values()
+        )
+        if named and replica.leads and not under_way:
+            wall = self._context.clock.wall()
+            propose_command(replica, ForgetRemoved(wall, (item.peer,)))
+            self._sleeping.wake(replica)
+            self._context.touch(replica.id)
+
+    def left(self, replica: Replica) -> None:
+        """The replica's own log says that its peer has left."""
+        self._remove(replica, RegionPeer(replica.id, replica.peer))
+
+    def _remove(self, replica: Replica, name: RegionPeer) -> None:
+        registry = self._context.registry
+        arriving = registry.arriving.pop(replica.id, None)
+        held = (replica.region.keys,) if arriving is None else (replica.region.keys, arriving)
+        self._end(replica, name, Tombstone(NO_REGION, held))
+
+    def _remove_parts(self, record: Region, hosted: bool) -> None:
+        """What was merged into the region is gone with it: nobody else could say so.
+
+        But not what a replica that stays here has still to absorb.
+        """
+        for absorbed in record.absorbed:
+            part = self._context.registry.get(absorbed)
+            if part is None:
+                continue
+            merging = part.machine.state.merging
+            mine = merging is not None and merging.target == record.id
+            kept = merging is not None and self._context.registry.get(merging.target) is not None
+            if mine or (hosted and not kept):
+                tombstone = Tombstone(record.id, (part.region.keys,))
+                self._end(part, RegionPeer(part.id, part.peer), tombstone)
+
+    def _end(self, replica: Replica, name: RegionPeer, tombstone: Tombstone) -> None:
+        context = self._context
+        refuse_all(context, replica)
+        replica.state = ReplicaState.GONE
+        replica.applying.clear()
+        context.saver.buried(replica, tombstone, name.peer)
+        self._bury(name)
+        context.registry.remove(replica.id)
+        context.wheel.forget(replica.id)
+        self._sleeping.forget(replica)
+        self._merge_orders.ended(replica.id, "its leader's replica has left the region")
+        self._cleaning.begin(name, tombstone)
+        context.counters.replicas_removed += 1
+        ranges = ", ".join(map(show_range, tombstone.cleaning))
+        log.info("peer %s of region %s has left: %s", replica.peer, replica.id, ranges)
+
+    def _bury_unseen(self, name: RegionPeer, record: Region) -> bool:
+        """The peer takes part in nothing here, and never will; false where another one is here."""
+        context = self._context
+        damaged = context.registry.damaged.get(name.region)
+        tombstone = Tombstone(NO_REGION)
+        if damaged is not None:
+            if damaged.peer > name.peer or record.peer(damaged.peer) is not None:
+                return False
+            if damaged.region.peers:  # else not even its range can be read
+                tombstone = Tombstone(NO_REGION, (damaged.region.keys,))
+            del context.registry.damaged[name.region]
+            context.saver.erased(name.region)
+        elif is_buried(context, name.region, name.peer):
+            return True
+        context.saver.tombstone(name, tombstone)
+        self._bury(name)
+        self._cleaning.begin(name, tombstone)
+        return True
+
+    def _bury(self, name: RegionPeer) -> None:
+        """From now on, not only from when that is on disk."""
+        registry = self._context.registry
+        registry.bury(name)
+        self._context.saver.then(lambda: registry.unbury(name))
+
+
+def _omits(record: Region, replica: Replica) -> bool:
+    """Whether a member's record proves that the replica here is a member no more."""
+    newer = record.epoch.conf_ver > replica.region.epoch.conf_ver
+    return newer and record.peer(replica.peer) is None
