@@ -16,10 +16,10 @@ from flaredb.disk.layout import (
 from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.membership import OrderPeers
-from flaredb_schemas.placement import TransferLeader
 from flaredb_schemas.regions import Peer, PeerRole, Region
 from tests.store.group import Group
 from tests.store.member import Member
+from tests.store.merging import lead_from
 
 LEARNER = PeerRole.LEARNER
 STEPS_BETWEEN_ORDERS = 10
@@ -74,27 +74,13 @@ def drop(group: Group, region: RegionId, peer: PeerId) -> None:
     change_peers(group, region, [one for one in peers if one.id != peer])
 
 
-def hand_over(group: Group, region: RegionId, member: Member) -> None:
-    """Have `member` lead the region."""
-
-    def is_done() -> bool:
-        leader = group.wait_for_leader(region)
-        known = leader.replica(region)
-        if leader is not member and not known.node.transfer_target:
-            to = member.replica(region).peer
-            group.order(leader, TransferLeader(region, known.region.epoch, known.peer, to))
-        return leader is member
-
-    group.until(is_done)
-
-
 def move(group: Group, region: RegionId, from_: Member, to: Member, peer: int) -> None:
     """All steps of a move."""
     join(group, region, to, peer)
     old = from_.replica(region).peer
     if group.wait_for_leader(region) is from_:
         others = [one for one in group.members.values() if one not in (from_, to)]
-        hand_over(group, region, others[0])
+        lead_from(group, region, others[0])
     replace_peer(group, region, PeerId(peer), old)
     drop(group, region, old)
 

@@ -9,11 +9,11 @@ from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Peer, PeerRole
 from tests.store.group import Group
 from tests.store.member import Member
+from tests.store.merging import lead_from
 from tests.store.moving import (
     LEARNER,
     change_peers,
     drop,
-    hand_over,
     is_clean,
     join,
     led,
@@ -73,7 +73,7 @@ def test_a_region_moves_to_another_store(settings: dict[str, int], leads: bool) 
     assert ids(old) == []
     group.until(lambda: is_clean(old, PARENT, keys))
     assert tombstones(old, PARENT) == 1
-    hand_over(group, PARENT, new)
+    lead_from(group, PARENT, new)
     group.put(PARENT, b"k05", b"of k05")
     check_rows(group)
 
