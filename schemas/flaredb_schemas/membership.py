@@ -9,9 +9,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from flaredb_schemas.commands import Key
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import PeerId, RegionId
-from flaredb_schemas.regions import Count, Epoch, Peer
+from flaredb_schemas.ids import BootCounter, ClusterId, PeerId, RegionId, StoreId
+from flaredb_schemas.regions import Count, Epoch, Peer, Region
 
 MAX_PEERS: Final = 32
 """How many peers a region may have, of all roles."""
@@ -33,6 +34,34 @@ class OrderPeers(Struct, frozen=True, array_like=True, tag=7):
     peers: Peers
     operator: Count
     reason: Annotated[str, Meta(max_length=64)]
+
+
+class AskFate(Struct, frozen=True, array_like=True):
+    """A replica hears of no leader, or is in another's way: what of it (`pd.req.<store>.fate`)?
+
+    What it asks is whether `peer` is still a member of `region`, whose `epoch` and `start` are as
+    known there. Asked again as long as that is so.
+    """
+
+    store: StoreId
+    boot: BootCounter
+    cluster: ClusterId
+    region: RegionId
+    peer: PeerId
+    epoch: Epoch
+    start: Key
+
+
+class TellFate(Struct, frozen=True, array_like=True, tag=8):
+    """PD's answer to `AskFate`, where it knows better: by `record` the peer is a member no more.
+
+    `record` is that of the region itself, with a higher `conf_ver` and without the peer; or that of
+    the region which holds `start` now, with a higher version: the asked one is a part of it.
+    """
+
+    region: RegionId
+    peer: PeerId
+    record: Region
 
 
 class PeersChange(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

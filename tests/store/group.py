@@ -17,6 +17,7 @@ from flaredb_schemas.ids import (
     RegionId,
     StoreId,
 )
+from flaredb_schemas.membership import AskFate
 from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import (
     CreateRegions,
@@ -37,7 +38,7 @@ from flaredb_schemas.splits import AskIds, GrantIds, OrderSplit, SplitEnded
 from tests.store.member import CLUSTER, SUBJECTS, Member
 
 STEP_SECONDS: Final = 0.01
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Virtual seconds that a test waits for what must come."""
 
 INBOX: Final = "_INBOX.test"
@@ -62,6 +63,8 @@ class Group:
         """What came of the splits that were ordered, by their numbers."""
         self.merges: dict[int, str] = {}
         """Of the merges that were ordered, and whose end was told: why nothing came of them."""
+        self.fates: list[AskFate] = []
+        """Which replicas have asked what became of them."""
         self.loses: Callable[[StoreId, RegionId, bool], bool] = lambda *frame: False
         """Which frames are lost: by the store that they go to, their region (0: several regions),
         and whether they are pieces of a snapshot."""
@@ -110,6 +113,11 @@ class Group:
         """What came of a merge that was ordered."""
         assert not isinstance(ended, Malformed), ended
         self.merges[ended.nonce] = ended.refused
+
+    def asked_fate(self, ask: AskFate | Malformed) -> None:
+        """A replica hears of nobody."""
+        assert not isinstance(ask, Malformed), ask
+        self.fates.append(ask)
 
     def order(self, member: Member, body: OrderBody) -> None:
         """An order of PD."""

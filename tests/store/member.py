@@ -10,6 +10,7 @@ from flaredb.disk.disk import JobResult
 from flaredb.disk.memory_disk import Contents, MemoryDisk
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.context import Me
+from flaredb.store.fates import ASK_FATE
 from flaredb.store.merge_orders import MERGE_ENDED
 from flaredb.store.records import PdSeen
 from flaredb.store.replica import Replica
@@ -18,6 +19,7 @@ from flaredb.store.store import Store
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event
 from flaredb_schemas.ids import BootCounter, ClusterId, PdEpoch, RegionId, StoreId, StoreUuid
+from flaredb_schemas.membership import AskFate
 from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import Heartbeat
 from flaredb_schemas.splits import AskIds, SplitEnded
@@ -51,6 +53,8 @@ class Surroundings(Protocol):
     def split_ended(self, ended: SplitEnded | Malformed) -> None: ...
 
     def merge_ended(self, ended: MergeEnded | Malformed) -> None: ...
+
+    def asked_fate(self, ask: AskFate | Malformed) -> None: ...
 
 
 class Member:
@@ -157,6 +161,8 @@ class Member:
             self._group.split_ended(SPLIT_ENDED.decode(payload))
         elif subject == SUBJECTS.pd_request(self.id, "merge"):
             self._group.merge_ended(MERGE_ENDED.decode(payload))
+        elif subject == SUBJECTS.pd_request(self.id, "fate"):
+            self._group.asked_fate(ASK_FATE.decode(payload))
         return True
 
     def publish(self, token: int, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:

@@ -79,8 +79,9 @@ def move(group: Group, region: RegionId, from_: Member, to: Member, peer: int) -
     join(group, region, to, peer)
     old = from_.replica(region).peer
     if group.wait_for_leader(region) is from_:
-        others = [one for one in group.members.values() if one not in (from_, to)]
-        lead_from(group, region, others[0])
+        stores = led(group, region).stores
+        others = [one for one in group.members.values() if one.id in stores and not one.cut_off]
+        lead_from(group, region, next(one for one in others if one not in (from_, to)))
     replace_peer(group, region, PeerId(peer), old)
     drop(group, region, old)
 

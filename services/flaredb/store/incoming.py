@@ -10,6 +10,7 @@ from typing import Final
 
 from flaredb.store.births import Births
 from flaredb.store.context import Context
+from flaredb.store.fates import Fates
 from flaredb.store.guarding import Guard
 from flaredb.store.history import History
 from flaredb.store.liveness import Liveness
@@ -62,6 +63,7 @@ class Incoming:
     __slots__ = (
         "_births",
         "_context",
+        "_fates",
         "_guard",
         "_history",
         "_liveness",
@@ -80,11 +82,13 @@ class Incoming:
         births: Births,
         parking: Parking,
         removing: Removing,
+        fates: Fates,
     ) -> None:
         self._context = context
         self._births = births
         self._parking = parking
         self._removing = removing
+        self._fates = fates
         self._liveness = liveness
         self._sleeping = sleeping
         self._history = history
@@ -190,7 +194,9 @@ class Incoming:
         if record is None or record.id != item.region or _misleads(record, item, from_store):
             self._refuse(from_store, item, is_welcome=False)
             return
-        if self._context.registry.overlapping(record.keys) is not None:
+        overlapped = self._context.registry.overlapping(record.keys)
+        if overlapped is not None:
+            self._fates.blocks(overlapped)
             if self._is_inside(record):
                 self._parking.park(from_store, item)
             else:

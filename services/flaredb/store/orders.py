@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from flaredb.disk.layout import PD_EPOCH_KEY
 from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
+from flaredb.store.fates import Fates
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen, save
@@ -21,7 +22,7 @@ from flaredb.store.reporter import Reporter
 from flaredb.store.split_orders import SplitOrders
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import StoreUuid
-from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.membership import OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     Alive,
@@ -58,6 +59,7 @@ class Orders:
     __slots__ = (
         "_births",
         "_context",
+        "_fates",
         "_merges",
         "_peers",
         "_reporter",
@@ -81,6 +83,7 @@ class Orders:
         splits: SplitOrders,
         merges: MergeOrders,
         peers: PeerOrders,
+        fates: Fates,
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
@@ -93,6 +96,7 @@ class Orders:
         self._splits = splits
         self._merges = merges
         self._peers = peers
+        self._fates = fates
         self._reporter = reporter
         self._subjects = subjects
         self._send = send
@@ -207,6 +211,8 @@ class Orders:
                 self._merges.ordered(order.body)
             case OrderPeers():
                 self._peers.ordered(order.body)
+            case TellFate():
+                self._fates.told(order.body)
             case _:
                 assert_never(order.body)
 

@@ -10,6 +10,7 @@ from flaredb.store.births import Births
 from flaredb.store.checks import Checks
 from flaredb.store.cleaning import Cleaning
 from flaredb.store.context import Context
+from flaredb.store.fates import Fates
 from flaredb.store.growth import Growth
 from flaredb.store.guarding import Guard
 from flaredb.store.handing_over import HandingOver
@@ -66,6 +67,7 @@ class Parts:
         self.removing: Final = Removing(
             context, liveness, self.sleeping, self.cleaning, self.merge_orders
         )
+        self.fates: Final = Fates(context, self.removing, subjects, outside.tell_pd)
         doors = self.births, self.merging, subjects, outside.send_snapshot
         self.snapshots: Final = SnapshotPlane(context, self.jobs, self.history, self.guard, *doors)
         self.parking: Final = Parking(context)
@@ -78,6 +80,7 @@ class Parts:
             self.births,
             self.parking,
             self.removing,
+            self.fates,
         )
         splitting = Splitting(
             context, self.births, self.cleaning, self.incoming.deliver, self._split
@@ -110,6 +113,7 @@ class Parts:
             self.split_orders,
             self.merge_orders,
             PeerOrders(context, self.sleeping),
+            self.fates,
             self.reporter,
             subjects,
             outside.tell_pd,

@@ -1,9 +1,10 @@
 """A peer leaves its region for good: its replica here goes, and whoever waits for that is told.
 
-Three facts permit it: the replica's own log says so; a member says so whose committed record is of
-a higher `conf_ver` and omits the peer; the region is named as a part of one of which that holds.
-That a store does not answer, or does not host a region, never does. A tombstone is saved before
-anybody hears of it, also where the peer never was: so an old split cannot bring it into being.
+Four facts permit it: the replica's own log says so; a member says so whose committed record is of
+a higher `conf_ver` and omits the peer; the region is named as a part of one of which that holds; PD
+says so, asked by a replica that hears of nobody (`fates.py`). That a store does not answer, or does
+not host a region, never does. A tombstone is saved before anybody hears of it, also where the peer
+never was: so an old split cannot bring it into being.
 
 The region's record names those who have left until their stores have confirmed that; its leader
 asks them.
@@ -139,7 +140,7 @@ class Removing:
             self._context.touch(replica.id)
 
     def left(self, replica: Replica) -> None:
-        """The replica's own log says that its peer has left."""
+        """The replica's own log says that its peer has left, or PD does, whom it has asked."""
         self._remove(replica, RegionPeer(replica.id, replica.peer))
 
     def _remove(self, replica: Replica, name: RegionPeer) -> None:
@@ -161,8 +162,12 @@ class Removing:
             mine = merging is not None and merging.target == record.id
             kept = merging is not None and self._context.registry.get(merging.target) is not None
             if mine or (hosted and not kept):
-                tombstone = Tombstone(record.id, (part.region.keys,))
-                self._end(part, RegionPeer(part.id, part.peer), tombstone)
+                self.absorbed(part, record.id)
+
+    def absorbed(self, replica: Replica, absorbed_by: RegionId) -> None:
+        """The replica's region is a part of another one, which is not here to take its rows."""
+        tombstone = Tombstone(absorbed_by, (replica.region.keys,))
+        self._end(replica, RegionPeer(replica.id, replica.peer), tombstone)
 
     def _end(self, replica: Replica, name: RegionPeer, tombstone: Tombstone) -> None:
         context = self._context

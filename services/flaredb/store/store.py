@@ -305,6 +305,7 @@ class Store:
         parts.merging.tick()
         parts.merge_orders.tick()
         parts.removing.tick()
+        parts.fates.tick()
         parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
