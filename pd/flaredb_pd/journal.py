@@ -21,8 +21,10 @@ from flaredb_pd.effects import AppendRecord, JournalRead, ReadJournal
 from flaredb_pd.state import State, evolve, follows, note_missing, numbered, replay, skip
 from flaredb_schemas.ids import JournalSequence
 from flaredb_schemas.journal import (
-    JournalFact,
     Unreadable,
+)
+from flaredb_schemas.records import (
+    JournalFact,
     about_fact,
     decode_fact,
     encode_fact,

@@ -5,6 +5,7 @@ Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `id
 `foreign`.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,19 @@ import msgspec
 import pytest
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import BootCounter, StoreId
+from flaredb_schemas.ids import BootCounter, PeerId, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import MergeEnded
-from flaredb_schemas.placement import Here, Join, RegionReport, Witness
-from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.placement import (
+    DownPeer,
+    Here,
+    Join,
+    PendingPeer,
+    RegionReport,
+    Witness,
+    report_peers,
+)
+from flaredb_schemas.regions import Epoch, Peer, PeerRole, Region
 from flaredb_schemas.splits import AskIds, SplitEnded
 from tests.pd.builders import (
     MINE,
@@ -24,7 +33,6 @@ from tests.pd.builders import (
     heartbeat,
     join,
     pd_config,
-    peers,
     region_id,
     region_report,
     witness,
@@ -209,13 +217,38 @@ def _range(line: str) -> KeyRange:
 
 
 def _report(line: str, store: int) -> RegionReport:
-    """`id start..end version/conf_ver term peer@store,peer@store`; this store's peer leads."""
-    number, keys, epoch, term, members = line.split()
+    """`id start..end version/conf_ver term peer@store,peer@store:role`; this store's peer leads.
+
+    More words tell more: `removed=peer@store,...`, `pending=peer:behind,...`,
+    `down=peer:seconds,...`, `bytes=number`.
+    """
+    number, keys, epoch, term, members, *more = line.split()
     version, conf_ver = map(int, epoch.split("/"))
-    pairs = [(int(peer), int(at)) for peer, _, at in (m.partition("@") for m in members.split(","))]
-    region = Region(region_id(int(number)), _range(keys), Epoch(conf_ver, version), peers(*pairs))
+    told = dict(word.split("=") for word in more)
+    region = Region(region_id(int(number)), _range(keys), Epoch(conf_ver, version), _peers(members))
     leader = region.peer_on(StoreId(store)) or region.peers[0]
-    return region_report(region, leader, int(term))
+    return msgspec.structs.replace(
+        region_report(region, leader, int(term)),
+        removed=report_peers(_peers(told.get("removed", ""))),
+        pending=tuple(PendingPeer(PeerId(a), b) for a, b in _pairs(told.get("pending", ""))),
+        down=tuple(DownPeer(PeerId(a), b) for a, b in _pairs(told.get("down", ""))),
+        bytes=int(told.get("bytes", "10")),
+    )
+
+
+_ROLES = {"": PeerRole.VOTER, "learner": PeerRole.LEARNER}
+_ROLES |= {"incoming": PeerRole.INCOMING_VOTER, "demoting": PeerRole.DEMOTING_VOTER}
+
+
+def _peers(members: str) -> tuple[Peer, ...]:
+    """`peer@store,peer@store:role`."""
+    found = re.findall(r"(\d+)@(\d+):?(\w*)", members)
+    return tuple(Peer(PeerId(int(a)), StoreId(int(b)), _ROLES[role]) for a, b, role in found)
+
+
+def _pairs(text: str) -> list[tuple[int, int]]:
+    """`number:number,number:number`."""
+    return [(int(one), int(other)) for one, other in re.findall(r"(\d+):(\d+)", text)]
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)

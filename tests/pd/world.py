@@ -24,7 +24,9 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.streams import journal_stream
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.events import StoreEvent, decode_event, kind_of
-from flaredb_schemas.journal import Unreadable, decode_fact
+from flaredb_schemas.journal import (
+    Unreadable,
+)
 from flaredb_schemas.placement import (
     Alive,
     JoinAnswer,
@@ -32,6 +34,9 @@ from flaredb_schemas.placement import (
     RoutesAnswer,
     RoutesQuery,
     Witnessed,
+)
+from flaredb_schemas.records import (
+    decode_fact,
 )
 from flaredb_schemas.subjects import Subjects
 from tests.pd.describe import (
