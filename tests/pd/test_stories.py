@@ -82,7 +82,14 @@ class Teller:
         return None
 
     def do_pass(self, case: Case) -> None:
-        self.world.pass_time(float(case.words[0]))
+        """With `here=(1,2)` these stores answer the keep-alives of that time, as they all do."""
+        left, stores = float(case.words[0]), case.options.get("here", ())
+        while left > 0:
+            for store in stores:
+                here = _here.encode(Here(StoreId(int(store)), BootCounter(1), MINE))
+                self.world.tell(SUBJECTS.pd_request(StoreId(int(store)), "here"), here)
+            self.world.pass_time(min(left, 1.0))
+            left -= 1.0
 
     def do_join(self, case: Case) -> None:
         uuid, store = case.words[0], int(case.option("store", "0"))
