@@ -97,12 +97,16 @@ class Changes:
         """There was nothing to write for this command."""
         self.conductor.nothing_written(command, state, now)
 
-    def heard(self, beat: Heartbeat, state: State, heard: Heard, now: Instant) -> None:
+    def heard(
+        self, beat: Heartbeat, state: State, heard: Heard, now: Instant, may_order: bool
+    ) -> None:
         """A heartbeat was taken in."""
+        self._repairs.note(beat.regions)
+        if not may_order:
+            return
         self.splits.heard(beat, state, heard, now)
         for report in beat.regions:
             self._small.note(report, now.seconds)
-        self._repairs.note(beat.regions)
         self.conductor.heard((report.id for report in beat.regions), state, heard, now)
 
     def tick(self, state: State, heard: Heard, now: Instant, may_order: bool) -> None:

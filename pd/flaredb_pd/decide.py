@@ -39,10 +39,7 @@ from flaredb_schemas.journal import (
 )
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import Join
-from flaredb_schemas.records import (
-    JournalFact,
-    initial_region,
-)
+from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Region
 from flaredb_schemas.splits import AskIds, OrderSplit
 

@@ -17,10 +17,7 @@ from flaredb_schemas.operators import (
     OperatorStepped,
 )
 from flaredb_schemas.placement import PeerReport, report_peers
-from flaredb_schemas.records import (
-    JournalFact,
-    initial_region,
-)
+from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Peer, Region
 
 OUTRANKED: Final = "an operator of a higher priority has taken its place"

@@ -7,12 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flaredb_schemas.ids import JournalSequence, OperatorId, RegionId
-from flaredb_schemas.operators import (
-    OperatorEnded,
-    OperatorStarted,
-    OperatorStep,
-    OperatorStepped,
-)
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStep, OperatorStepped
 
 MOST_ENDED: Final = 200
 """How many operators that have ended are still known by their number."""

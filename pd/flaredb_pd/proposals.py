@@ -36,7 +36,7 @@ FAST_SECONDS_PER_MIB: Final = 0.6
 """How long an operator may take: slow is what brings a replica's rows to another store. As TiKV."""
 
 _SEE: Final = "see `flaredb region list` and `flaredb store list`"
-_SEE_OPERATORS: Final = "wait until it has ended (`flaredb operator list`), and try again"
+_SEE_OPERATORS: Final = "try again when one has ended: `flaredb operator list`"
 
 
 class Proposal(Struct, frozen=True):
@@ -128,8 +128,8 @@ def _busy(proposal: Proposal, sighting: Sighting, view: View) -> PdFailure | Non
         hint = f"wait until it has ended, or end it: `flaredb operator cancel {running.id}`"
         return PdFailure("busy", text, hint)
     if waiting is not None:
-        text = f"another operator is about to start on region {region}"
-        return PdFailure("busy", text, _SEE_OPERATORS)
+        text = f"an operator is about to start on region {region}"
+        return PdFailure("busy", text, "try again when it has ended: `flaredb operator list`")
     changing = view.why_changing(region)
     if changing:
         return PdFailure("busy", changing, "try again when that is over")
@@ -143,7 +143,7 @@ def _misplaced(proposal: Proposal, sighting: Sighting, is_up: IsUp) -> PdFailure
     region = sighting.region
     if proposal.remove and region.peer_on(proposal.remove) is None:
         text = f"store {proposal.remove} has no replica of region {region.id}"
-        return PdFailure("no_replica", text, f"it has: stores {_named(region.stores)}")
+        return PdFailure("no_replica", text, f"stores {_named(region.stores)} have one")
     if proposal.to:
         return _cannot_lead(proposal.to, sighting, is_up)
     if not proposal.add:
@@ -162,7 +162,7 @@ def _cannot_lead(store: StoreId, sighting: Sighting, is_up: IsUp) -> PdFailure |
     peer = region.peer_on(store)
     if peer is None:
         text = f"store {store} has no replica of region {region.id}"
-        return PdFailure("no_replica", text, f"it has: stores {_named(region.stores)}")
+        return PdFailure("no_replica", text, f"stores {_named(region.stores)} have one")
     if peer.id == sighting.leader:
         text = f"store {store} leads region {region.id} already"
         return PdFailure("leads", text, "nothing is left to do")

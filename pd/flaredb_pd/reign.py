@@ -138,10 +138,9 @@ class Reign:
         store = beat.store.store
         self.heard.on_heartbeat(beat)
         self.watch.hear(store, now)
-        if self.may_order:
-            if self.heard.lacks_replicas(store):
-                self._give(creations(self.state, self.heard, [store]))
-            self.changes.heard(beat, self.state, self.heard, now)
+        if self.may_order and self.heard.lacks_replicas(store):
+            self._give(creations(self.state, self.heard, [store]))
+        self.changes.heard(beat, self.state, self.heard, now, self.may_order)
         self._note_leaders(now)
 
     def _note_leaders(self, now: Instant) -> None:

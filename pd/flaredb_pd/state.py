@@ -39,11 +39,7 @@ from flaredb_schemas.journal import (
     Unreadable,
 )
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
-from flaredb_schemas.records import (
-    JournalFact,
-    bootstrapped_region,
-    decode_fact,
-)
+from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact
 from flaredb_schemas.regions import Region
 
 MOST_REIGNS: Final = 1_000

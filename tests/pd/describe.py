@@ -33,10 +33,8 @@ from flaredb_schemas.placement import (
     TransferLeader,
     report_peers,
 )
-from flaredb_schemas.records import (
-    JournalFact,
-)
-from flaredb_schemas.regions import Route
+from flaredb_schemas.records import JournalFact, initial_region
+from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
 
 
@@ -162,6 +160,11 @@ def describe_route(route: Route) -> str:
     keys = f"[{show_key(region.keys.start)}..{show_key(region.keys.end)})"
     leader = f"leader={route.leader}@{route.store} term={route.term}"
     return f"region {region.id} {keys} {region.epoch.version}/{region.epoch.conf_ver} {leader}"
+
+
+def describe_region(region: Region) -> str:
+    """A region and its peers."""
+    return _initial(initial_region(region))
 
 
 def describe_note(note: Note) -> str:

@@ -135,10 +135,10 @@ class Chaos:
             case 3:
                 self._wish("cancel", {"operator": dice.choice(self._running() or [77])})
             case 4 | 5 | 6:
-                region = dice.choice(list(self.regions))
-                self.regions[region].new_lag = dice.choice([0, 100, 3_000])
+                number = dice.choice(list(self.regions))
+                self.regions[number].new_lag = dice.choice([0, 100, 3_000])
                 source, target = (dice.choice([*self.stores, 99]) for _ in range(2))
-                self._wish("move", {"region": region, "from": source, "to": target})
+                self._wish("move", {"region": number, "from": source, "to": target})
             case 7:
                 wish = {"region": dice.choice([*self.regions, 99])}
                 self._wish("transfer", wish | {"store": dice.choice(self.stores)})

@@ -31,12 +31,7 @@ from flaredb_schemas.journal import (
     TookOver,
 )
 from flaredb_schemas.placement import Join
-from flaredb_schemas.records import (
-    JournalFact,
-    bootstrapped_region,
-    decode_fact,
-    encode_fact,
-)
+from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact, encode_fact
 from tests.pd.builders import MINE, OTHER, incarnation_of, join, pd_config, uuid_of, witness
 
 CONFIG = pd_config()

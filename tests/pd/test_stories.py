@@ -37,6 +37,7 @@ from tests.pd.builders import (
     region_report,
     witness,
 )
+from tests.pd.describe import describe_region
 from tests.pd.world import SUBJECTS, PdWorld
 from tests.stories import Case, check_story
 
@@ -80,6 +81,31 @@ class Teller:
             return f"refuses to start: {fault}"
         self.world.start(config)
         return None
+
+    def do_cluster(self, case: Case) -> str:
+        """PD `a` and as many stores as it needs, and up to `stores` more, all up and told of.
+
+        Each region is led by its first peer. Says only what there is then.
+        """
+        replicas, stores = int(case.option("replicas", "3")), int(case.option("stores", "4"))
+        ranges = tuple(_range(line) for line in case.input.splitlines()) or (KeyRange(b"", b""),)
+        config = pd_config("a", ranges=ranges, stores=replicas, replicas=replicas)
+        self.world.start(config)
+        self.world.pass_time(3.1)
+        for letter in "abcdef"[:stores]:
+            subject = SUBJECTS.pd_request(StoreId(0), "join")
+            self.world.tell(subject, _join.encode(join(letter)))
+        state = self.world.pds["a"].state
+        for store in state.stores:
+            led = [one for one in state.regions if one.peers[0].store == store]
+            self.beats += 1
+            reports = [region_report(one, one.peers[0]) for one in led]
+            beat = heartbeat(store, self.beats, reports, replicas=1)
+            self.world.tell(SUBJECTS.heartbeat(store), msgspec.json.encode(beat))
+        self.world.pass_time(0.5)
+        self.world.lines.clear()
+        told = " ".join(map(str, state.stores))
+        return "\n".join([f"stores {told}", *map(describe_region, state.regions)])
 
     def do_pass(self, case: Case) -> None:
         """With `here=(1,2)` these stores answer the keep-alives of that time, as they all do."""

@@ -25,9 +25,7 @@ from flaredb_pd.streams import journal_stream
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.events import StoreEvent, decode_event, kind_of
 from flaredb_schemas.ids import StoreId
-from flaredb_schemas.journal import (
-    Unreadable,
-)
+from flaredb_schemas.journal import Unreadable
 from flaredb_schemas.placement import (
     Alive,
     JoinAnswer,
@@ -36,9 +34,7 @@ from flaredb_schemas.placement import (
     RoutesQuery,
     Witnessed,
 )
-from flaredb_schemas.records import (
-    decode_fact,
-)
+from flaredb_schemas.records import decode_fact
 from flaredb_schemas.subjects import Subjects
 from tests.pd.describe import (
     describe_answer,
