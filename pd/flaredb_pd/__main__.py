@@ -74,6 +74,8 @@ def configure(settings: PdSettings) -> Config:
         fresh=settings.fresh,
         disconnected_after=settings.store_disconnected_seconds,
         down_after=settings.store_down_seconds,
+        operators_at_once=settings.operators_at_once,
+        adds_per_store=settings.adds_per_store,
         merge_bytes=settings.merge_bytes,
         merge_keys=settings.merge_keys,
         merge_after=settings.merge_after_seconds,

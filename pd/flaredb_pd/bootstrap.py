@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import grant
 from flaredb_schemas.ids import PeerId, RegionId, StoreId, StoreUuid
-from flaredb_schemas.journal import Bootstrapped, JournalFact, StoreJoined, initial_region
+from flaredb_schemas.journal import Bootstrapped, StoreJoined
 from flaredb_schemas.keys import KeyRange, find_fault
 from flaredb_schemas.placement import Join
+from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Epoch, Peer, Region
 
 FIRST_EPOCH = Epoch(conf_ver=1, version=1)

@@ -1,42 +1,89 @@
-"""PD's part in what changes the ranges of regions: splits, merges, and which merges are due."""
+"""PD's part in what changes regions: splits, merges and operators, wished for or due by themselves.
+
+No two of them are at the same region at a time, as far as this PD orders them.
+"""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from flaredb_pd.conductor import Conductor
 from flaredb_pd.config import Config
 from flaredb_pd.decide import Command, GrantFresh, OrderCut, OrderMerging
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
+from flaredb_pd.proposals import MANUAL, Proposal
+from flaredb_pd.repairs import Repairs
 from flaredb_pd.small_regions import SmallRegions
 from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
+from flaredb_pd.watch import StoreWatch
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.pd_answers import CancelQuery, MoveQuery, PdFailure, TransferQuery
 from flaredb_schemas.placement import Heartbeat
 
 LOOK_SECONDS: Final = 5.0
 """How often small regions are looked for."""
 
+REPAIR_SECONDS: Final = 1.0
+"""How often it is looked for what is to be repaired."""
+
+WISHES: Final = ("cancel", "merge", "move", "split", "transfer")
+
+_moves = msgspec.json.Decoder(MoveQuery)
+_transfers = msgspec.json.Decoder(TransferQuery)
+_cancels = msgspec.json.Decoder(CancelQuery)
+
+Q = TypeVar("Q")
+
 
 class Changes:
-    """What one reign has to do with splits and merges. Holds nothing of its own but the clock."""
+    """What one reign has to do with changes of regions. Holds nothing of its own but the clock."""
 
     def __init__(
         self,
         config: Config,
+        watch: StoreWatch,
         enqueue: Callable[[Command, Instant], None],
         give: Callable[[Addressed], None],
         answer: Callable[[str, Struct], None],
     ) -> None:
+        self._answer = answer
         self.splits: Final = Splits(enqueue, give, answer)
         self.merges: Final = Merges(enqueue, give, answer)
+        self.conductor: Final = Conductor(config, watch, enqueue, give, answer)
         self._small: Final = SmallRegions(config)
-        self._look_at = 0.0
+        self._repairs: Final = Repairs()
+        self._look_at = self._repair_at = 0.0
 
-    def written(self, command: Command, state: State, now: Instant) -> None:
+    def wish(
+        self, what: str, payload: bytes, reply: str, state: State, heard: Heard, now: Instant
+    ) -> None:
+        """Somebody wants one of `WISHES`; the answer goes to `reply`."""
+        busy = partial(self.conductor.why_busy, state=state)
+        if what == "split":
+            self.splits.wish(payload, reply, state, heard, busy, now)
+        elif what == "merge":
+            self.merges.wish(payload, reply, state, heard, busy, now)
+        elif what == "cancel":
+            query = _read(_cancels, payload, '{"operator": 57}')
+            if isinstance(query, PdFailure):
+                self._answer(reply, query)
+            else:
+                self.conductor.cancel(query.operator, reply, state, heard, now)
+        else:
+            proposal = _moving(payload) if what == "move" else _transferring(payload)
+            if isinstance(proposal, PdFailure):
+                self._answer(reply, proposal)
+            else:
+                self.conductor.propose(proposal, state, heard, self._why_changing, now, reply)
+
+    def written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """The record of this command is in the journal, as its last one."""
         match command:
             case OrderCut() | GrantFresh():
@@ -44,21 +91,67 @@ class Changes:
             case OrderMerging():
                 self.merges.written(command, state)
             case _:
-                pass
+                self.conductor.written(command, state, heard, now)
 
-    def heard(self, beat: Heartbeat, state: State, heard: Heard, now: Instant) -> None:
+    def nothing_written(self, command: Command, state: State, now: Instant) -> None:
+        """There was nothing to write for this command."""
+        self.conductor.nothing_written(command, state, now)
+
+    def heard(
+        self, beat: Heartbeat, state: State, heard: Heard, now: Instant, may_order: bool
+    ) -> None:
         """A heartbeat was taken in."""
+        self._repairs.note(beat.regions)
+        if not may_order:
+            return
         self.splits.heard(beat, state, heard, now)
         for report in beat.regions:
             self._small.note(report, now.seconds)
+        self.conductor.heard((report.id for report in beat.regions), state, heard, now)
 
     def tick(self, state: State, heard: Heard, now: Instant, may_order: bool) -> None:
         """Time has passed."""
         self.splits.tick(now)
         self.merges.tick(state, heard, now)
-        if may_order and now.seconds >= self._look_at:
+        if not may_order:
+            return
+        self.conductor.tick(state, heard, now)
+        if now.seconds >= self._repair_at:
+            self._repair_at = now.seconds + REPAIR_SECONDS
+            for proposal in self._repairs.proposals(state, heard.regions):
+                self.conductor.propose(proposal, state, heard, self._why_changing, now)
+        if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
-            busy = self.merges.regions
+            busy = {*self.merges.regions, *self.conductor.regions(state)}
             for source, target in self._small.find(heard.regions, busy, now.seconds):
                 put_off = partial(self._small.put_off, now=now.seconds)
                 self.merges.want(source, target, "small", state, now, on_refusal=put_off)
+
+    def _why_changing(self, region: RegionId) -> str:
+        if region in self.splits.regions:
+            return f"region {region} is just being split"
+        return f"region {region} is in a merge" if region in self.merges.regions else ""
+
+
+def _moving(payload: bytes) -> Proposal | PdFailure:
+    query = _read(_moves, payload, '{"region": 4, "from": 1, "to": 5}')
+    if isinstance(query, PdFailure):
+        return query
+    why = f"move from store {query.source} to {query.target}"
+    stores = {"add": query.target, "remove": query.source}
+    return Proposal("move", query.region, "manual", why, MANUAL, **stores)
+
+
+def _transferring(payload: bytes) -> Proposal | PdFailure:
+    query = _read(_transfers, payload, '{"region": 4, "store": 2}')
+    if isinstance(query, PdFailure):
+        return query
+    why = f"have store {query.store} lead"
+    return Proposal("transfer", query.region, "manual", why, MANUAL, to=query.store)
+
+
+def _read(decoder: msgspec.json.Decoder[Q], payload: bytes, example: str) -> Q | PdFailure:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+        return PdFailure("malformed", f"not a wish: {fault}", f"send JSON like {example}")

@@ -47,6 +47,11 @@ class Config(Struct, frozen=True, kw_only=True):
     down_after: float = 20.0
     """How long a store, which answers every keep-alive, may be silent before it counts as such."""
 
+    operators_at_once: int = 64
+    """How many regions may have their replicas changed at a time."""
+    adds_per_store: int = 4
+    """How many of these may bring a replica to one and the same store."""
+
     merge_bytes: int = 20 * 2**20
     merge_keys: int = 200_000
     """Two neighbours that hold no more together may be merged; no bytes: none are, unasked."""

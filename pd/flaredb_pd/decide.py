@@ -13,6 +13,14 @@ from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
 from flaredb_pd.joins import Admission, judge
+from flaredb_pd.operator_facts import (
+    EndOperator,
+    NoteStep,
+    StartOperator,
+    ended,
+    started,
+    stepped,
+)
 from flaredb_pd.recovery import Claim, Loss
 from flaredb_pd.state import State
 from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
@@ -20,7 +28,6 @@ from flaredb_schemas.journal import (
     Gap,
     GenerationsReached,
     IdsGranted,
-    JournalFact,
     LeadersElected,
     MergeOrdered,
     RebuildFinished,
@@ -29,10 +36,10 @@ from flaredb_schemas.journal import (
     SplitOrdered,
     StoreJoined,
     TookOver,
-    initial_region,
 )
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import Join
+from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Region
 from flaredb_schemas.splits import AskIds, OrderSplit
 
@@ -121,6 +128,9 @@ Command = (
     | Admit
     | OrderCut
     | OrderMerging
+    | StartOperator
+    | NoteStep
+    | EndOperator
     | GrantFresh
     | Register
     | Rebuild
@@ -147,6 +157,12 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return (_split_ordered(command),) if state.exists else ()
         case OrderMerging():
             return (_merge_ordered(command.body),) if state.exists else ()
+        case StartOperator():
+            return started(state, command)
+        case NoteStep():
+            return stepped(state, command)
+        case EndOperator():
+            return ended(state, command)
         case GrantFresh():
             return _granted(state, command.ask)
         case Register():

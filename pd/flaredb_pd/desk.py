@@ -10,12 +10,14 @@ import msgspec
 
 from flaredb.bus.bus import Message
 from flaredb_pd.answers import answer_regions, answer_routes, answer_stores, describe_status
+from flaredb_pd.changes import WISHES
 from flaredb_pd.effects import Effect, Note, Send
 from flaredb_pd.instant import Instant
+from flaredb_pd.operator_rows import answer_operators
 from flaredb_pd.reign import Reign
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.merges import MergeEnded
-from flaredb_schemas.pd_answers import PdFailure, PdStatus
+from flaredb_schemas.pd_answers import OperatorsAnswer, PdFailure, PdStatus
 from flaredb_schemas.placement import (
     Heartbeat,
     Here,
@@ -70,12 +72,12 @@ class Desk:
                 return self._on_split_ended(store, message)
             case ["pd", "req", store, "merge"]:
                 return self._on_merge_ended(store, message)
-            case ["pd", "admin", "split" | "merge" as what]:
+            case ["pd", "admin", what] if what in WISHES:
                 return self._on_wish(what, message, now)
             case ["pd", "get", *what]:
-                return _reply(message, self._read(".".join(what), message.payload))
+                return _reply(message, self._read(".".join(what), message.payload, now))
             case ["pd", "admin", *what]:
-                return _reply(message, _json(_unknown("admin", ".".join(what), ("merge", "split"))))
+                return _reply(message, _json(_unknown("admin", ".".join(what), WISHES)))
             case ["pd", "req", _, *what]:
                 known = ("here", "ids", "join", "merge", "split", "witness")
                 return _reply(message, _json(_unknown("req", ".".join(what), known)))
@@ -151,20 +153,29 @@ class Desk:
         if not reign.may_order:
             failure = PdFailure("not_ready", f"PD is not ready: {reign.doing}", "try again soon")
             return _reply(message, _json(failure))
-        takes = reign.changes.splits if what == "split" else reign.changes.merges
-        takes.wish(message.payload, message.reply, reign.state, reign.heard, now)
+        asked = what, message.payload, message.reply
+        reign.changes.wish(*asked, reign.state, reign.heard, now)
         return []
 
-    def _read(self, what: str, payload: bytes) -> bytes:
+    def _read(self, what: str, payload: bytes, now: Instant) -> bytes:
         reign = self._reign
         readers: dict[str, Callable[[], bytes]] = {
             "routes": lambda: self._routes(payload),
             "regions": lambda: _json(answer_regions(reign.heard, reign.watch, payload)),
             "stores": lambda: _json(answer_stores(reign.state, reign.heard, reign.watch)),
             "status": lambda: _json(self.status()),
+            "operators": lambda: _json(self._operators(payload, now)),
         }
         reader = readers.get(what)
         return reader() if reader else _json(_unknown("get", what, tuple(sorted(readers))))
+
+    def _operators(self, payload: bytes, now: Instant) -> OperatorsAnswer | PdFailure:
+        reign = self._reign
+        return answer_operators(
+            reign.state.operators,
+            lambda one: reign.changes.conductor.row(one, reign.heard, now),
+            payload,
+        )
 
     def _routes(self, payload: bytes) -> bytes:
         query = _routes_query.decode(payload)

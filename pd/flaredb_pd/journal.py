@@ -20,9 +20,9 @@ from flaredb_pd.config import Config
 from flaredb_pd.effects import AppendRecord, JournalRead, ReadJournal
 from flaredb_pd.state import State, evolve, follows, note_missing, numbered, replay, skip
 from flaredb_schemas.ids import JournalSequence
-from flaredb_schemas.journal import (
+from flaredb_schemas.journal import Unreadable
+from flaredb_schemas.records import (
     JournalFact,
-    Unreadable,
     about_fact,
     decode_fact,
     encode_fact,

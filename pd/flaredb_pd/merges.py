@@ -4,7 +4,7 @@ How far a merge is shows in heartbeats and in what the store tells; whoever aske
 or when the time is over. Orders are repeated until there is nothing left to order.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Set
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.orders import Addressed
 from flaredb_pd.region_map import Sighting
+from flaredb_pd.splits import WAIT_FOR_OPERATOR
 from flaredb_pd.state import State
 from flaredb_schemas.ids import NO_STORE, JournalSequence, RegionId, StoreId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
@@ -67,12 +68,20 @@ class Merges:
         self._count = 0
 
     @property
-    def regions(self) -> Container[RegionId]:
+    def regions(self) -> Set[RegionId]:
         """The regions that are in a merge."""
         bodies = [wish.body for wish in self._wishes.values()]
         return {region for body in bodies for region in (body.region, body.target)}
 
-    def wish(self, payload: bytes, reply: str, state: State, heard: Heard, now: Instant) -> None:
+    def wish(
+        self,
+        payload: bytes,
+        reply: str,
+        state: State,
+        heard: Heard,
+        why_busy: Callable[[RegionId], str],
+        now: Instant,
+    ) -> None:
         """Somebody wants two regions merged; the answer goes to `reply`."""
         try:
             query = _queries.decode(payload)
@@ -80,7 +89,7 @@ class Merges:
             hint = 'send JSON like {"region": 5, "into": 4}'
             self._answer(reply, PdFailure("malformed", f"not a wish for a merge: {fault}", hint))
             return
-        pair = self._find_pair(query, heard)
+        pair = self._find_pair(query, heard, why_busy)
         if isinstance(pair, PdFailure):
             self._answer(reply, pair)
         else:
@@ -111,7 +120,9 @@ class Merges:
         self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE, on_refusal)
         self._enqueue(OrderMerging(body), now)
 
-    def _find_pair(self, query: MergeQuery, heard: Heard) -> tuple[Sighting, Sighting] | PdFailure:
+    def _find_pair(
+        self, query: MergeQuery, heard: Heard, why_busy: Callable[[RegionId], str]
+    ) -> tuple[Sighting, Sighting] | PdFailure:
         source = heard.regions.get(query.region)
         if source is None:
             return _unknown(query.region)
@@ -132,7 +143,8 @@ class Merges:
         pair = (source.region.id, target.region.id)
         if any(region in self.regions for region in pair) or len(self._wishes) >= MOST_WISHES:
             return PdFailure("busy", "another merge is under way here", "try again later")
-        return source, target
+        busy = why_busy(source.region.id) or why_busy(target.region.id)
+        return PdFailure("busy", busy, WAIT_FOR_OPERATOR) if busy else (source, target)
 
     def written(self, command: OrderMerging, state: State) -> None:
         """The record of this command is in the journal, as its last one."""

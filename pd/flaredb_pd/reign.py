@@ -88,11 +88,10 @@ class Reign:
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
         doors = self._enqueue, self._try_to_give, self._post.answer_json
-        self.changes = Changes(self._config, *doors)
+        self.changes = Changes(self._config, self.watch, *doors)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
-        text = f"PD {self._config.name} leads with epoch {self.state.epoch}"
-        self._post.note("info", text)
+        self._post.note("info", f"PD {self._config.name} leads with epoch {self.state.epoch}")
         self.announce(now)
 
     @property
@@ -139,10 +138,9 @@ class Reign:
         store = beat.store.store
         self.heard.on_heartbeat(beat)
         self.watch.hear(store, now)
-        if self.may_order:
-            if self.heard.lacks_replicas(store):
-                self._give(creations(self.state, self.heard, [store]))
-            self.changes.heard(beat, self.state, self.heard, now)
+        if self.may_order and self.heard.lacks_replicas(store):
+            self._give(creations(self.state, self.heard, [store]))
+        self.changes.heard(beat, self.state, self.heard, now, self.may_order)
         self._note_leaders(now)
 
     def _note_leaders(self, now: Instant) -> None:
@@ -312,6 +310,8 @@ class Reign:
                 self._post.add(self._journal.write(facts, now.wall))
             elif isinstance(command, Admit):
                 self._answer_admitted(command.join)
+            else:
+                self.changes.nothing_written(command, self.state, now)
 
     def _after(self, written: Command, now: Instant) -> None:
         if isinstance(written, Admit):
@@ -324,7 +324,7 @@ class Reign:
             self.heard = Heard(self.state.regions, now)
             self._post.note("info", f"cluster {self.state.cluster} is bootstrapped")
         else:
-            self.changes.written(written, self.state, now)
+            self.changes.written(written, self.state, self.heard, now)
 
     def _answer_admitted(self, join: Join) -> None:
         reply = self._reply_to.pop((join.uuid, join.boot, join.nonce), "")

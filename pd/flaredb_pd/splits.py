@@ -6,7 +6,7 @@ remembers them, and fresh ones after that. Everything else is the leader's own a
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 import msgspec
@@ -32,6 +32,8 @@ REPEAT: Final = 0.5
 
 MOST_WISHES: Final = 1_000
 MOST_GRANTS: Final = 1_000
+
+WAIT_FOR_OPERATOR: Final = "wait until it has ended, or cancel it: `flaredb operator list`"
 
 _queries = msgspec.json.Decoder(SplitQuery)
 
@@ -67,7 +69,20 @@ class Splits:
         self._granted: OrderedDict[tuple[StoreId, RegionId, int], Addressed] = OrderedDict()
         self._count = 0
 
-    def wish(self, payload: bytes, reply: str, state: State, heard: Heard, now: Instant) -> None:
+    @property
+    def regions(self) -> Set[RegionId]:
+        """The regions that are being cut because somebody wishes it."""
+        return {wish.body.region for wish in self._wishes.values()}
+
+    def wish(
+        self,
+        payload: bytes,
+        reply: str,
+        state: State,
+        heard: Heard,
+        why_busy: Callable[[RegionId], str],
+        now: Instant,
+    ) -> None:
         """Somebody wants a region cut; the answer goes to `reply`."""
         try:
             query = _queries.decode(payload)
@@ -79,6 +94,9 @@ class Splits:
         refused = _refusal(query, sighting)
         if refused is None and len(self._wishes) >= MOST_WISHES:
             refused = PdFailure("busy", "too many splits are under way", "try again later")
+        busy = why_busy(query.region)
+        if refused is None and busy:
+            refused = PdFailure("busy", busy, WAIT_FOR_OPERATOR)
         if refused is not None:
             self._answer(reply, refused)
             return

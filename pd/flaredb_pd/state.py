@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from flaredb.bus.bus import StreamRecord
+from flaredb_pd.operators import Operators
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -27,7 +28,6 @@ from flaredb_schemas.journal import (
     Gap,
     GenerationsReached,
     IdsGranted,
-    JournalFact,
     LeadersElected,
     MergeOrdered,
     RebuildFinished,
@@ -37,9 +37,9 @@ from flaredb_schemas.journal import (
     StoreJoined,
     TookOver,
     Unreadable,
-    bootstrapped_region,
-    decode_fact,
 )
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact
 from flaredb_schemas.regions import Region
 
 MOST_REIGNS: Final = 1_000
@@ -94,6 +94,7 @@ class State(Struct, frozen=True, kw_only=True):
     bootstrapped_at: int = 0
     bootstrap_sequence: JournalSequence = JournalSequence(0)
     leaders_ms: int | None = None
+    operators: Operators = Operators()
     reigns: tuple[OpenedReign, ...] = ()
     rebuilding: bool = False
     lost_epoch: PdEpoch = PdEpoch(0)
@@ -178,6 +179,13 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
             return change(state, highest_id=fact.highest_id)
         case RegionRegistered():
             return change(state, registered=state.registered | {fact.region.id})
+        case OperatorStarted():
+            operators = state.operators.with_started(fact, sequence)
+            return change(state, operators=operators, highest_id=fact.highest_id)
+        case OperatorStepped():
+            return change(state, operators=state.operators.with_step(fact))
+        case OperatorEnded():
+            return change(state, operators=state.operators.with_ended(fact))
         case LeadersElected():
             return change(state, leaders_ms=fact.ms)
         case RebuildStarted():
@@ -203,6 +211,7 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
         bootstrapped_at=ours.bootstrapped_at,
         bootstrap_sequence=ours.bootstrap_sequence,
         leaders_ms=ours.leaders_ms,
+        operators=ours.operators.with_all_lost(fact.at),
         highest_id=fact.highest_id,
         reigns=(OpenedReign(fact.epoch, fact.incarnation, sequence),),
         lost_epoch=fact.lost_epoch,

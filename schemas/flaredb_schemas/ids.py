@@ -15,6 +15,9 @@ StoreId = NewType("StoreId", int)
 PeerId = NewType("PeerId", int)
 """One replica of one region on one store: a Raft node id. Granted by PD, never used twice."""
 
+OperatorId = NewType("OperatorId", int)
+"""What PD has undertaken to do to a region's replicas. Granted by PD, never used twice."""
+
 Term = NewType("Term", int)
 """A Raft term."""
 

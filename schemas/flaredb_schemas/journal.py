@@ -3,14 +3,9 @@
 One write is both. A record is JSON that people can read, named `pd.epoch.n`; `n` counts the records
 of one reign from 1, so a reader sees that nothing is missing. Every record that grants ids says how
 far ids are granted after it. Records stand in FLAREDB_PD in the order in which they took effect.
-
-Headers carry no `Nats-Msg-Id`: the expected last sequence already makes an append happen once, and
-a stream that was purged would swallow the first records of the next reign as duplicates.
+How they are written and read stands in `records`, the facts about operators in `operators`.
 """
 
-from typing import Final
-
-import msgspec
 from msgspec import Struct
 
 from flaredb_schemas.ids import (
@@ -25,9 +20,8 @@ from flaredb_schemas.ids import (
     StoreId,
     StoreUuid,
 )
-from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.placement import PeerReport, report_peers, reported_peers
-from flaredb_schemas.regions import Count, Epoch, Region
+from flaredb_schemas.placement import PeerReport
+from flaredb_schemas.regions import Count
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -202,138 +196,8 @@ class Gap(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.gap"):
     reason: str
 
 
-JournalFact = (
-    TookOver
-    | StoreJoined
-    | GenerationsReached
-    | Bootstrapped
-    | SplitOrdered
-    | MergeOrdered
-    | IdsGranted
-    | RegionRegistered
-    | LeadersElected
-    | RebuildStarted
-    | RebuildFinished
-    | Gap
-)
-
-JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
-    TookOver,
-    StoreJoined,
-    GenerationsReached,
-    Bootstrapped,
-    SplitOrdered,
-    MergeOrdered,
-    IdsGranted,
-    RegionRegistered,
-    LeadersElected,
-    RebuildStarted,
-    RebuildFinished,
-    Gap,
-)
-
-
 class Unreadable(Struct, frozen=True):
     """A record that this version cannot read, and why; `epoch` is what it names, else 0."""
 
     reason: str
     epoch: PdEpoch = PdEpoch(0)
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(JournalFact)
-_head_decoder = msgspec.json.Decoder(Fact)
-
-
-def kind_of_fact(fact: JournalFact) -> str:
-    """The record's type, `noun.what`, as it stands in subject and payload."""
-    tag = fact.__struct_config__.tag
-    assert isinstance(tag, str)
-    return tag
-
-
-def about_fact(fact: JournalFact) -> int:
-    """What the record is about, as it stands in the subject: a store, a region, else the reign."""
-    match fact:
-        case StoreJoined():
-            return fact.store
-        case SplitOrdered() | MergeOrdered() | IdsGranted():
-            return fact.region
-        case RegionRegistered():
-            return fact.region.id
-        case _:
-            return fact.epoch
-
-
-def encode_fact(fact: JournalFact) -> bytes:
-    """The record as JSON; it must have been numbered."""
-    assert fact.epoch > 0 and fact.n > 0, "a record without epoch or number was to be written"
-    return _encoder.encode(fact)
-
-
-def decode_fact(payload: bytes) -> JournalFact | Unreadable:
-    """The record in `payload`; never raises, since anybody may have written it."""
-    try:
-        fact: JournalFact = _decoder.decode(payload)
-    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
-        return Unreadable(f"{type(fault).__name__}: {fault}", _epoch_of(payload))
-    if fact.epoch <= 0 or fact.n <= 0:
-        return Unreadable("a record without epoch or number")
-    return fact
-
-
-def _epoch_of(payload: bytes) -> PdEpoch:
-    try:
-        return _head_decoder.decode(payload).epoch
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return PdEpoch(0)
-
-
-def fact_headers(fact: JournalFact, cluster: str, publisher: str) -> dict[str, str]:
-    """The CloudEvents 1.0 attributes of a record as NATS headers (binary mode).
-
-    `cluster` is empty before the bootstrap.
-    """
-    kind = kind_of_fact(fact)
-    return {
-        "ce-specversion": "1.0",
-        "ce-id": fact.id,
-        "ce-source": f"/flaredb/{cluster or '-'}/pd/{publisher}",
-        "ce-type": f"io.flaredb.{kind}.v1",
-        "ce-subject": f"{_noun_of(fact)}/{about_fact(fact)}",
-        "ce-datacontenttype": "application/json",
-    }
-
-
-def _noun_of(fact: JournalFact) -> str:
-    match fact:
-        case StoreJoined():
-            return "store"
-        case SplitOrdered() | MergeOrdered() | IdsGranted() | RegionRegistered():
-            return "region"
-        case _:
-            return "pd"
-
-
-def initial_region(region: Region) -> InitialRegion:
-    """A region as the bootstrap record names it."""
-    return InitialRegion(
-        id=region.id,
-        start=region.keys.start,
-        end=region.keys.end,
-        start_text=show_key(region.keys.start),
-        end_text=show_key(region.keys.end),
-        version=region.epoch.version,
-        conf_ver=region.epoch.conf_ver,
-        peers=report_peers(region.peers),
-    )
-
-
-def bootstrapped_region(record: InitialRegion) -> Region:
-    """The region that the bootstrap record names."""
-    return Region(
-        record.id,
-        KeyRange(record.start, record.end),
-        Epoch(record.conf_ver, record.version),
-        reported_peers(record.peers),
-    )

@@ -5,9 +5,10 @@ Keys are escaped text for reading and base64 under `_b64`. An empty payload asks
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from flaredb_schemas.ids import BootCounter, PeerId, RegionId, StoreId, StoreUuid
+from flaredb_schemas.ids import BootCounter, OperatorId, PeerId, RegionId, StoreId, StoreUuid
+from flaredb_schemas.operators import OperatorKind, OperatorOutcome
 from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
 
@@ -140,6 +141,64 @@ class MergeDone(Struct, frozen=True):
     """The region is a part of `region` now."""
 
     region: RegionId
+
+
+class MoveQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.move`: take this region's replica from one store to another."""
+
+    region: RegionId
+    source: StoreId = field(name="from")
+    target: StoreId = field(name="to")
+
+
+class TransferQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.transfer`: have the replica on `store` lead this region."""
+
+    region: RegionId
+    store: StoreId
+
+
+class CancelQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.cancel`: give this operator up."""
+
+    operator: OperatorId
+
+
+class OperatorsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.get.operators`: this one, or without it all of which PD still knows."""
+
+    operator: OperatorId | None = None
+
+
+class OperatorRow(Struct, frozen=True):
+    """What PD does, or has done, to the replicas of a region.
+
+    `state` is `running`, or how it ended. A replica goes from `from_store` to `to_store`, either of
+    which is 0 where none goes or comes; a transfer has `to_store` lead. `steps` are done; `doing`
+    says what is waited for, or why it ended. Times are milliseconds since 1970, `seconds` is how
+    long it has taken so far, `within_seconds` how long it may take.
+    """
+
+    id: OperatorId
+    kind: OperatorKind
+    region: RegionId
+    state: OperatorOutcome | Literal["running"]
+    from_store: StoreId
+    to_store: StoreId
+    steps: tuple[str, ...]
+    doing: str
+    trigger: str
+    reason: str
+    started_at: int
+    ended_at: int | None
+    seconds: float
+    within_seconds: Count
+
+
+class OperatorsAnswer(Struct, frozen=True):
+    """Operators by id: all that run, and those that have ended of late."""
+
+    operators: tuple[OperatorRow, ...]
 
 
 class PdFailure(Struct, frozen=True):

@@ -9,7 +9,6 @@ from flaredb_schemas.journal import (
     GenerationsReached,
     IdsGranted,
     InitialRegion,
-    JournalFact,
     LeadersElected,
     MergeOrdered,
     RebuildFinished,
@@ -20,17 +19,22 @@ from flaredb_schemas.journal import (
     TookOver,
 )
 from flaredb_schemas.keys import show_key
+from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.merges import OrderMerge
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
 from flaredb_schemas.placement import (
     CreateRegions,
     Joined,
     JoinLater,
     JoinRefused,
     Order,
+    PeerReport,
     Report,
     TransferLeader,
+    report_peers,
 )
-from flaredb_schemas.regions import Route
+from flaredb_schemas.records import JournalFact, initial_region
+from flaredb_schemas.regions import Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
 
 
@@ -58,6 +62,8 @@ def describe_fact(fact: JournalFact) -> str:
             source = f"region={fact.region} version={fact.version}"
             target = f"target={fact.target} version={fact.target_version}"
             return f"{head} {source} {target} {fact.trigger}"
+        case OperatorStarted() | OperatorStepped() | OperatorEnded():
+            return f"{head} {_of_operator(fact)}"
         case IdsGranted():
             ids = f"{fact.first}+{fact.count} highest_id={fact.highest_id}"
             return f"{head} store={fact.store} region={fact.region} {ids}"
@@ -75,6 +81,32 @@ def describe_fact(fact: JournalFact) -> str:
             return f"{head} {fact.first}-{fact.last}: {fact.reason}"
         case _:
             assert_never(fact)
+
+
+def _of_operator(fact: OperatorStarted | OperatorStepped | OperatorEnded) -> str:
+    match fact:
+        case OperatorStarted():
+            add = f" add {_peers(fact.add)}" if fact.add else ""
+            remove = f" remove {_peers(fact.remove)}" if fact.remove else ""
+            to = f" to {fact.to}" if fact.to else ""
+            what = f"{fact.operator} {fact.kind} region={fact.region}{add}{remove}{to}"
+            before = f"{fact.before.version}/{fact.before.conf_ver} of {fact.leader}"
+            why = f"{fact.trigger}: {fact.reason}"
+            return f"{what} at {before}, {fact.seconds} s, {why}, highest_id={fact.highest_id}"
+        case OperatorStepped():
+            told = f"conf_ver={fact.conf_ver} leader={fact.leader} ms={fact.ms}"
+            return f"{fact.operator} region={fact.region} {fact.step} {told}"
+        case OperatorEnded():
+            why = f" ({fact.reason})" if fact.reason else ""
+            told = f"{_peers(*fact.peers)} of store {fact.store}" if fact.peers else "not known"
+            return f"{fact.operator} region={fact.region} {fact.outcome}{why} ms={fact.ms}: {told}"
+        case _:
+            assert_never(fact)
+
+
+def _peers(*peers: PeerReport) -> str:
+    short = {"voter": "", "incoming_voter": ":incoming", "demoting_voter": ":demoting"}
+    return " ".join(f"{one.id}@{one.store}{short.get(one.role, f':{one.role}')}" for one in peers)
 
 
 def _initial(region: InitialRegion) -> str:
@@ -113,6 +145,10 @@ def describe_order(store: str, order: Order) -> str:
         case OrderMerge(region, epoch, leader, target, target_epoch, nonce):
             into = f"{target} v{target_epoch.version}"
             what = f"merge region {region} v{epoch.version} of {leader} into {into}, nonce {nonce}"
+        case OrderPeers(region, epoch, leader, peers, operator, reason):
+            wanted = _peers(*report_peers(peers))
+            at = f"{epoch.version}/{epoch.conf_ver} of {leader}"
+            what = f"peers of region {region} {at}: {wanted}, operator {operator}, {reason}"
         case _:
             assert_never(order.body)
     return f"order to {store}: {what} (epoch={order.pd_epoch} sequence={order.sequence})"
@@ -124,6 +160,11 @@ def describe_route(route: Route) -> str:
     keys = f"[{show_key(region.keys.start)}..{show_key(region.keys.end)})"
     leader = f"leader={route.leader}@{route.store} term={route.term}"
     return f"region {region.id} {keys} {region.epoch.version}/{region.epoch.conf_ver} {leader}"
+
+
+def describe_region(region: Region) -> str:
+    """A region and its peers."""
+    return _initial(initial_region(region))
 
 
 def describe_note(note: Note) -> str:

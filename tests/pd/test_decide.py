@@ -24,17 +24,14 @@ from flaredb_schemas.ids import Generation, JournalSequence, PdEpoch, PdIncarnat
 from flaredb_schemas.journal import (
     Bootstrapped,
     Gap,
-    JournalFact,
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
     StoreJoined,
     TookOver,
-    bootstrapped_region,
-    decode_fact,
-    encode_fact,
 )
 from flaredb_schemas.placement import Join
+from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact, encode_fact
 from tests.pd.builders import MINE, OTHER, incarnation_of, join, pd_config, uuid_of, witness
 
 CONFIG = pd_config()

@@ -9,6 +9,7 @@ from flaredb_schemas.ids import (
     BootCounter,
     Generation,
     JournalSequence,
+    OperatorId,
     PdEpoch,
     PdIncarnation,
     PeerId,
@@ -16,12 +17,10 @@ from flaredb_schemas.ids import (
     StoreId,
 )
 from flaredb_schemas.journal import (
-    JOURNAL_TYPES,
     Bootstrapped,
     Gap,
     GenerationsReached,
     IdsGranted,
-    JournalFact,
     LeadersElected,
     MergeOrdered,
     RebuildFinished,
@@ -31,6 +30,13 @@ from flaredb_schemas.journal import (
     StoreJoined,
     TookOver,
     Unreadable,
+)
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.placement import PeerReport
+from flaredb_schemas.records import (
+    JOURNAL_TYPES,
+    JournalFact,
     about_fact,
     decode_fact,
     encode_fact,
@@ -38,7 +44,6 @@ from flaredb_schemas.journal import (
     initial_region,
     kind_of_fact,
 )
-from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 from tests.pd.builders import MINE, uuid_of
@@ -46,7 +51,8 @@ from tests.pd.builders import MINE, uuid_of
 TESTDATA = Path(__file__).parent / "testdata"
 OLD = TESTDATA / "journal-v1.jsonl"
 UNSPLIT = TESTDATA / "journal-v2.jsonl"
-GOLDEN = TESTDATA / "journal-v3.jsonl"
+UNMOVED = TESTDATA / "journal-v3.jsonl"
+GOLDEN = TESTDATA / "journal-v4.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -120,8 +126,54 @@ def _of_regions(region: Region) -> list[JournalFact]:
             trigger="small",
             triggered=10,
         ),
+        *_of_operators(region),
         IdsGranted(store=StoreId(7), region=RegionId(3), nonce=8, first=10, count=4, highest_id=13),
         RegionRegistered(region=initial_region(region)),
+    ]
+
+
+def _of_operators(region: Region) -> list[JournalFact]:
+    old, new = (
+        PeerReport(PeerId(6), StoreId(7), "voter"),
+        PeerReport(PeerId(9), StoreId(8), "voter"),
+    )
+    number, about = OperatorId(5), RegionId(3)
+    return [
+        OperatorStarted(
+            operator=number,
+            region=about,
+            kind="move",
+            add=new,
+            remove=old,
+            leader=PeerId(6),
+            to=PeerId(4),
+            priority=1,
+            trigger="manual",
+            reason="move from store 7 to 8",
+            seconds=600,
+            before=initial_region(region),
+            expected=(new,),
+            highest_id=9,
+        ),
+        OperatorStepped(
+            operator=number,
+            region=about,
+            step="learner_added",
+            conf_ver=2,
+            leader=PeerId(6),
+            ms=120,
+        ),
+        OperatorEnded(
+            operator=number,
+            region=about,
+            kind="move",
+            outcome="refused",
+            reason="the region's peers have changed otherwise",
+            ms=640,
+            peers=(old, new),
+            store=StoreId(7),
+            bytes=11,
+        ),
     ]
 
 
@@ -153,9 +205,19 @@ def test_what_knew_no_splits_is_read_as_ever() -> None:
     assert read == _unsplit()
 
 
+def test_what_knew_no_operators_is_read_as_ever() -> None:
+    read = [decode_fact(line.encode()) for line in UNMOVED.read_text().splitlines()]
+    assert read == _unmoved()
+
+
+def _unmoved() -> list[JournalFact]:
+    later = OperatorStarted | OperatorStepped | OperatorEnded
+    return [fact for fact in every_kind() if not isinstance(fact, later)]
+
+
 def _unsplit() -> list[JournalFact]:
     later = SplitOrdered | MergeOrdered | IdsGranted | RegionRegistered
-    return [fact for fact in every_kind() if not isinstance(fact, later)]
+    return [fact for fact in _unmoved() if not isinstance(fact, later)]
 
 
 def _saying_less(fact: JournalFact) -> JournalFact:

@@ -20,8 +20,9 @@ from flaredb_pd.service import PdService
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import ClusterId, PdIncarnation
-from flaredb_schemas.journal import Bootstrapped, RebuildStarted, decode_fact
+from flaredb_schemas.journal import Bootstrapped, RebuildStarted
 from flaredb_schemas.placement import Heartbeat, RoutesAnswer, RoutesQuery
+from flaredb_schemas.records import decode_fact
 from tests.bus.worlds import MemoryWorld, NatsWorld, World, eventually
 from tests.pd.builders import SPLIT_AT_M
 from tests.pd.fake_store import SUBJECTS, FakeStore

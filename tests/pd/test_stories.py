@@ -5,6 +5,7 @@ Commands: `pd NAME`, `pass SECONDS`, `join`, `witness`, `heartbeat`, `here`, `id
 `foreign`.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,19 @@ import msgspec
 import pytest
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import BootCounter, StoreId
+from flaredb_schemas.ids import BootCounter, PeerId, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import MergeEnded
-from flaredb_schemas.placement import Here, Join, RegionReport, Witness
-from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.placement import (
+    DownPeer,
+    Here,
+    Join,
+    PendingPeer,
+    RegionReport,
+    Witness,
+    report_peers,
+)
+from flaredb_schemas.regions import Epoch, Peer, PeerRole, Region
 from flaredb_schemas.splits import AskIds, SplitEnded
 from tests.pd.builders import (
     MINE,
@@ -24,11 +33,11 @@ from tests.pd.builders import (
     heartbeat,
     join,
     pd_config,
-    peers,
     region_id,
     region_report,
     witness,
 )
+from tests.pd.describe import describe_region
 from tests.pd.world import SUBJECTS, PdWorld
 from tests.stories import Case, check_story
 
@@ -73,8 +82,40 @@ class Teller:
         self.world.start(config)
         return None
 
+    def do_cluster(self, case: Case) -> str:
+        """PD `a` and as many stores as it needs, and up to `stores` more, all up and told of.
+
+        Each region is led by its first peer. Says only what there is then.
+        """
+        replicas, stores = int(case.option("replicas", "3")), int(case.option("stores", "4"))
+        ranges = tuple(_range(line) for line in case.input.splitlines()) or (KeyRange(b"", b""),)
+        config = pd_config("a", ranges=ranges, stores=replicas, replicas=replicas)
+        self.world.start(config)
+        self.world.pass_time(3.1)
+        for letter in "abcdef"[:stores]:
+            subject = SUBJECTS.pd_request(StoreId(0), "join")
+            self.world.tell(subject, _join.encode(join(letter)))
+        state = self.world.pds["a"].state
+        for store in state.stores:
+            led = [one for one in state.regions if one.peers[0].store == store]
+            self.beats += 1
+            reports = [region_report(one, one.peers[0]) for one in led]
+            beat = heartbeat(store, self.beats, reports, replicas=1)
+            self.world.tell(SUBJECTS.heartbeat(store), msgspec.json.encode(beat))
+        self.world.pass_time(0.5)
+        self.world.lines.clear()
+        told = " ".join(map(str, state.stores))
+        return "\n".join([f"stores {told}", *map(describe_region, state.regions)])
+
     def do_pass(self, case: Case) -> None:
-        self.world.pass_time(float(case.words[0]))
+        """With `here=(1,2)` these stores answer the keep-alives of that time, as they all do."""
+        left, stores = float(case.words[0]), case.options.get("here", ())
+        while left > 0:
+            for store in stores:
+                here = _here.encode(Here(StoreId(int(store)), BootCounter(1), MINE))
+                self.world.tell(SUBJECTS.pd_request(StoreId(int(store)), "here"), here)
+            self.world.pass_time(min(left, 1.0))
+            left -= 1.0
 
     def do_join(self, case: Case) -> None:
         uuid, store = case.words[0], int(case.option("store", "0"))
@@ -209,13 +250,38 @@ def _range(line: str) -> KeyRange:
 
 
 def _report(line: str, store: int) -> RegionReport:
-    """`id start..end version/conf_ver term peer@store,peer@store`; this store's peer leads."""
-    number, keys, epoch, term, members = line.split()
+    """`id start..end version/conf_ver term peer@store,peer@store:role`; this store's peer leads.
+
+    More words tell more: `removed=peer@store,...`, `pending=peer:behind,...`,
+    `down=peer:seconds,...`, `bytes=number`.
+    """
+    number, keys, epoch, term, members, *more = line.split()
     version, conf_ver = map(int, epoch.split("/"))
-    pairs = [(int(peer), int(at)) for peer, _, at in (m.partition("@") for m in members.split(","))]
-    region = Region(region_id(int(number)), _range(keys), Epoch(conf_ver, version), peers(*pairs))
+    told = dict(word.split("=") for word in more)
+    region = Region(region_id(int(number)), _range(keys), Epoch(conf_ver, version), _peers(members))
     leader = region.peer_on(StoreId(store)) or region.peers[0]
-    return region_report(region, leader, int(term))
+    return msgspec.structs.replace(
+        region_report(region, leader, int(term)),
+        removed=report_peers(_peers(told.get("removed", ""))),
+        pending=tuple(PendingPeer(PeerId(a), b) for a, b in _pairs(told.get("pending", ""))),
+        down=tuple(DownPeer(PeerId(a), b) for a, b in _pairs(told.get("down", ""))),
+        bytes=int(told.get("bytes", "10")),
+    )
+
+
+_ROLES = {"": PeerRole.VOTER, "learner": PeerRole.LEARNER}
+_ROLES |= {"incoming": PeerRole.INCOMING_VOTER, "demoting": PeerRole.DEMOTING_VOTER}
+
+
+def _peers(members: str) -> tuple[Peer, ...]:
+    """`peer@store,peer@store:role`."""
+    found = re.findall(r"(\d+)@(\d+):?(\w*)", members)
+    return tuple(Peer(PeerId(int(a)), StoreId(int(b)), _ROLES[role]) for a, b, role in found)
+
+
+def _pairs(text: str) -> list[tuple[int, int]]:
+    """`number:number,number:number`."""
+    return [(int(one), int(other)) for one, other in re.findall(r"(\d+):(\d+)", text)]
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)

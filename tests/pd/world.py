@@ -4,7 +4,7 @@ Nothing moves unless a command moves it; journal operations are then carried out
 PD sends reaches the other PDs at once, unless a command has cut it off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flaredb.bus.bus import AppendResult, AppendUnknown, Message, WrongSequence
@@ -24,7 +24,8 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.streams import journal_stream
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.events import StoreEvent, decode_event, kind_of
-from flaredb_schemas.journal import Unreadable, decode_fact
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.journal import Unreadable
 from flaredb_schemas.placement import (
     Alive,
     JoinAnswer,
@@ -33,6 +34,7 @@ from flaredb_schemas.placement import (
     RoutesQuery,
     Witnessed,
 )
+from flaredb_schemas.records import decode_fact
 from flaredb_schemas.subjects import Subjects
 from tests.pd.describe import (
     describe_answer,
@@ -70,6 +72,8 @@ class PdWorld:
         self.answers = "yes"
         self.dark = False
         self.lines: list[str] = []
+        self.on_order: Callable[[StoreId, Order], None] = lambda store, order: None
+        self.on_answer: Callable[[str, bytes], None] = lambda subject, payload: None
         self._announced: set[tuple[str, int]] = set()
 
     @property
@@ -182,7 +186,9 @@ class PdWorld:
             order = _order.decode(effect.payload)
             assert not isinstance(order, Malformed)
             self._say(name, describe_order(words[3], order))
+            self.on_order(StoreId(int(words[3])), order)
         else:
+            self.on_answer(effect.subject, effect.payload)
             self._say(name, f"to {effect.subject}: {_read_answer(effect)}")
 
     def _send_alive(self, name: str, effect: Send) -> None:

@@ -175,6 +175,12 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         bool, about("whether no store of an earlier cluster can exist, so that none is waited for")
     ] = False
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
+    operators_at_once: Annotated[
+        Number, about("regions whose replicas are changed at a time", le=10_000)
+    ] = 64
+    adds_per_store: Annotated[
+        Number, about("replicas that one store is given at a time", le=1_000)
+    ] = 4
     merge_bytes: Annotated[
         Bytes,
         about("quiet neighbours that hold no more together merge; 0: none", ge=0, le=64 * GIB),

@@ -1,0 +1,201 @@
+"""Moves and transfers amid everything that can go wrong: in the end each region is whole again.
+
+Orders are lost, PDs are killed, stores fall silent, leaders change, operators are cancelled; the
+seed draws it all. `FakeRegion` fails the test if PD orders what no leader may be ordered.
+"""
+
+import random
+
+import msgspec
+import pytest
+
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import BootCounter, OperatorId, PdIncarnation, StoreId
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted
+from flaredb_schemas.placement import Here, Join, Order, TransferLeader
+from flaredb_schemas.records import JournalFact, decode_fact
+from flaredb_schemas.regions import PeerRole
+from tests.pd.builders import MINE, heartbeat, join, pd_config
+from tests.pd.fake_region import FakeRegion
+from tests.pd.world import SUBJECTS, PdWorld
+
+RANGES = (KeyRange(b"", b"g"), KeyRange(b"g", b"p"), KeyRange(b"p", b""))
+LETTERS = "abcde"
+
+_here: Codec[Here] = Codec(Here)
+_join: Codec[Join] = Codec(Join)
+
+
+class Chaos:
+    """Two PDs, five stores, three regions of three replicas."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.world = PdWorld()
+        self.world.on_order = self._ordered
+        self.world.on_answer = self._answered
+        self.stores: list[StoreId] = []
+        self.down: dict[StoreId, float] = {}
+        self.regions: dict[int, FakeRegion] = {}
+        self.losing = 0.0
+        self.seen_epoch = 0
+        self._restart: dict[str, float] = {}
+        self._beats = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        for name in "ab":
+            self.start(name)
+        self.world.pass_time(3.1)
+        for letter in LETTERS:
+            self.world.tell(SUBJECTS.pd_request(StoreId(0), "join"), _join.encode(join(letter)))
+        state = next(pd.state for pd in self.world.pds.values() if pd.leading)
+        self.stores = sorted(state.stores)
+        self.regions = {region.id: FakeRegion(region) for region in state.regions}
+        for store in self.stores:
+            self._beat(store)
+
+    def start(self, name: str) -> None:
+        """A PD starts, as another incarnation than before."""
+        incarnation = PdIncarnation(f"{self.dice.getrandbits(128):032x}")
+        config = pd_config(name, ranges=RANGES)
+        self.world.start(msgspec.structs.replace(config, incarnation=incarnation))
+
+    @property
+    def up(self) -> set[StoreId]:
+        return set(self.stores) - self.down.keys()
+
+    def _beat(self, store: StoreId) -> None:
+        self._beats += 1
+        led = [one for one in self.regions.values() if one.leader and one.store == store]
+        reports = [one.report(self.up) for one in led]
+        beat = heartbeat(store, self._beats, reports, replicas=1)
+        self.world.tell(SUBJECTS.heartbeat(store), msgspec.json.encode(beat))
+
+    def _ordered(self, store: StoreId, order: Order) -> None:
+        body = order.body
+        if store in self.down or order.pd_epoch < self.seen_epoch:
+            return
+        if not isinstance(body, OrderPeers | TransferLeader) or self.dice.random() < self.losing:
+            return
+        self.seen_epoch = order.pd_epoch
+        region = self.regions[body.region]
+        if region.store == store:
+            obey = region.change if isinstance(body, OrderPeers) else region.hand_over
+            obey(body, self.up)  # type: ignore[arg-type]  # each takes its own kind
+
+    def _answered(self, subject: str, payload: bytes) -> None:
+        assert subject in ("wish", "") or not payload.startswith(b"{"), payload
+
+    def second(self) -> None:
+        """One second passes: what lags catches up, leaders leave joint states, stores speak."""
+        told = {store for store in self.stores if self.dice.random() < 0.3}
+        for region in self.regions.values():
+            if not region.leader or region.store in self.down or not region.can_decide(self.up):
+                region.elect(self.up)
+            before = region.region, region.leader
+            for peer, lag in list(region.lag.items()):
+                region.lag[peer] = lag - 200
+                if lag <= 200:
+                    del region.lag[peer]
+                    told.add(region.store)
+            if self.dice.random() < 0.7:
+                region.leave_joint(self.up)
+            region.clean_up(self.up)
+            if (region.region, region.leader) != before or self.dice.random() < 0.5:
+                told.add(region.store)
+        for store in sorted(told & self.up):
+            self._beat(store)
+        for store in sorted(self.up):
+            here = _here.encode(Here(store, BootCounter(1), MINE))
+            self.world.tell(SUBJECTS.pd_request(store, "here"), here)
+        self.world.pass_time(1.0)
+
+    def trouble(self) -> None:
+        """Something goes wrong, or somebody wants something."""
+        dice, now = self.dice, self.world.now.seconds
+        for store in [one for one, until in self.down.items() if until <= now]:
+            del self.down[store]
+            self._beat(store)
+        for name in [one for one, at in self._restart.items() if at <= now]:
+            del self._restart[name]
+            self.start(name)
+        match dice.randrange(9):
+            case 0 if len(self.down) < 1:
+                self.down[dice.choice(self.stores)] = now + dice.randrange(1, 40)
+            case 1:
+                region = dice.choice(list(self.regions.values()))
+                region.elect(self.up, away_from=region.leader)
+            case 2 if len(self.world.pds) > 1 or dice.random() < 0.3:
+                name = dice.choice(sorted(self.world.pds) or ["a"])
+                if self.world.pds.pop(name, None) is not None:
+                    self._restart[name] = now + dice.randrange(1, 8)
+            case 3:
+                self._wish("cancel", {"operator": dice.choice(self._running() or [77])})
+            case 4 | 5 | 6:
+                number = dice.choice(list(self.regions))
+                self.regions[number].new_lag = dice.choice([0, 100, 3_000])
+                source, target = (dice.choice([*self.stores, 99]) for _ in range(2))
+                self._wish("move", {"region": number, "from": source, "to": target})
+            case 7:
+                wish = {"region": dice.choice([*self.regions, 99])}
+                self._wish("transfer", wish | {"store": dice.choice(self.stores)})
+            case _:
+                pass
+
+    def _wish(self, what: str, wish: dict[str, int]) -> None:
+        self.world.tell(SUBJECTS.pd_admin(what), msgspec.json.encode(wish), "wish")
+
+    def _running(self) -> list[OperatorId]:
+        states = [pd.state for pd in self.world.pds.values() if pd.leading]
+        return [one.id for state in states for one in state.operators.running.values()]
+
+    def journal(self) -> list[JournalFact]:
+        records = self.world.stream.after(0, 100_000)
+        facts = [decode_fact(record.payload) for record in records]
+        return [fact for fact in facts if isinstance(fact, JournalFact)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_in_the_end_every_region_is_whole(seed: int) -> None:
+    chaos = Chaos(seed)
+    chaos.losing = chaos.dice.choice([0.0, 0.3, 0.6])
+    for _ in range(180):
+        chaos.trouble()
+        chaos.second()
+    chaos.losing = 0.0
+    chaos.down.clear()
+    for store in chaos.stores:
+        chaos._beat(store)
+    for name in "ab":
+        if name not in chaos.world.pds:
+            chaos.start(name)
+    for _ in range(90):
+        chaos.second()
+    assert not chaos._running()
+    for region in chaos.regions.values():
+        roles = [peer.role for peer in region.region.peers]
+        assert roles == [PeerRole.VOTER] * 3 and not region.region.removed
+    check_journal(chaos.journal())
+
+
+def check_journal(facts: list[JournalFact]) -> None:
+    """No id is granted twice; each operator ends once, and none runs beside another."""
+    highest, running = 0, dict[int, int]()
+    for fact in facts:
+        granted = getattr(fact, "highest_id", highest)
+        assert granted >= highest
+        match fact:
+            case OperatorStarted():
+                assert fact.operator > highest and granted > highest
+                assert fact.add is None or fact.add.id > fact.operator
+                assert fact.region not in running
+                running[fact.region] = fact.operator
+            case OperatorEnded():
+                assert running.pop(fact.region) == fact.operator
+            case _:
+                pass
+        highest = granted
+    assert not running
