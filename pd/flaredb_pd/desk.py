@@ -12,10 +12,12 @@ from flaredb.bus.bus import Message
 from flaredb_pd.answers import answer_regions, answer_routes, answer_stores, describe_status
 from flaredb_pd.changes import WISHES
 from flaredb_pd.effects import Effect, Note, Send
+from flaredb_pd.fates import fate
 from flaredb_pd.instant import Instant
 from flaredb_pd.operator_rows import answer_operators
 from flaredb_pd.reign import Reign
 from flaredb_schemas.envelope import Codec, Malformed
+from flaredb_schemas.membership import AskFate
 from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.pd_answers import OperatorsAnswer, PdFailure, PdStatus
 from flaredb_schemas.placement import (
@@ -30,6 +32,7 @@ from flaredb_schemas.placement import (
 )
 from flaredb_schemas.splits import AskIds, SplitEnded
 
+_ask_fate: Codec[AskFate] = Codec(AskFate)
 _heartbeats = msgspec.json.Decoder(Heartbeat)
 _ask_ids: Codec[AskIds] = Codec(AskIds)
 _split_ended: Codec[SplitEnded] = Codec(SplitEnded)
@@ -68,6 +71,8 @@ class Desk:
                 return self._on_here(store, message, now)
             case ["pd", "req", store, "ids"]:
                 return self._on_ids(store, message, now)
+            case ["pd", "req", store, "fate"]:
+                return self._on_fate(store, message)
             case ["pd", "req", store, "split"]:
                 return self._on_split_ended(store, message)
             case ["pd", "req", store, "merge"]:
@@ -79,7 +84,7 @@ class Desk:
             case ["pd", "admin", *what]:
                 return _reply(message, _json(_unknown("admin", ".".join(what), WISHES)))
             case ["pd", "req", _, *what]:
-                known = ("here", "ids", "join", "merge", "split", "witness")
+                known = ("fate", "here", "ids", "join", "merge", "split", "witness")
                 return _reply(message, _json(_unknown("req", ".".join(what), known)))
             case _:
                 return []
@@ -130,6 +135,18 @@ class Desk:
             return [Note("warning", f"a question for ids of store {store}: {fault}")]
         if self._reign.may_order and ask.cluster == self._reign.state.cluster:
             self._reign.changes.splits.asked(ask, now)
+        return []
+
+    def _on_fate(self, store: str, message: Message) -> list[Effect]:
+        ask = _ask_fate.decode(message.payload)
+        fault = _speaker_fault(ask, store)
+        if isinstance(ask, Malformed) or fault:
+            return [Note("warning", f"a question of store {store} for a replica's fate: {fault}")]
+        reign = self._reign
+        if ask.cluster == reign.state.cluster and reign.may_order:
+            told = fate(ask, reign.state, reign.heard)
+            if told is not None:
+                reign.try_to_give(told)
         return []
 
     def _on_split_ended(self, store: str, message: Message) -> list[Effect]:
@@ -189,7 +206,7 @@ class Desk:
 
 
 def _speaker_fault(
-    told: AskIds | Here | Join | MergeEnded | SplitEnded | Witness | Malformed, store: str
+    told: AskFate | AskIds | Here | Join | MergeEnded | SplitEnded | Witness | Malformed, store: str
 ) -> str:
     if isinstance(told, Malformed):
         return f"cannot be understood: {told.reason}"

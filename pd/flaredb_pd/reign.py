@@ -87,7 +87,7 @@ class Reign:
         self._muster = Muster(folders, now.seconds, window)
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
-        doors = self._enqueue, self._try_to_give, self._post.answer_json
+        doors = self._enqueue, self.try_to_give, self._post.answer_json
         self.changes = Changes(self._config, self.watch, *doors)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
@@ -338,7 +338,8 @@ class Reign:
         """Whether orders may be given and ids granted now."""
         return self.judges and self.state.exists and not self.state.rebuilding
 
-    def _try_to_give(self, order: Addressed) -> None:
+    def try_to_give(self, order: Addressed) -> None:
+        """Give an order, if orders may be given now."""
         if self.may_order:
             self._give([order])
 

@@ -19,7 +19,7 @@ from flaredb_schemas.journal import (
     TookOver,
 )
 from flaredb_schemas.keys import show_key
-from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.membership import OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
 from flaredb_schemas.placement import (
@@ -149,6 +149,8 @@ def describe_order(store: str, order: Order) -> str:
             wanted = _peers(*report_peers(peers))
             at = f"{epoch.version}/{epoch.conf_ver} of {leader}"
             what = f"peers of region {region} {at}: {wanted}, operator {operator}, {reason}"
+        case TellFate(region, peer, record):
+            what = f"peer {peer} of region {region} is a member no more, by region {record.id}"
         case _:
             assert_never(order.body)
     return f"order to {store}: {what} (epoch={order.pd_epoch} sequence={order.sequence})"

@@ -12,7 +12,17 @@ from unittest.mock import patch
 from flaredb.disk import row_files
 from flaredb.kv import sessions, writes
 from flaredb.raft.config import Config
-from flaredb.store import applying, births, cutting, installing, log, snapshots_in, snapshots_out
+from flaredb.store import (
+    applying,
+    births,
+    cleaning,
+    cutting,
+    fates,
+    installing,
+    log,
+    snapshots_in,
+    snapshots_out,
+)
 from tests.simulator.options import Options
 
 SMALL = (
@@ -20,6 +30,9 @@ SMALL = (
     (log, "KEPT_ENTRIES", 4),
     (row_files, "BLOCK_BYTES", 1_000),
     (installing, "SLICE_BYTES", 1_500),
+    (cleaning, "SLICE_ROWS", 3),
+    (fates, "LOOK_SECONDS", 2.0),
+    (fates, "PATIENCE_SECONDS", 10.0),
     (snapshots_out, "CHUNK_BYTES", 700),
     (snapshots_out, "SILENCE_SECONDS", 4.0),
     (snapshots_in, "SILENCE_SECONDS", 4.0),

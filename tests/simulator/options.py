@@ -54,6 +54,8 @@ class Troubles(Struct, frozen=True):
     """To have a region cut by hand."""
     merge: float
     """To have two neighbours merged by hand."""
+    move: float
+    """To have a replica moved by hand; only where there is a store to move it to."""
     ambush: float
     """To crash a store in the middle of a snapshot, or while it stands for election."""
     swing: float
@@ -185,6 +187,7 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
     # Dice of their own, so that the rest of each world is what it was without them.
     split = random.Random(f"splits {seed}").choice((0.0, 1.0, 3.0, 8.0))
     merge = random.Random(f"merges {seed}").choice((0.0, 0.5, 1.0, 3.0))
+    move = random.Random(f"moves {seed}").choice((0.0, 0.5, 1.0, 3.0))
 
     def every(*choices: float) -> float:
         drawn = dice.choice(choices)
@@ -207,6 +210,7 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
         transfer=every(0, 2, 8),
         split=max(split, 20.0) if schemed and split else split,
         merge=max(merge, 20.0) if schemed and merge else merge,
+        move=max(move, 20.0) if schemed and move else move,
         ambush=every(0, 5, 5),
         swing=every(0, 0, 8),
         schemed=schemed,

@@ -15,7 +15,7 @@ from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId, StoreUuid
-from flaredb_schemas.raft import Entry
+from flaredb_schemas.raft import Entry, EntryKind
 from flaredb_schemas.regions import Region
 from tests.linearizability import (
     Linearizable,
@@ -31,6 +31,7 @@ from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
+from tests.simulator.checkers.members import MembersAgree
 from tests.simulator.checkers.merges import MergesOnce
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges, check_sizes
@@ -92,6 +93,7 @@ class Run:
         self.hashes = HashesAgree()
         self.splits = SplitsOnce()
         self.merges = MergesOnce()
+        self.members = MembersAgree()
         self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
@@ -133,8 +135,11 @@ class Run:
 
     def applied(self, before: Region, replica: Replica, entry: Entry) -> None:
         """Some replica has applied `entry`; its newest events are at the end of its outbox."""
-        self.splits.look(before, replica, entry)
-        self.merges.look(before, replica, entry)
+        if entry.kind is EntryKind.MEMBERSHIP:
+            self.members.look(before, replica, entry)
+        else:
+            self.splits.look(before, replica, entry)
+            self.merges.look(before, replica, entry)
         self.logs.applied(replica.id, entry)
         self.events |= {waiting.event.id for waiting in replica.outbox.of(entry.index)}
 
@@ -292,6 +297,7 @@ class Run:
                 "split_regions": len(self.splits.applied),
                 "merged_regions": len(self.merges.applied),
                 "merges_given_up": len(self.merges.given_up),
+                "peers_changed": len(self.members.applied),
                 "reigns": self.authority.count,
                 "unknown": sum(client.unknown for client in self.clients),
                 "virtual_seconds": int(world.clockwork.now),

@@ -9,6 +9,7 @@ from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.cutting import Cutter
 from tests.simulator.joining import Joiner
+from tests.simulator.moving import Mover
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
 from tests.simulator.schemes.scheme import Cluster
@@ -79,6 +80,7 @@ class Troubles:
             (troubles.scheme, self._schemes.begin),
             (troubles.split, Cutter(world, stores).cut),
             (troubles.merge, Joiner(world, stores).join),
+            (troubles.move, Mover(world, stores).move),
         ):
             if mean:
                 self._repeat(mean, trouble)

@@ -8,7 +8,7 @@ from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.regions import Region
+from flaredb_schemas.regions import PeerRole, Region
 
 Running = Sequence[tuple[Store, MemoryDisk]]
 
@@ -22,13 +22,41 @@ def find_leaderless(stores: Running) -> list[str]:
     return [
         f"region {region} has no leader"
         for region, replicas in sorted(hosted.items())
-        if _has_majority(replicas[0].region, replicas) and not any(one.leads for one in replicas)
+        if _has_majority(_newest(replicas), replicas) and not any(one.leads for one in replicas)
     ]
+
+
+def _newest(replicas: Sequence[Replica]) -> Region:
+    """The record of the newest epoch: others may not know yet that they have left."""
+    regions = [replica.region for replica in replicas]
+    return max(regions, key=lambda region: (region.epoch.conf_ver, region.epoch.version))
+
+
+def find_left_behind(stores: Running) -> list[str]:
+    """What is left of peers that have left, and which members are nowhere."""
+    reasons = []
+    hosts = {store.me.store: store for store, _ in stores}
+    leading = [one for store, _ in stores for one in store.registry if one.leads]
+    members = {peer.id for replica in leading for peer in replica.region.peers}
+    for number, store in hosts.items():
+        if store.registry.cleaning:
+            reasons.append(f"store {number} is cleaning up: {store.registry.cleaning}")
+        for replica in store.registry:
+            if replica.peer not in members:
+                reasons.append(f"store {number}: peer {replica.peer} has left its region")
+    for replica in leading:
+        for peer in replica.region.peers:
+            host = hosts.get(peer.store)
+            if peer.role is not PeerRole.VOTER:
+                reasons.append(f"region {replica.id}: peer {peer.id} is {peer.role.name}")
+            elif host is not None and host.registry.get(replica.id) is None:
+                reasons.append(f"region {replica.id}: peer {peer.id} is not on its store")
+    return reasons
 
 
 def find_stuck(stores: Running) -> list[str]:
     """Why the cluster is not at rest; empty when it is."""
-    reasons = find_leaderless(stores)
+    reasons = find_leaderless(stores) + find_left_behind(stores)
     applied: dict[RegionId, set[int]] = {}
     for store, disk in stores:
         for replica in store.registry:
@@ -60,7 +88,8 @@ def find_awake(stores: Running) -> list[str]:
 
 def _has_majority(region: Region, replicas: Sequence[Replica]) -> bool:
     here = {replica.peer for replica in replicas}
-    return 2 * sum(peer.id in here for peer in region.peers) > len(region.peers)
+    voters = [peer for peer in region.peers if peer.role is not PeerRole.LEARNER]
+    return 2 * sum(peer.id in here for peer in voters) > len(voters)
 
 
 def _why(replica: Replica) -> list[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from flaredb.store.replica import Replica
-from flaredb_schemas.commands import COMMANDS, Merge, Split
+from flaredb_schemas.commands import COMMANDS, ForgetRemoved, Merge, Split
 from flaredb_schemas.ids import Index, RegionId
 from flaredb_schemas.raft import Entry
 from flaredb_schemas.regions import Region
@@ -24,7 +24,7 @@ class SplitsOnce:
         if replica.region == before:
             return
         command = COMMANDS.decode(entry.data)
-        if isinstance(command, Merge):
+        if isinstance(command, Merge | ForgetRemoved):
             return
         assert isinstance(command, Split), f"{command} has changed region {before.id}"
         named = (command.conf_ver, command.version)
