@@ -313,3 +313,16 @@ def test_many_rows_are_cleaned_in_slices() -> None:
     old.start()
     assert old.store.registry.cleaning, "it goes on after a restart"
     group.until(lambda: is_clean(old, PARENT, keys))
+
+
+def test_a_follower_answers_a_leader_of_which_its_record_knows_nothing() -> None:
+    """It was away while the peer came that leads now, and all its log has since is in the log."""
+    group = filled(spare=1)
+    old, new = follower(group), spare(group)
+    late = follower(group, old)
+    late.cut_off = True
+    move(group, PARENT, old, new, NEW)
+    lead_from(group, PARENT, new)
+    assert late.replica(PARENT).region.peer(PeerId(NEW)) is None
+    late.cut_off = False
+    check_agreement(group, holders(group))

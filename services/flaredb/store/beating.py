@@ -8,7 +8,8 @@ from flaredb.store.records import ReplicaState
 class Beating:
     """Tells the neighbours that this store lives, and notices who falls silent.
 
-    Invariant: every store that shares a region with this one is expected to be heard.
+    Invariant: every store that shares a region with this one is expected to be heard; whoever is
+    heard hears this one, since it may know of a region that they share before this one does.
     """
 
     __slots__ = ("_context", "_expected", "_liveness")
@@ -22,12 +23,12 @@ class Beating:
     def tick(self) -> list[Change]:
         """Once per tick: beat; returns who has become suspect."""
         context = self._context
-        neighbours = sorted(context.registry.neighbours(context.me.store))
+        neighbours = context.registry.neighbours(context.me.store)
         if self._expected != context.registry.version:
             self._expected = context.registry.version
-            for store in neighbours:
+            for store in sorted(neighbours):
                 self._liveness.expect(store, context.now)
-        for store in neighbours:
+        for store in sorted(neighbours | self._liveness.heard_lately(context.now)):
             context.outgoing.beat(store)
         return self._liveness.check(context.now)
 

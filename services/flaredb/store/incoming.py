@@ -140,10 +140,10 @@ class Incoming:
                 self._removing.confirmed(from_store, replica, item)
 
     def _raft(self, from_store: StoreId, replica: Replica, item: RaftItem) -> None:
-        held_by = replica.store_of(item.from_peer)
-        if held_by not in (0, from_store):
+        known = replica.region.peer(item.from_peer)
+        if known is not None and known.store != from_store:
             self._context.counters.frames_refused += 1
-            log.warning("store %s speaks for peer %s of %s", from_store, item.from_peer, held_by)
+            log.warning("store %s speaks for peer %s of %s", from_store, known.id, known.store)
             return
         if replica.state is ReplicaState.LIVE and self._removing.is_past(from_store, replica, item):
             return
@@ -151,6 +151,7 @@ class Incoming:
             if replica.state is ReplicaState.EMPTY:
                 self._refuse(from_store, item, is_welcome=item.record is not None)
             return
+        replica.meet(item.from_peer, from_store)
         self._sleeping.heard(replica, item)
         self._guard(replica, self._step, item)
 

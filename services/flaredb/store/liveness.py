@@ -79,6 +79,14 @@ class Liveness:
                 changes.append(Suspected(store))
         return changes
 
+    def heard_lately(self, now: float) -> frozenset[StoreId]:
+        """Who was heard within the time after which silence is suspicious."""
+        return frozenset(
+            store
+            for store, known in self._neighbours.items()
+            if known.boot and now - known.heard <= self._patience
+        )
+
     def restart(self, now: float) -> None:
         """The bus was down and is back: nobody's silence meanwhile counts."""
         for known in self._neighbours.values():

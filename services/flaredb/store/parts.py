@@ -64,9 +64,7 @@ class Parts:
         self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)
         self.merging: Final = Merging(context, self.sleeping, self.merge_orders, self._changed)
         self.cleaning: Final = Cleaning(context)
-        self.removing: Final = Removing(
-            context, liveness, self.sleeping, self.cleaning, self.merge_orders
-        )
+        self.removing: Final = Removing(context, self.sleeping, self.cleaning, self.merge_orders)
         self.fates: Final = Fates(context, self.removing, subjects, outside.tell_pd)
         doors = self.births, self.merging, subjects, outside.send_snapshot
         self.snapshots: Final = SnapshotPlane(context, self.jobs, self.history, self.guard, *doors)

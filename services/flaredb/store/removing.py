@@ -13,10 +13,11 @@ asks them.
 import logging
 from typing import Final
 
+from msgspec import Struct
+
 from flaredb.store.applying import propose_command
 from flaredb.store.cleaning import Cleaning
 from flaredb.store.context import Context
-from flaredb.store.liveness import Liveness
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.records import ReplicaState, Tombstone
 from flaredb.store.registry import RegionPeer
@@ -32,8 +33,16 @@ from flaredb_schemas.regions import Region
 
 log: Final = logging.getLogger(__name__)
 
-REPEAT_SECONDS: Final = 1.0
-"""How often a leader asks whether a peer that has left is gone."""
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 30.0
+"""A leader asks again whether a peer that has left is gone, ever less often."""
+
+
+class Asking(Struct):
+    """When to ask about a region next, and how long to wait after that."""
+
+    due: float
+    pause: float = FIRST_PAUSE_SECONDS
 
 
 class Removing:
@@ -43,42 +52,38 @@ class Removing:
     every region led from here that names removed peers, and perhaps some that do so no more.
     """
 
-    __slots__ = ("_asking", "_cleaning", "_context", "_liveness", "_merge_orders", "_sleeping")
+    __slots__ = ("_asking", "_cleaning", "_context", "_merge_orders", "_sleeping")
 
     def __init__(
         self,
         context: Context,
-        liveness: Liveness,
         sleeping: Sleeping,
         cleaning: Cleaning,
         merge_orders: MergeOrders,
     ) -> None:
         self._context = context
-        self._liveness = liveness
         self._sleeping = sleeping
         self._cleaning = cleaning
         self._merge_orders = merge_orders
-        self._asking: dict[RegionId, float] = {}
+        self._asking: dict[RegionId, Asking] = {}
 
     def note(self, replica: Replica) -> None:
         """The region's peers have changed, or who leads it."""
         if replica.leads and replica.region.removed:
-            self._asking[replica.id] = self._context.now
+            self._asking[replica.id] = Asking(self._context.now)
 
     def tick(self) -> None:
         """Once per tick: ask the stores of those who have left."""
-        for region, due in list(self._asking.items()):
+        now = self._context.now
+        for region, asking in list(self._asking.items()):
             replica = self._context.registry.get(region)
             if replica is None or not replica.leads or not replica.region.removed:
                 del self._asking[region]
-            elif self._context.now >= due:
-                self._asking[region] = self._context.now + REPEAT_SECONDS
-                self._ask(replica)
-
-    def _ask(self, replica: Replica) -> None:
-        for peer in replica.region.removed:
-            if not self._liveness.is_suspected(peer.store):
-                self._tell(peer.store, replica, peer.id)
+            elif now >= asking.due:
+                asking.due = now + asking.pause
+                asking.pause = min(2 * asking.pause, LONGEST_PAUSE_SECONDS)
+                for peer in replica.region.removed:
+                    self._tell(peer.store, replica, peer.id)
 
     def _tell(self, store: StoreId, replica: Replica, peer: PeerId) -> None:
         removed = Removed(replica.id, peer, replica.peer, replica.region)

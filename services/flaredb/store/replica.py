@@ -26,6 +26,10 @@ MAX_APPLY_BYTES: Final = 1024 * 1024
 """How much a replica applies in one turn, so that one region cannot stall the others."""
 
 
+MOST_MET: Final = 64
+"""Of how many peers that are not in the record their stores are remembered."""
+
+
 class Asker(Struct, frozen=True, gc=False):
     """Where an answer goes: the asker's inbox, and its own number for the request."""
 
@@ -75,6 +79,7 @@ class Replica:
         "last_tick",
         "log",
         "machine",
+        "met",
         "node",
         "outbox",
         "peer",
@@ -121,6 +126,7 @@ class Replica:
         self.installing: tuple[SnapshotHeader, str] | None = None
         self.traffic = Traffic()
         self.known_leader = NO_PEER
+        self.met: dict[PeerId, StoreId] = {}
         self.last_tick = tick
         self.last_activity = now
         self.asleep = False
@@ -144,12 +150,22 @@ class Replica:
         return self.node.role is Role.LEADER and self.state is ReplicaState.LIVE
 
     def store_of(self, peer: PeerId) -> StoreId:
-        """The store that holds `peer`; zero if the region's record does not know."""
+        """The store that holds `peer`; zero if neither the region's record nor anybody told it."""
         region = self.machine.region
         for known in region.peers + region.removed:
             if known.id == peer:
                 return known.store
-        return NO_STORE
+        return self.met.get(peer, NO_STORE)
+
+    def meet(self, peer: PeerId, store: StoreId) -> None:
+        """A peer speaks from `store`: one that is late must answer members that it never heard of.
+
+        The record, once it has caught up, says more.
+        """
+        if self.region.peer(peer) is None:
+            if len(self.met) >= MOST_MET:
+                self.met.clear()
+            self.met[peer] = store
 
     def route(self) -> Route:
         """The region and its leader as this replica knows them."""

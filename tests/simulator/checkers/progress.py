@@ -45,11 +45,17 @@ def find_left_behind(stores: Running) -> list[str]:
             if replica.peer not in members:
                 reasons.append(f"store {number}: peer {replica.peer} has left its region")
     for replica in leading:
+        # Of a store that is lost for good nobody will ever hear that it has cleaned up.
+        owing = [peer for peer in replica.region.removed if peer.store in hosts]
+        if owing:
+            reasons.append(f"region {replica.id}: {owing} have not been confirmed to be gone")
         for peer in replica.region.peers:
             host = hosts.get(peer.store)
+            if host is None:
+                continue  # PD waits for it
             if peer.role is not PeerRole.VOTER:
                 reasons.append(f"region {replica.id}: peer {peer.id} is {peer.role.name}")
-            elif host is not None and host.registry.get(replica.id) is None:
+            elif host.registry.get(replica.id) is None:
                 reasons.append(f"region {replica.id}: peer {peer.id} is not on its store")
     return reasons
 
@@ -101,8 +107,6 @@ def _why(replica: Replica) -> list[str]:
         reasons.append(f"{name} has {len(replica.outbox)} events in its outbox")
     if replica.snapshot_floor:
         reasons.append(f"{name} is sending a snapshot")
-    if replica.region.removed:
-        reasons.append(f"{name} has removed peers")
     if replica.machine.state.merging is not None:
         reasons.append(f"{name} is being merged")
     if replica.held or replica.applying:
