@@ -27,7 +27,10 @@ class RaftItem(Struct, frozen=True, array_like=True, tag=1):
 
 
 class NotHosted(Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """The store does not host the region (FR-002). Never answered, and no leave to destroy."""
+    """The store does not host the region (FR-002). Never answered, and no leave to destroy.
+
+    `is_lost`: the peer is there, and out of service for good, since a record of it is damaged.
+    """
 
     region: RegionId
     peer: PeerId
@@ -35,6 +38,7 @@ class NotHosted(Struct, frozen=True, array_like=True, gc=False, tag=2):
     to_peer: PeerId
     is_welcome: bool = False
     """Whether it could be: the message told of the region, and nothing here stands in its way."""
+    is_lost: bool = False
 
 
 class SleepOffer(Struct, frozen=True, array_like=True, gc=False, tag=3):

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tests.bench.machine import Machine
 from tests.figures.growth_rows import GROWTH
+from tests.figures.move_rows import MOVES
 from tests.figures.rows import CORRECTNESS, SPEED, Row
 from tests.figures.runs import Found
 from tests.figures.scale_rows import SCALE
@@ -49,6 +50,7 @@ def measured_part(kept: Mapping[str, Kept]) -> str:
     return (
         f"\n## Correctness\n\n{_table(CORRECTNESS, kept)}\n"
         f"\n## Regions that split and are merged\n\n{_table(GROWTH, kept)}\n"
+        f"\n## Replicas that move\n\n{_table(MOVES, kept)}\n"
         f"\n## Speed and memory\n\n{_table((*SPEED, *SCALE), kept)}\n"
         f"\n## When and where\n\n{_runs(kept)}\n"
     )

@@ -120,6 +120,7 @@ RUNS: Final = (
     _cluster("growth_kills", 20, 60),
     _cluster("merges", 1, 10),
     _cluster("splits", 5, 20),
+    _cluster("moves", 5, 40),
     Run(
         "split_crashes",
         ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),

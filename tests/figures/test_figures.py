@@ -7,6 +7,7 @@ import pytest
 
 from tests.bench.machine import Machine
 from tests.figures.growth_rows import GROWTH
+from tests.figures.move_rows import MOVES
 from tests.figures.page import BEGIN, END, Kept, write_page
 from tests.figures.rows import CORRECTNESS, SPEED, Row
 from tests.figures.runs import (
@@ -22,7 +23,7 @@ from tests.figures.runs import (
 )
 from tests.figures.scale_rows import SCALE
 
-ROWS = {row.what: row for row in (*CORRECTNESS, *GROWTH, *SPEED, *SCALE)}
+ROWS = {row.what: row for row in (*CORRECTNESS, *GROWTH, *MOVES, *SPEED, *SCALE)}
 
 
 def row(beginning: str) -> Row:

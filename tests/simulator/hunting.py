@@ -7,12 +7,12 @@ from functools import partial
 
 from msgspec import Struct
 
-from tests.simulator import bugs_merge, bugs_pd, bugs_raft, bugs_store
+from tests.simulator import bugs_merge, bugs_pd, bugs_peers, bugs_raft, bugs_store
 from tests.simulator.bugs import BUGS, planted
 from tests.simulator.options import Options, draw
 from tests.simulator.run import run_world
 
-MODULES = (bugs_raft, bugs_store, bugs_merge, bugs_pd)
+MODULES = (bugs_raft, bugs_store, bugs_merge, bugs_peers, bugs_pd)
 """Importing them registers their bugs."""
 
 MOST_SEEDS = 500

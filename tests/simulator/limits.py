@@ -20,6 +20,7 @@ from flaredb.store import (
     fates,
     installing,
     log,
+    peer_orders,
     snapshots_in,
     snapshots_out,
 )
@@ -33,6 +34,7 @@ SMALL = (
     (cleaning, "SLICE_ROWS", 3),
     (fates, "LOOK_SECONDS", 2.0),
     (fates, "PATIENCE_SECONDS", 10.0),
+    (peer_orders, "MOST_BEHIND", 8),
     (snapshots_out, "CHUNK_BYTES", 700),
     (snapshots_out, "SILENCE_SECONDS", 4.0),
     (snapshots_in, "SILENCE_SECONDS", 4.0),

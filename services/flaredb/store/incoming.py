@@ -8,6 +8,7 @@ without a leader for ever. No refusal is answered by a refusal, and none is leav
 import logging
 from typing import Final
 
+from flaredb.store.absences import Absences
 from flaredb.store.births import Births
 from flaredb.store.context import Context
 from flaredb.store.fates import Fates
@@ -61,6 +62,7 @@ class Incoming:
     """
 
     __slots__ = (
+        "_absences",
         "_births",
         "_context",
         "_fates",
@@ -83,12 +85,14 @@ class Incoming:
         parking: Parking,
         removing: Removing,
         fates: Fates,
+        absences: Absences,
     ) -> None:
         self._context = context
         self._births = births
         self._parking = parking
         self._removing = removing
         self._fates = fates
+        self._absences = absences
         self._liveness = liveness
         self._sleeping = sleeping
         self._history = history
@@ -117,12 +121,15 @@ class Incoming:
             self._removing.told(from_store, item)
             return
         replica = self._context.registry.get(item.region)
+        if isinstance(item, RaftItem) and self._absences.is_lost_here(item, replica):
+            self._absences.say_lost(from_store, item)
+            return
         if replica is None:
             if item.region not in self._context.registry.damaged:
                 self._not_hosted(from_store, item)
             return
         if isinstance(item, NotHosted | Blocked):
-            self._absent(from_store, replica, item)
+            self._absences.heard(from_store, replica, item)
             return
         if item.to_peer != replica.peer:
             log.info("item for peer %s, here is %s", item.to_peer, replica.peer)
@@ -169,19 +176,6 @@ class Incoming:
             heard = isinstance(item.message, Heartbeat) and replica.node.last_index == 0
             return heard or isinstance(item.message, VOTING)
         return True
-
-    def _absent(self, from_store: StoreId, replica: Replica, item: NotHosted | Blocked) -> None:
-        """A store says that it has no such peer. Whether it has lost one, PD finds out."""
-        log.info("store %s does not host region %s: %s", from_store, item.region, item)
-        if (
-            isinstance(item, NotHosted)
-            and replica.leads
-            and item.to_peer == replica.peer
-            and replica.store_of(item.peer) == from_store
-        ):
-            self._sleeping.wake(replica)
-            self._guard(replica, _report_absent, item)
-            self._context.touch(replica.id)
 
     def deliver(self, region: RegionId) -> None:
         """The region is here now: what came too early for it goes on."""
@@ -242,7 +236,3 @@ def _misleads(record: Region, item: RaftItem, from_store: StoreId) -> bool:
     """Whether the sender is not who the region's record says."""
     sender = record.peer(item.from_peer)
     return sender is None or sender.store != from_store or record.keys.is_empty
-
-
-def _report_absent(replica: Replica, item: NotHosted) -> None:
-    replica.node.report_absent(item.peer, item.is_welcome)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from flaredb.store.absences import Absences
 from flaredb.store.advancing import Advancer
 from flaredb.store.applying import Hooks
 from flaredb.store.beating import Beating
@@ -79,6 +80,7 @@ class Parts:
             self.parking,
             self.removing,
             self.fates,
+            Absences(context, self.guard, self.sleeping, self._changed),
         )
         splitting = Splitting(
             context, self.births, self.cleaning, self.incoming.deliver, self._split

@@ -64,7 +64,8 @@ class Replica:
     Invariants: `machine.region` is the region as last applied; entries to apply follow on the
     machine's index; proposals are kept only while this replica leads in their term; `unsaved`
     counts the Readys that no durable batch holds yet; `roused` means that it was woken for nothing
-    but an election, and nobody has wanted anything of it since.
+    but an election, and nobody has wanted anything of it since; `lost` are peers
+    that will not take part again, `missed` those that may be, since when.
     """
 
     __slots__ = (
@@ -78,8 +79,10 @@ class Replica:
         "last_activity",
         "last_tick",
         "log",
+        "lost",
         "machine",
         "met",
+        "missed",
         "node",
         "outbox",
         "peer",
@@ -126,6 +129,8 @@ class Replica:
         self.installing: tuple[SnapshotHeader, str] | None = None
         self.traffic = Traffic()
         self.known_leader = NO_PEER
+        self.lost: set[PeerId] = set()
+        self.missed: dict[PeerId, float] = {}
         self.met: dict[PeerId, StoreId] = {}
         self.last_tick = tick
         self.last_activity = now

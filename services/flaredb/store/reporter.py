@@ -220,6 +220,7 @@ class Reporter:
             down=tuple(self._down(replica)),
             asleep=replica.asleep,
             removed=report_peers(region.removed),
+            lost=tuple(peer.id for peer in region.peers if peer.id in replica.lost),
         )
 
     def _pending(self, replica: Replica) -> Iterable[PendingPeer]:

@@ -1,0 +1,267 @@
+"""Which replicas and leaderships had better be elsewhere: state in, proposals out.
+
+Three things are evened out, in this order: room on disks and replicas (by weight), leaderships (by
+number), and the load of what stores lead. Each has a tolerance within which nothing is moved, and a
+proposal must bring its two stores closer to each other, so that nothing moves to and fro. Scores
+are integers or compared through them, and ties end at ids, so that the same state gives the same
+proposals. (After tikv/pd's balance-region, balance-leader and hot-region schedulers.)
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from statistics import mean
+from typing import Final
+
+from msgspec import Struct
+
+from flaredb_pd.heard import Heard
+from flaredb_pd.loads import Loads
+from flaredb_pd.operators import Operator
+from flaredb_pd.proposals import Proposal
+from flaredb_pd.region_map import Sighting
+from flaredb_pd.standings import Standing, count, leads, moves, weight_of
+from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.operators import OperatorKind
+from flaredb_schemas.regions import PeerRole
+
+BALANCE: Final = "balance"
+"""The trigger of what is proposed here."""
+PRIORITY: Final = 0
+"""Below what people wish for, and below repairs."""
+
+TOLERANCE: Final = 0.05
+"""A store whose count or weight is within this share of the mean is even enough..."""
+LEAST_LEADERS: Final = 1
+"""...or within one leader of it."""
+LOAD_TOLERANCE: Final = 0.15
+"""For load, which is never the same for long."""
+LEAST_LOAD: Final = 200.0
+"""Keys per second of a store below which load is no reason to move anything."""
+COLD_SHARE: Final = 0.05
+"""A region with less than this share of the mean store's load is cold: leaderships are evened out
+by those."""
+
+FULL: Final = 0.85
+"""A store that is fuller gives replicas away."""
+NEARLY_FULL: Final = 0.80
+"""A store that is fuller gets none."""
+
+MOST_AT_ONCE: Final = 8
+"""How many proposals one look makes."""
+MOST_TRIED: Final = 5
+"""How many of the most and of the least laden stores are tried against each other."""
+
+
+class Scene(Struct, frozen=True):
+    """What is looked at. Of some regions no replica, or not the leadership, is to be moved now."""
+
+    heard: Heard
+    loads: Loads
+    running: Collection[Operator]
+    moved: Collection[RegionId]
+    handed_over: Collection[RegionId]
+    bears: Callable[[StoreId], bool]
+    """Whether a store takes replicas and leaderships: it is up, and is to stay."""
+
+
+class Movable(Struct, frozen=True):
+    """The regions that are whole, and at rest: by the stores that hold a replica which may move, and
+    by those whose leadership may."""
+
+    held: dict[StoreId, list[Sighting]]
+    led: dict[StoreId, list[Sighting]]
+
+
+def proposals(scene: Scene) -> Iterator[Proposal]:
+    """What to do, the most urgent first; O(regions)."""
+    standings = count(scene.heard, scene.loads, scene.running, scene.bears)
+    if len(standings) < 2:
+        return
+    movable = _movable(scene)
+    taken: set[RegionId] = set()
+    for find in (_replica, _leadership, _load):
+        while len(taken) < MOST_AT_ONCE:
+            found = find(movable, taken, standings, scene.loads)
+            if found is None:
+                break
+            taken.add(found.region)
+            yield found
+
+
+def _movable(scene: Scene) -> Movable:
+    busy = {operator.region for operator in scene.running}
+    movable = Movable({}, {})
+    for sighting in scene.heard.regions:
+        region, report = sighting.region, sighting.report
+        if report is None or region.id in busy:
+            continue
+        if report.down or report.pending or report.lost:
+            continue
+        if all(peer.role is PeerRole.VOTER for peer in region.peers):
+            if region.id not in scene.handed_over:
+                movable.led.setdefault(sighting.store, []).append(sighting)
+            for store in region.stores if region.id not in scene.moved else ():
+                movable.held.setdefault(store, []).append(sighting)
+    return movable
+
+
+def _replica(
+    movable: Movable,
+    taken: Collection[RegionId],
+    standings: dict[StoreId, Standing],
+    loads: Loads,
+) -> Proposal | None:
+    """Away from a store that is too full, or that bears more than its share."""
+    even = mean(one.weight for one in standings.values())
+    light = sorted(standings.values(), key=lambda one: (one.weight, one.store))
+    targets = [one for one in light if one.fullness < NEARLY_FULL][:MOST_TRIED]
+    for source in sorted(standings.values(), key=_by_need)[:MOST_TRIED]:
+        is_full = source.fullness >= FULL
+        for target in targets:
+            uneven = _is_uneven(source.weight, target.weight, even)
+            if target is source or not (is_full or uneven):
+                continue
+            held = [one for one in movable.held.get(source.store, ()) if one.region.id not in taken]
+            chosen = _best_to_move(held, source, target, is_full, loads)
+            if chosen is not None:
+                moves(standings, chosen, source.store, target.store)
+                why = "its disk is nearly full" if is_full else "it bears more than its share"
+                reason = f"{why}: store {source.store}"
+                return _propose("move", chosen, reason, source.store, target.store)
+    return None
+
+
+def _by_need(one: Standing) -> tuple[bool, int, StoreId]:
+    return one.fullness < FULL, -one.weight, one.store
+
+
+def _is_uneven(source: int, target: int, even: float) -> bool:
+    """Whether one of the two is out of the tolerance, on the side where a move helps."""
+    return source > even * (1 + TOLERANCE) or target < even * (1 - TOLERANCE)
+
+
+def _best_to_move(
+    held: list[Sighting], source: Standing, target: Standing, is_full: bool, loads: Loads
+) -> Sighting | None:
+    """A region of which `target` has nothing; a follower, and as large and as cold as can be."""
+    gap = source.weight - target.weight
+    fitting = [
+        sighting
+        for sighting in held
+        if _is_free(sighting, target) and (is_full or 2 * weight_of(sighting) <= gap)
+    ]
+    return min(
+        fitting,
+        key=lambda one: (
+            one.store == source.store,
+            round(loads.rate(one.region.id)),
+            -weight_of(one),
+            one.region.id,
+        ),
+        default=None,
+    )
+
+
+def _is_free(sighting: Sighting, target: Standing) -> bool:
+    """Whether the store has nothing of the region, nor anything left of it."""
+    region = sighting.region
+    return all(peer.store != target.store for peer in (*region.peers, *region.removed))
+
+
+def _leadership(
+    movable: Movable,
+    taken: Collection[RegionId],
+    standings: dict[StoreId, Standing],
+    loads: Loads,
+) -> Proposal | None:
+    """From a store that leads too many regions to one that leads too few; cold ones only."""
+    even = mean(one.leaders for one in standings.values())
+    most = max(LEAST_LEADERS, TOLERANCE * even)
+    cold = max(1.0, COLD_SHARE * mean(one.load for one in standings.values()))
+    ranked = sorted(standings.values(), key=lambda one: (-one.leaders, one.store))
+    for source in ranked[:MOST_TRIED]:
+        led = [one for one in movable.led.get(source.store, ()) if one.region.id not in taken]
+        for target in ranked[: -MOST_TRIED - 1 : -1]:
+            out = source.leaders > even + most or target.leaders < even - most
+            if not out or source.leaders - target.leaders < 2:
+                continue
+            for sighting in led:
+                load = loads.rate(sighting.region.id)
+                if load <= cold and sighting.region.peer_on(target.store) is not None:
+                    why = f"store {source.store} leads {source.leaders} regions"
+                    leads(standings, sighting, target.store, load)
+                    return _propose("transfer", sighting, why, to=target.store)
+    return None
+
+
+def _load(
+    movable: Movable,
+    taken: Collection[RegionId],
+    standings: dict[StoreId, Standing],
+    loads: Loads,
+) -> Proposal | None:
+    """From a store whose regions are busier than others' to one whose are less so."""
+    even = mean(one.load for one in standings.values())
+    ranked = sorted(standings.values(), key=lambda one: (-round(one.load), one.store))
+    source = ranked[0]
+    if source.load < LEAST_LOAD or source.load <= even * (1 + LOAD_TOLERANCE):
+        return None
+    led = [one for one in movable.led.get(source.store, ()) if one.region.id not in taken]
+    for target in ranked[: -MOST_TRIED - 1 : -1]:
+        gap = source.load - target.load
+        rated = [(loads.rate(one.region.id), one) for one in led]
+        fitting = [item for item in rated if COLD_SHARE * even <= item[0] < gap]
+        # The one that brings the two closest to each other.
+        for load, sighting in sorted(
+            fitting, key=lambda item: (abs(round(item[0] - gap / 2)), item[1].region.id)
+        ):
+            found = _shift(sighting, source, target, standings, movable)
+            if found is not None:
+                leads(standings, sighting, target.store, load)
+                return found
+    return None
+
+
+def _shift(
+    sighting: Sighting,
+    source: Standing,
+    target: Standing,
+    standings: dict[StoreId, Standing],
+    movable: Movable,
+) -> Proposal | None:
+    """Have the target lead the region, after it has got a follower's place if it has none."""
+    why = f"the regions that store {source.store} leads are busier than others"
+    region = sighting.region
+    if region.peer_on(target.store) is not None:
+        return _propose("transfer", sighting, why, to=target.store)
+    followers = [
+        standings[store]
+        for store in region.stores
+        if store != sighting.store
+        and store in standings
+        and any(one.region.id == region.id for one in movable.held.get(store, ()))
+    ]
+    if target.fullness >= NEARLY_FULL or not _is_free(sighting, target) or not followers:
+        return None
+    goes = max(followers, key=lambda one: (one.weight, one.store))
+    moves(standings, sighting, goes.store, target.store)
+    return _propose("move", sighting, why, goes.store, target.store)
+
+
+def _propose(
+    kind: OperatorKind,
+    sighting: Sighting,
+    reason: str,
+    remove: StoreId = StoreId(0),
+    add: StoreId = StoreId(0),
+    to: StoreId = StoreId(0),
+) -> Proposal:
+    return Proposal(
+        kind,
+        sighting.region.id,
+        BALANCE,
+        reason,
+        PRIORITY,
+        add=add,
+        remove=remove,
+        to=to,
+    )

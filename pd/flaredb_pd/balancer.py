@@ -1,0 +1,70 @@
+"""When balance is looked at, and what is left alone for a while after it has been moved."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from flaredb_pd.balance import BALANCE, Scene, proposals
+from flaredb_pd.config import Config
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.loads import Loads
+from flaredb_pd.proposals import Proposal
+from flaredb_pd.state import State
+from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.placement import RegionReport
+
+LOOK_SECONDS: Final = 2.0
+REGIONS_PER_SECOND: Final = 20_000
+"""A look costs some microseconds per region: with many regions it is less frequent."""
+
+REST_SECONDS: Final = 120.0
+"""How long a region is left alone after it was moved or handed over for the sake of balance."""
+
+SETTLE_SECONDS: Final = 10.0
+"""How long a reign listens before it balances: what it has heard by then is of one time."""
+
+
+class Balancer:
+    """Balance in one reign. What rests is read off the journal, so a takeover changes nothing.
+
+    Invariant: nothing is proposed before every store that counts has told all it leads.
+    """
+
+    def __init__(self, config: Config, bears: Callable[[StoreId], bool], now: Instant) -> None:
+        """`bears` says of a store whether it may be given anything."""
+        self._config = config
+        self._bears = bears
+        self._loads = Loads()
+        self._look_at = now.seconds + SETTLE_SECONDS
+
+    def note(self, reports: Iterable[RegionReport], now: Instant) -> None:
+        """Leaders have told of their regions."""
+        for report in reports:
+            self._loads.note(report, now.seconds)
+
+    def proposals(self, state: State, heard: Heard, now: Instant) -> Iterator[Proposal]:
+        """What to do now for the sake of balance; nothing most of the time."""
+        if not self._config.balance or now.seconds < self._look_at:
+            return
+        self._look_at = now.seconds + max(LOOK_SECONDS, len(heard.regions) / REGIONS_PER_SECOND)
+        bearing = [store for store in state.stores if self._bears(store)]
+        if not all(heard.told_all(store) for store in bearing) or not heard.regions.covers_all:
+            return
+        self._loads.keep({sighting.region.id for sighting in heard.regions})
+        running = state.operators.running.values()
+        scene = Scene(heard, self._loads, running, *_resting(state, now), self._bears)
+        yield from proposals(scene)
+
+
+def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:
+    """The regions of which a replica was moved a moment ago, and those that were handed over.
+
+    Also where nothing came of it: others are tried first.
+    """
+    since = now.wall - REST_SECONDS * 1000
+    moved: set[RegionId] = set()
+    handed_over: set[RegionId] = set()
+    for one in state.operators.ended:
+        if one.started.trigger == BALANCE and one.ended is not None and one.ended.at >= since:
+            (handed_over if one.started.kind == "transfer" else moved).add(one.region)
+    return moved, handed_over

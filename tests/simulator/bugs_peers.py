@@ -1,0 +1,77 @@
+"""Deliberate bugs in changes of peers: who may vote when, who is gone, and what is left behind."""
+
+from typing import Any
+
+from flaredb.kv import peers
+from flaredb.store import peer_orders
+from flaredb.store.cleaning import Cleaning
+from flaredb.store.records import Tombstone
+from flaredb.store.registry import RegionPeer
+from flaredb.store.removing import Removing
+from flaredb.store.replica import Replica
+from flaredb.store.splitting import Splitting
+from flaredb_pd import operator_steps
+from flaredb_schemas.frames import Removed
+from flaredb_schemas.ids import PeerId, StoreId
+from flaredb_schemas.membership import PeersChange
+from flaredb_schemas.regions import Peer, Region
+from flaredb_schemas.sessions import AppliedState
+from tests.simulator.bugs import Change, bug
+
+
+@bug("learner-promoted-at-once", "a learner votes before it has what the others have")
+def learner_promoted_at_once() -> list[Change]:
+    return [(peer_orders, "_unfit", lambda replica, plan: "")]
+
+
+@bug("leader-removed-without-transfer", "a leader takes its own vote away")
+def leader_removed_without_transfer() -> list[Change]:
+    real_fault = peer_orders._fault
+
+    def fault(before: dict[PeerId, Peer], after: dict[PeerId, Peer], leader: PeerId) -> str:
+        said = real_fault(before, after, leader)
+        return "" if said.startswith("whoever leads") else said
+
+    def lead_away(operator: Any, sighting: Any, old: Any, learner: Any, is_up: Any) -> Any:
+        return operator_steps._swap(operator, sighting, learner, old, is_up)
+
+    return [(peer_orders, "_fault", fault), (operator_steps, "_lead_away", lead_away)]
+
+
+@bug("change-epoch-unchecked", "a change of peers takes effect whatever has changed before it")
+def change_epoch_unchecked() -> list[Change]:
+    def is_void(region: Region, state: AppliedState, change: PeersChange | None) -> bool:
+        return state.merging is not None or (change is None and not peers.is_joint(region))
+
+    return [(peers, "is_void", is_void)]
+
+
+@bug("child-over-tombstone", "a split brings a peer to life that has left")
+def child_over_tombstone() -> list[Change]:
+    return [(Splitting, "_has_left", lambda self, region: False)]
+
+
+@bug("rows-left-behind", "the rows of a replica that is gone stay")
+def rows_left_behind() -> list[Change]:
+    def begin(self: Cleaning, name: RegionPeer, tombstone: Tombstone) -> None:
+        pass
+
+    return [(Cleaning, "begin", begin)]
+
+
+@bug("removed-by-an-old-record", "whoever is told that it has left believes it")
+def removed_by_an_old_record() -> list[Change]:
+    """Said of a peer that has come since, by one who knows only those before."""
+
+    def told(self: Removing, from_store: StoreId, item: Removed) -> None:
+        replica = self._context.registry.get(item.region)
+        if replica is not None:
+            self._remove(replica, RegionPeer(item.region, max(item.peer, replica.peer)))
+
+    return [(Removing, "told", told)]
+
+
+@bug("leader-unknown-unanswered", "a follower answers only members that its record knows")
+def leader_unknown_unanswered() -> list[Change]:
+    return [(Replica, "meet", lambda self, peer, store: None)]
+
