@@ -40,6 +40,7 @@ class Chaos:
         self.down: dict[StoreId, float] = {}
         self.regions: dict[int, FakeRegion] = {}
         self.losing = 0.0
+        self.tidiness = 0.05
         self.seen_epoch = 0
         self._restart: dict[str, float] = {}
         self._beats = 0
@@ -103,7 +104,8 @@ class Chaos:
                     told.add(region.store)
             if self.dice.random() < 0.7:
                 region.leave_joint(self.up)
-            region.clean_up(self.up)
+            if self.dice.random() < self.tidiness:
+                region.clean_up(self.up)
             if (region.region, region.leader) != before or self.dice.random() < 0.5:
                 told.add(region.store)
         for store in sorted(told & self.up):
@@ -165,7 +167,7 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for _ in range(180):
         chaos.trouble()
         chaos.second()
-    chaos.losing = 0.0
+    chaos.losing, chaos.tidiness = 0.0, 1.0
     chaos.down.clear()
     for store in chaos.stores:
         chaos._beat(store)

@@ -116,6 +116,8 @@ def test_a_target_that_dies_is_waited_for(tmp_path: Path) -> None:
             assert (await placement.operator(row.id)).doing == "for store 12 to be up"
             region.lag.clear()
             await here.stores[3].start()
+            await eventually(here.stores[3].joined.is_set)
+            here.ground.report()
             assert (await end_of(placement, row)).state == "done"
 
     asyncio.run(story())
