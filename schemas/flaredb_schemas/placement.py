@@ -226,7 +226,8 @@ class RegionReport(Struct, frozen=True):
 
     `start` and `end` are base64, the `_text` twins are for people. Reads and writes count since the
     last report of this region; `bytes` are keys and values, without overhead. `removed` are peers
-    that have left and whose stores have not confirmed yet that nothing of them is left.
+    that have left and whose stores have not confirmed yet that nothing of them is left; `lost` are
+    peers that will never take part again, however long they are waited for.
     """
 
     id: RegionId
@@ -250,6 +251,7 @@ class RegionReport(Struct, frozen=True):
     down: tuple[DownPeer, ...] = ()
     asleep: bool = False
     removed: tuple[PeerReport, ...] = ()
+    lost: tuple[PeerId, ...] = ()
 
 
 class StoreReport(Struct, frozen=True):

@@ -62,7 +62,8 @@ class Chaos:
         """A PD starts, as another incarnation than before."""
         incarnation = PdIncarnation(f"{self.dice.getrandbits(128):032x}")
         config = pd_config(name, ranges=RANGES)
-        self.world.start(msgspec.structs.replace(config, incarnation=incarnation))
+        told = {"incarnation": incarnation, "replace_after": 40.0}
+        self.world.start(msgspec.structs.replace(config, **told))
 
     @property
     def up(self) -> set[StoreId]:
@@ -125,7 +126,7 @@ class Chaos:
             del self._restart[name]
             self.start(name)
         match dice.randrange(9):
-            case 0 if len(self.down) < 1:
+            case 0 if not self.down:
                 self.down[dice.choice(self.stores)] = now + dice.randrange(1, 40)
             case 1:
                 region = dice.choice(list(self.regions.values()))
@@ -180,6 +181,23 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for region in chaos.regions.values():
         roles = [peer.role for peer in region.region.peers]
         assert roles == [PeerRole.VOTER] * 3 and not region.region.removed
+    check_journal(chaos.journal())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_store_that_never_returns_is_replaced(seed: int) -> None:
+    chaos = Chaos(seed)
+    chaos.losing, chaos.tidiness = 0.3, 1.0
+    lost = chaos.dice.choice(chaos.stores)
+    chaos.down[lost] = float("inf")
+    for second in range(200):
+        if second < 100:
+            chaos.trouble()
+        chaos.second()
+    for region in chaos.regions.values():
+        roles = [peer.role for peer in region.region.peers]
+        assert roles == [PeerRole.VOTER] * 3 and lost not in region.region.stores
+        assert {peer.store for peer in region.region.removed} <= {lost}
     check_journal(chaos.journal())
 
 

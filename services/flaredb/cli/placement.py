@@ -216,6 +216,7 @@ def region_record(row: RegionRow) -> dict[str, Any]:
         "asleep": row.asleep,
         "down_peers": list(row.down_peers),
         "pending_peers": list(row.pending_peers),
+        "removed": [structs.asdict(peer) for peer in row.removed],
     }
 
 
