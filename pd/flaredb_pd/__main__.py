@@ -76,6 +76,7 @@ def configure(settings: PdSettings) -> Config:
         down_after=settings.store_down_seconds,
         operators_at_once=settings.operators_at_once,
         adds_per_store=settings.adds_per_store,
+        replace_after=settings.replace_after_seconds,
         merge_bytes=settings.merge_bytes,
         merge_keys=settings.merge_keys,
         merge_after=settings.merge_after_seconds,

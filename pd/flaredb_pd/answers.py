@@ -85,6 +85,7 @@ def _region_row(sighting: Sighting, watch: StoreWatch) -> RegionRow:
         asleep=report.asleep if report else False,
         down_peers=tuple(down.peer for down in report.down) if report else (),
         pending_peers=tuple(pending.peer for pending in report.pending) if report else (),
+        removed=report_peers(region.removed),
     )
 
 

@@ -18,7 +18,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
 from flaredb_pd.proposals import MANUAL, Proposal
-from flaredb_pd.repairs import Repairs
+from flaredb_pd.repairs import REPAIRS, Repairs
 from flaredb_pd.small_regions import SmallRegions
 from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
@@ -31,7 +31,11 @@ LOOK_SECONDS: Final = 5.0
 """How often small regions are looked for."""
 
 REPAIR_SECONDS: Final = 1.0
-"""How often it is looked for what is to be repaired."""
+"""How often it is looked for what is to be repaired; for most of it only as often as for small
+regions, unless repairs are under way."""
+
+MOST_REFUSALS: Final = 100
+"""After so many repairs that cannot be undertaken now the others are looked at another time."""
 
 WISHES: Final = ("cancel", "merge", "move", "split", "transfer")
 
@@ -58,8 +62,8 @@ class Changes:
         self.merges: Final = Merges(enqueue, give, answer)
         self.conductor: Final = Conductor(config, watch, enqueue, give, answer)
         self._small: Final = SmallRegions(config)
-        self._repairs: Final = Repairs()
-        self._look_at = self._repair_at = 0.0
+        self._repairs: Final = Repairs(config, watch)
+        self._look_at = self._repair_at = self._repair_all_at = 0.0
 
     def wish(
         self, what: str, payload: bytes, reply: str, state: State, heard: Heard, now: Instant
@@ -81,7 +85,7 @@ class Changes:
             if isinstance(proposal, PdFailure):
                 self._answer(reply, proposal)
             else:
-                self.conductor.propose(proposal, state, heard, self._why_changing, now, reply)
+                self._offer(proposal, state, heard, now, reply)
 
     def written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """The record of this command is in the journal, as its last one."""
@@ -116,16 +120,39 @@ class Changes:
         if not may_order:
             return
         self.conductor.tick(state, heard, now)
-        if now.seconds >= self._repair_at:
-            self._repair_at = now.seconds + REPAIR_SECONDS
-            for proposal in self._repairs.proposals(state, heard.regions):
-                self.conductor.propose(proposal, state, heard, self._why_changing, now)
+        self._repair(state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *self.conductor.regions(state)}
             for source, target in self._small.find(heard.regions, busy, now.seconds):
                 put_off = partial(self._small.put_off, now=now.seconds)
                 self.merges.want(source, target, "small", state, now, on_refusal=put_off)
+
+    def _repair(self, state: State, heard: Heard, now: Instant) -> None:
+        if now.seconds < self._repair_at:
+            return
+        self._repair_at = now.seconds + REPAIR_SECONDS
+        for leftover in self._repairs.leftovers(state, heard.regions):
+            self._offer(leftover, state, heard, now)
+        running = state.operators.running.values()
+        if now.seconds >= self._repair_all_at or any(
+            one.started.trigger == REPAIRS for one in running
+        ):
+            self._repair_all_at = now.seconds + LOOK_SECONDS
+            self._repair_all(state, heard, now)
+
+    def _repair_all(self, state: State, heard: Heard, now: Instant) -> None:
+        refusals = 0
+        coming = partial(self.conductor.coming, state)
+        for proposal in self._repairs.others(state, heard, coming, now):
+            refusals += self._offer(proposal, state, heard, now) is not None
+            if refusals >= MOST_REFUSALS:
+                break
+
+    def _offer(
+        self, proposal: Proposal, state: State, heard: Heard, now: Instant, reply: str = ""
+    ) -> PdFailure | None:
+        return self.conductor.propose(proposal, state, heard, self._why_changing, now, reply)
 
     def _why_changing(self, region: RegionId) -> str:
         if region in self.splits.regions:

@@ -5,6 +5,7 @@ told of, and ten times a second: what is next is ordered at once, and again each
 effect shows; what shows is noted; what is over is ended. A takeover gives each its time anew.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Set
 from typing import Final
 
@@ -77,6 +78,12 @@ class Conductor:
     def regions(self, state: State) -> Set[RegionId]:
         """The regions with an operator, or with one that is about to start."""
         return {*state.operators.running, *self._waiting}
+
+    def coming(self, state: State) -> Counter[StoreId]:
+        """How many replicas are on their way to each store."""
+        adding = (one.started.add for one in state.operators.running.values())
+        planned = (plan.add for plan in self._waiting.values())
+        return Counter([*(peer.store for peer in adding if peer is not None), *planned])
 
     def why_busy(self, region: RegionId, state: State) -> str:
         """Which operator is on its way here, in words; nothing if none is."""
@@ -187,7 +194,8 @@ class Conductor:
         if operator.id in self._ending:
             return
         seen, sighting = self._look(operator, heard), heard.regions.get(operator.region)
-        if sighting is not None and sighting.report is not None:
+        explained = not isinstance(seen, Over) or seen.outcome == "done"
+        if explained and sighting is not None and sighting.report is not None:
             self._note_steps(operator, sighting, now)
         match seen:
             case Over(outcome, reason):

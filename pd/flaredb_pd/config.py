@@ -52,6 +52,9 @@ class Config(Struct, frozen=True, kw_only=True):
     adds_per_store: int = 4
     """How many of these may bring a replica to one and the same store."""
 
+    replace_after: float = 600.0
+    """How long a store may be silent before its replicas are replaced by others elsewhere."""
+
     merge_bytes: int = 20 * 2**20
     merge_keys: int = 200_000
     """Two neighbours that hold no more together may be merged; no bytes: none are, unasked."""

@@ -15,7 +15,7 @@ from flaredb_pd.decide import Command, OrderMerging
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.orders import Addressed
-from flaredb_pd.region_map import Sighting
+from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.splits import WAIT_FOR_OPERATOR
 from flaredb_pd.state import State
 from flaredb_schemas.ids import NO_STORE, JournalSequence, RegionId, StoreId
@@ -135,7 +135,7 @@ class Merges:
             whom = f"region {query.into}" if query.into is not None else "any other region"
             text = f"region {query.region} is no neighbour of {whom}"
             return PdFailure("not_neighbours", text, "see `flaredb region list`")
-        fitting = [one for one in neighbours if _same_stores(one, source)]
+        fitting = [one for one in neighbours if are_alike(one.region, source.region)]
         if not fitting:
             text = f"region {query.region} and its neighbour are not on the same stores"
             return PdFailure("refused", text, "see `flaredb region list`")
@@ -211,10 +211,6 @@ def _next(body: OrderMerge, source: Sighting, target: Sighting) -> OrderBody | N
     if there is None:
         return None
     return TransferLeader(body.region, body.epoch, source.leader, there.id)
-
-
-def _same_stores(one: Sighting, other: Sighting) -> bool:
-    return sorted(one.region.stores) == sorted(other.region.stores)
 
 
 def _unknown(region: RegionId) -> PdFailure:

@@ -26,6 +26,9 @@ from flaredb_schemas.regions import Peer, PeerRole, Region
 
 CHANGED_OTHERWISE: Final = "the region's peers have changed otherwise"
 
+MOST_OF_A_REASON: Final = 64
+"""How many characters of its reason an order names."""
+
 JOINT: Final = (PeerRole.INCOMING_VOTER, PeerRole.DEMOTING_VOTER)
 
 
@@ -211,5 +214,5 @@ def _hand_over(sighting: Sighting, target: Peer) -> Next:
 
 def _order(operator: Operator, sighting: Sighting, peers: tuple[Peer, ...], why: str) -> Next:
     region, started = sighting.region, operator.started
-    leader, number, reason = sighting.leader, operator.id, started.reason
+    leader, number, reason = sighting.leader, operator.id, started.reason[:MOST_OF_A_REASON]
     return Next(OrderPeers(region.id, region.epoch, leader, peers, number, reason), why)

@@ -159,6 +159,12 @@ def are_neighbours(one: KeyRange, other: KeyRange) -> bool:
     return bool(one.end and one.end == other.start) or bool(other.end and other.end == one.start)
 
 
+def are_alike(one: Region, other: Region) -> bool:
+    """Whether two regions have their replicas on the same stores, in the same roles."""
+    places = [sorted((peer.store, peer.role) for peer in each.peers) for each in (one, other)]
+    return places[0] == places[1]
+
+
 def _older_than(told: Sighting, known: Sighting) -> str:
     old, new = known.region.epoch, told.region.epoch
     if told.term < known.term:

@@ -1,20 +1,40 @@
 """What PD puts right by itself in regions whose replicas are not what they should be.
 
-Needs nothing but what leaders tell, so that it also finds what nobody remembers: an operator that
-was given up, or the journal that was lost.
+Needs nothing but what leaders tell and which stores live, so that it also finds what nobody
+remembers: an operator that was given up, or a journal that was lost. Of one region the first of
+these is repaired: a learner that belongs to nothing under way; a replica that is lost, or whose
+store both PD and the region's leader have missed for long; a replica too few; one too many. Joint
+majorities are left by leaders themselves.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal
 
+from msgspec import Struct
+
+from flaredb_pd.config import Config
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.operators import Operator
+from flaredb_pd.placing import Stores, best_store, least_needed
 from flaredb_pd.proposals import REPAIR, Proposal
-from flaredb_pd.region_map import RegionMap
+from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.state import State
-from flaredb_schemas.ids import RegionId
+from flaredb_pd.watch import StoreWatch
+from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
+from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.placement import RegionReport
-from flaredb_schemas.regions import PeerRole
+from flaredb_schemas.regions import Peer, PeerRole
+
+REPAIRS: Final = "repair"
+"""The trigger of what is undertaken here."""
 
 LEFTOVER: Final = "a learner that belongs to nothing under way"
+LOST: Final = "a replica is lost for good"
+GONE: Final = "its store has been away for long"
+MISSING: Final = "a replica too few"
+EXTRA: Final = "a replica too many"
 
 
 class Repairs:
@@ -23,8 +43,11 @@ class Repairs:
     Invariant: `_learners` holds every region that was last told to have a learner.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config, watch: StoreWatch) -> None:
+        self._config = config
+        self._watch = watch
         self._learners: set[RegionId] = set()
+        self._looked = 0
 
     def note(self, reports: Iterable[RegionReport]) -> None:
         """Leaders have told of their regions."""
@@ -34,13 +57,99 @@ class Repairs:
             else:
                 self._learners.discard(report.id)
 
-    def proposals(self, state: State, regions: RegionMap) -> Iterator[Proposal]:
-        """What is to be done, at most one thing per region."""
+    def leftovers(self, state: State, regions: RegionMap) -> Iterator[Proposal]:
+        """Which learners are to go, at most one per region."""
         for region in sorted(self._learners):
             sighting = regions.get(region)
-            if sighting is None:
+            learners = _learners_of(sighting) if sighting is not None else []
+            if not learners:
                 self._learners.discard(region)
             elif region not in state.operators.running:
-                learners = (one for one in sighting.region.peers if one.role is PeerRole.LEARNER)
-                for peer in list(learners)[:1]:
-                    yield Proposal("remove", region, "repair", LEFTOVER, REPAIR, remove=peer.store)
+                yield _repair("remove", region, LEFTOVER, remove=learners[0].store)
+
+    def others(
+        self, state: State, heard: Heard, coming: Callable[[], Counter[StoreId]], now: Instant
+    ) -> Iterator[Proposal]:
+        """What else is to be done, at most one thing per region; O(regions).
+
+        Goes on behind the region with which the last look ended, and then round. `coming` counts
+        the replicas that are on their way to each store.
+        """
+        order = list(heard.regions)
+        first = self._looked % max(len(order), 1)
+        for sighting in order[first:] + order[:first]:
+            self._looked += 1
+            fault = self._fault_of(sighting, state, now)
+            if fault is not None:
+                stores = Stores(state, heard, self._is_up, coming())
+                proposal = _repaired(fault, sighting, stores)
+                if proposal is not None:
+                    yield proposal
+
+    def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
+        report, peers = sighting.report, sighting.region.peers
+        # How many there should be may have been lost with the journal: then all of them should.
+        wanted = state.replicas or len(peers)
+        if report is None or (len(peers) == wanted and not report.down and not report.lost):
+            return None
+        if any(peer.role is not PeerRole.VOTER for peer in peers):
+            return None
+        lost = [peer for peer in peers if peer.id in report.lost]
+        down = {one.peer for one in report.down}
+        gone = [peer for peer in peers if peer.id in down and self._is_gone(peer.store, now)]
+        bad = tuple(lost + gone)
+        running = state.operators.running.get(sighting.region.id)
+        if running is not None and (not bad or _stands(running, bad)):
+            return None
+        if bad and len(peers) <= wanted:
+            return Fault("replace", LOST if lost else GONE, bad)
+        if len(peers) == wanted:
+            return None
+        return Fault("add", MISSING) if len(peers) < wanted else Fault("remove", EXTRA, bad)
+
+    def _is_up(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "up"
+
+    def _is_gone(self, store: StoreId, now: Instant) -> bool:
+        silent = self._watch.silent(store, now)
+        return self._watch.health(store) == "down" and silent >= self._config.replace_after
+
+
+class Fault(Struct, frozen=True):
+    """What is to be done to a region, and why; `bad` are the replicas that are lost or away."""
+
+    kind: Literal["add", "remove", "replace"]
+    why: str
+    bad: tuple[Peer, ...] = ()
+
+
+def _repaired(fault: Fault, sighting: Sighting, stores: Stores) -> Proposal | None:
+    """How to repair it; None where no store will do: it is waited for one, and not settled for
+    less."""
+    region, report = sighting.region, sighting.report
+    assert report is not None
+    if fault.kind == "remove":
+        spare = least_needed(region, sighting.leader, fault.bad, stores)
+        return _repair("remove", region.id, fault.why, remove=spare.store)
+    goes = fault.bad[0] if fault.bad else None
+    target = best_store(region, goes, report.bytes, stores)
+    if target is None:
+        return None
+    remove = goes.store if goes is not None else NO_STORE
+    return _repair(fault.kind, region.id, fault.why, add=target, remove=remove)
+
+
+def _repair(kind: OperatorKind, region: RegionId, why: str, **stores: StoreId) -> Proposal:
+    return Proposal(kind, region, REPAIRS, why, REPAIR, **stores)
+
+
+def _stands(running: Operator, bad: tuple[Peer, ...]) -> bool:
+    """Whether an operator is no less important than a repair, or does the same already."""
+    going = running.started.remove
+    if running.started.priority >= REPAIR:
+        return True
+    return going is not None and going.id in {peer.id for peer in bad}
+
+
+def _learners_of(sighting: Sighting) -> list[Peer]:
+    return [peer for peer in sighting.region.peers if peer.role is PeerRole.LEARNER]

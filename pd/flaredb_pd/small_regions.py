@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flaredb_pd.config import Config
-from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
+from flaredb_pd.region_map import RegionMap, Sighting, are_alike, are_neighbours
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import RegionReport
@@ -97,7 +97,7 @@ class SmallRegions:
                 and left.report.keys + right.report.keys <= config.merge_keys
                 and self._is_calm(left, now)
                 and self._is_calm(right, now)
-                and sorted(left.region.stores) == sorted(right.region.stores)
+                and are_alike(left.region, right.region)
                 and are_neighbours(left.region.keys, right.region.keys)
             ):
                 yield left, right

@@ -47,7 +47,7 @@ class StoreWatch:
     def hear(self, store: StoreId, now: Instant) -> None:
         """Something that this store says has come."""
         if self._health.get(store) != "up":
-            self._silences.setdefault(store, self._silent(store, now))
+            self._silences.setdefault(store, self.silent(store, now))
         self._heard[store] = now
 
     def listen_anew(self, now: Instant) -> None:
@@ -57,6 +57,12 @@ class StoreWatch:
     def health(self, store: StoreId) -> Health:
         """The store's health; one of which nothing is known yet counts as disconnected."""
         return self._health.get(store, "disconnected")
+
+    def silent(self, store: StoreId, now: Instant) -> float:
+        """For how many seconds the store has not been heard while PD listened."""
+        heard = self._heard.get(store)
+        since = heard.seconds if heard else self._expected.get(store, now.seconds)
+        return now.seconds - max(since, self._listening)
 
     def last_heard(self, store: StoreId) -> Instant | None:
         """When the store was heard last; None if it was not heard in this reign."""
@@ -73,7 +79,7 @@ class StoreWatch:
 
     def _judge(self, store: StoreId, config: Config, now: Instant) -> Change | None:
         heard, before = self._heard.get(store), self._health.get(store)
-        silent, after = self._silent(store, now), before
+        silent, after = self.silent(store, now), before
         if silent >= config.down_after:
             after = "down"
         elif silent >= config.disconnected_after:
@@ -81,8 +87,3 @@ class StoreWatch:
         elif heard is not None and heard.seconds >= self._listening:
             after, silent = "up", self._silences.pop(store, 0.0)
         return Change(store, after, before, silent) if after and after != before else None
-
-    def _silent(self, store: StoreId, now: Instant) -> float:
-        heard = self._heard.get(store)
-        since = heard.seconds if heard else self._expected.get(store, now.seconds)
-        return now.seconds - max(since, self._listening)

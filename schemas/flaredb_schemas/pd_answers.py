@@ -26,7 +26,8 @@ class RegionRow(Struct, frozen=True):
     """A region as PD knows it; `leader` and `leader_store` are 0 where no leader is known.
 
     `state` is `available`, `degraded` where some of its stores are not up, and `unavailable` where
-    no majority of them is: it serves nothing until enough are back.
+    no majority of them is: it serves nothing until enough are back. `removed` are replicas that do
+    not belong to it any more, and whose stores have not confirmed that they are gone.
     """
 
     id: RegionId
@@ -46,6 +47,7 @@ class RegionRow(Struct, frozen=True):
     asleep: bool
     down_peers: tuple[PeerId, ...]
     pending_peers: tuple[PeerId, ...]
+    removed: tuple[PeerReport, ...] = ()
 
 
 class RegionsPage(Struct, frozen=True):

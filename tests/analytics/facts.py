@@ -106,7 +106,7 @@ def heartbeat(
     )
 
 
-def fact(kind: str, number: int, **fields: Any) -> bytes:
+def fact(kind: str, number: int, /, **fields: Any) -> bytes:
     """A record of PD's journal."""
     told = {"type": kind, "id": f"pd.1.{number}", "at": START, "epoch": 1, "n": number, **fields}
     return json.dumps(told).encode()

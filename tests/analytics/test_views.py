@@ -187,6 +187,32 @@ def test_store_changes_tells_when_a_store_was_lost_and_came_back(warehouse: Ware
     ]
 
 
+def test_operators_tell_what_was_undertaken_and_what_came_of_it(warehouse: Warehouse) -> None:
+    cluster = {"ce-source": "/flaredb/c0ffee/pd/a"}
+    about = {"region": 4, "trigger": "manual", "reason": "because"}
+    move = {"kind": "move", "remove": {"store": 1}, "add": {"store": 8}, **about}
+    store_records(
+        warehouse,
+        JOURNAL,
+        record(1, fact("operator.started", 1, operator=9, **move), **cluster),
+        record(2, fact("operator.stepped", 2, operator=9, step="learner_added"), **cluster),
+        record(3, fact("operator.stepped", 3, operator=9, step="voters_changed"), **cluster),
+        record(
+            4, fact("operator.ended", 4, operator=9, outcome="done", ms=2_500, bytes=7), **cluster
+        ),
+        record(5, fact("operator.started", 5, operator=11, kind="transfer", **about), **cluster),
+    )
+
+    assert ask(
+        warehouse,
+        "SELECT operator, kind, region, from_store, to_store, steps, outcome, seconds "
+        "FROM operators ORDER BY operator",
+    ) == [
+        (9, "move", 4, 1, 8, ["learner_added", "voters_changed"], "done", 2.5),
+        (11, "transfer", 4, None, None, [], None, None),
+    ]
+
+
 def test_leader_changes_lists_elections(warehouse: Warehouse) -> None:
     store_records(
         warehouse,

@@ -5,13 +5,23 @@ It keeps what a real one would have on disk, so that `restart` is a restart and 
 
 import asyncio
 import secrets
+from collections.abc import Set
 from typing import Final
 
 import msgspec
 
 from flaredb.bus.bus import Bus, Message, Subscription
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.ids import NO_STORE, BootCounter, ClusterId, JournalSequence, PdEpoch
+from flaredb_schemas.ids import (
+    NO_STORE,
+    BootCounter,
+    ClusterId,
+    JournalSequence,
+    PdEpoch,
+    RegionId,
+    StoreId,
+)
+from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
@@ -22,12 +32,14 @@ from flaredb_schemas.placement import (
     JoinRefused,
     Order,
     Report,
+    TransferLeader,
     Witness,
     Witnessed,
 )
 from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
-from tests.pd.builders import heartbeat, join, region_report, witness
+from tests.pd.builders import heartbeat, join, witness
+from tests.pd.fake_region import FakeRegion
 
 SUBJECTS: Final = Subjects()
 _join: Codec[Join] = Codec(Join)
@@ -39,6 +51,46 @@ _witness: Codec[Witness] = Codec(Witness)
 _witnessed: Codec[Witnessed] = Codec(Witnessed)
 
 
+LEAVES_JOINT_AFTER: Final = 0.02
+"""Seconds that a leader stays in a joint configuration."""
+
+
+class Ground:
+    """The regions of a cluster, as the stores that stand on it share them.
+
+    Invariant: the regions are made once; `members` are the stores that they were made on.
+    """
+
+    def __init__(self) -> None:
+        self.regions: dict[RegionId, FakeRegion] = {}
+        self.members: frozenset[StoreId] = frozenset()
+        self.stores: dict[StoreId, FakeStore] = {}
+
+    @property
+    def up(self) -> Set[StoreId]:
+        """The stores that run."""
+        return self.stores.keys()
+
+    def create(self, regions: tuple[Region, ...]) -> None:
+        """The initial regions, unless they are there."""
+        self.regions = self.regions or {region.id: FakeRegion(region) for region in regions}
+        self.members = frozenset(store for region in regions for store in region.stores)
+
+    def settle(self) -> None:
+        """What leaders do by themselves; who leads something tells of it."""
+        for region in self.regions.values():
+            if region.store not in self.up:
+                region.elect(self.up)
+            region.leave_joint(self.up)
+            region.clean_up(self.up)
+        self.report()
+
+    def report(self) -> None:
+        """Each store that runs reports."""
+        for store in list(self.stores.values()):
+            store.report()
+
+
 class FakeStore:
     """One store.
 
@@ -46,7 +98,8 @@ class FakeStore:
     seen; it creates regions at most once.
     """
 
-    def __init__(self, bus: Bus, letter: str) -> None:
+    def __init__(self, bus: Bus, letter: str, ground: Ground | None = None) -> None:
+        self.ground = ground if ground is not None else Ground()
         self.letter = letter
         self.id = NO_STORE
         self.cluster = ClusterId("")
@@ -55,7 +108,6 @@ class FakeStore:
         self.epoch = PdEpoch(0)
         self.sequence = JournalSequence(0)
         self.highest_id = 0
-        self.regions: tuple[Region, ...] = ()
         self.created = 0
         self.obeyed: list[Order] = []
         self.joined = asyncio.Event()
@@ -80,6 +132,8 @@ class FakeStore:
             await subscription.stop()
         self._tasks.clear()
         self._subscriptions.clear()
+        if self.ground.stores.pop(self.id, None) is not None:
+            self.ground.settle()
 
     async def _ask_until_accepted(self) -> None:
         earlier, self.starts = self.starts, (*self.starts, secrets.token_hex(8))
@@ -91,7 +145,7 @@ class FakeStore:
             nonce=self.starts[-1],
             starts=earlier,
             seen=(self.epoch, self.sequence, self.highest_id),
-            bootstrapped=bool(self.regions),
+            bootstrapped=self.created > 0,
         )
         subject = SUBJECTS.pd_request(self.id, "join")
         while True:
@@ -111,6 +165,7 @@ class FakeStore:
             await self.bus.subscribe(SUBJECTS.pd_alive, self._on_alive),
             await self.bus.subscribe(SUBJECTS.pd_order(self.id), self._on_order),
         ]
+        self.ground.stores[self.id] = self
         self.report()
         self.joined.set()
 
@@ -146,25 +201,43 @@ class FakeStore:
             return
         self._see(order.pd_epoch, order.sequence, 0)
         self.obeyed.append(order)
-        if isinstance(order.body, CreateRegions) and not self.regions:
-            assert order.body.cluster == self.cluster, "an order of another cluster"
-            self.regions = order.body.regions
-            self.created += 1
-            self.report()
-        elif isinstance(order.body, Report):
-            self.report()
+        match order.body:
+            case CreateRegions(cluster, regions) if not self.created:
+                assert cluster == self.cluster, "an order of another cluster"
+                self.ground.create(regions)
+                self.created += 1
+                self.report()
+            case Report():
+                self.report()
+            case OrderPeers(region) | TransferLeader(region):
+                self._change(self.ground.regions[region], order.body)
+            case _:
+                pass
+
+    def _change(self, region: FakeRegion, order: OrderPeers | TransferLeader) -> None:
+        if region.store != self.id:
+            return
+        if isinstance(order, OrderPeers):
+            changed = region.change(order, self.ground.up)
+        else:
+            changed = region.hand_over(order, self.ground.up)
+        if changed:
+            self.ground.report()
+            asyncio.get_running_loop().call_later(LEAVES_JOINT_AFTER, self.ground.settle)
 
     def report(self) -> None:
-        """Send a full heartbeat; each region is led by its first peer's store."""
+        """Send a full heartbeat."""
         self._beats += 1
-        led = [region for region in self.regions if region.peers[0].store == self.id]
-        here = sum(region.peer_on(self.id) is not None for region in self.regions)
+        waits = self.id in self.ground.members and not self.created
+        regions = [] if waits else list(self.ground.regions.values())
+        led = [region.report(self.ground.up) for region in regions if region.store == self.id]
+        here = sum(region.region.peer_on(self.id) is not None for region in regions)
         beat = heartbeat(
             self.id,
             self._beats,
-            [region_report(region, region.peers[0]) for region in led],
+            led,
             boot=self.boot,
             cluster=self.cluster,
-            replicas=here,
+            replicas=max(here, self.created),
         )
         self.bus.send(SUBJECTS.heartbeat(self.id), msgspec.json.encode(beat))

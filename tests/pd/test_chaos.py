@@ -40,6 +40,7 @@ class Chaos:
         self.down: dict[StoreId, float] = {}
         self.regions: dict[int, FakeRegion] = {}
         self.losing = 0.0
+        self.tidiness = 0.05
         self.seen_epoch = 0
         self._restart: dict[str, float] = {}
         self._beats = 0
@@ -61,7 +62,8 @@ class Chaos:
         """A PD starts, as another incarnation than before."""
         incarnation = PdIncarnation(f"{self.dice.getrandbits(128):032x}")
         config = pd_config(name, ranges=RANGES)
-        self.world.start(msgspec.structs.replace(config, incarnation=incarnation))
+        told = {"incarnation": incarnation, "replace_after": 40.0}
+        self.world.start(msgspec.structs.replace(config, **told))
 
     @property
     def up(self) -> set[StoreId]:
@@ -103,7 +105,8 @@ class Chaos:
                     told.add(region.store)
             if self.dice.random() < 0.7:
                 region.leave_joint(self.up)
-            region.clean_up(self.up)
+            if self.dice.random() < self.tidiness:
+                region.clean_up(self.up)
             if (region.region, region.leader) != before or self.dice.random() < 0.5:
                 told.add(region.store)
         for store in sorted(told & self.up):
@@ -123,7 +126,7 @@ class Chaos:
             del self._restart[name]
             self.start(name)
         match dice.randrange(9):
-            case 0 if len(self.down) < 1:
+            case 0 if not self.down:
                 self.down[dice.choice(self.stores)] = now + dice.randrange(1, 40)
             case 1:
                 region = dice.choice(list(self.regions.values()))
@@ -165,7 +168,7 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for _ in range(180):
         chaos.trouble()
         chaos.second()
-    chaos.losing = 0.0
+    chaos.losing, chaos.tidiness = 0.0, 1.0
     chaos.down.clear()
     for store in chaos.stores:
         chaos._beat(store)
@@ -178,6 +181,23 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for region in chaos.regions.values():
         roles = [peer.role for peer in region.region.peers]
         assert roles == [PeerRole.VOTER] * 3 and not region.region.removed
+    check_journal(chaos.journal())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_store_that_never_returns_is_replaced(seed: int) -> None:
+    chaos = Chaos(seed)
+    chaos.losing, chaos.tidiness = 0.3, 1.0
+    lost = chaos.dice.choice(chaos.stores)
+    chaos.down[lost] = float("inf")
+    for second in range(200):
+        if second < 100:
+            chaos.trouble()
+        chaos.second()
+    for region in chaos.regions.values():
+        roles = [peer.role for peer in region.region.peers]
+        assert roles == [PeerRole.VOTER] * 3 and lost not in region.region.stores
+        assert {peer.store for peer in region.region.removed} <= {lost}
     check_journal(chaos.journal())
 
 

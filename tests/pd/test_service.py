@@ -1,146 +1,20 @@
 """PD's asyncio edge with stores that speak the messages: in memory and on a real nats-server."""
 
 import asyncio
-import json
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from flaredb.bus.bus import Bus, Message
-from flaredb.runtime import logs
-from flaredb.runtime.clock import SystemClock, seeded_jitter
-from flaredb_pd.config import Config
+from flaredb.bus.bus import Message
 from flaredb_pd.fresh_ids import LOSS_MARGIN
-from flaredb_pd.service import PdService
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.ids import ClusterId, PdIncarnation
 from flaredb_schemas.journal import Bootstrapped, RebuildStarted
 from flaredb_schemas.placement import Heartbeat, RoutesAnswer, RoutesQuery
-from flaredb_schemas.records import decode_fact
-from tests.bus.worlds import MemoryWorld, NatsWorld, World, eventually
-from tests.pd.builders import SPLIT_AT_M
+from tests.bus.worlds import eventually
 from tests.pd.fake_store import SUBJECTS, FakeStore
-
-
-def quick_config(name: str) -> Config:
-    """As in production, but impatient."""
-    return Config(
-        name=name,
-        incarnation=PdIncarnation(secrets.token_hex(16)),
-        cluster=ClusterId(secrets.token_hex(16)),
-        ranges=SPLIT_AT_M,
-        alive_period=0.1,
-        silence=0.5,
-        silence_jitter=0.1,
-        witness_window=0.4,
-        order_period=0.1,
-        journal_check_period=0.3,
-    )
-
-
-class RunningPd:
-    """One PD with a connection of its own."""
-
-    def __init__(self, bus: Bus, name: str) -> None:
-        self.bus = bus
-        self.service = PdService(
-            bus,
-            SUBJECTS,
-            quick_config(name),
-            SystemClock(),
-            seeded_jitter(),
-            logs.logger("flaredb_pd", pd=name),
-        )
-        self.task = asyncio.create_task(self.service.run())
-
-    async def kill(self) -> None:
-        """End it without a word."""
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        await self.bus.close()
-
-
-class Town:
-    """PDs and stores on one bus."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.pds: list[RunningPd] = []
-        self.stores: list[FakeStore] = []
-
-    async def pd(self, name: str) -> RunningPd:
-        running = RunningPd(await self.world.connect(name), name)
-        self.pds.append(running)
-        return running
-
-    async def store(self, letter: str) -> FakeStore:
-        store = FakeStore(await self.world.connect(f"store-{letter}"), letter)
-        self.stores.append(store)
-        await store.start()
-        return store
-
-    async def three_stores(self) -> list[FakeStore]:
-        """A bootstrapped cluster."""
-        stores = [await self.store(letter) for letter in "abc"]
-        await eventually(lambda: all(store.joined.is_set() for store in stores))
-        await self.ready()
-        return stores
-
-    async def get(self, what: str) -> Any:
-        """A JSON answer of whichever PD leads; None if none answers."""
-        bus = self.stores[0].bus
-        payload = await bus.request(SUBJECTS.pd_get(what), b"", timeout=0.3)
-        return json.loads(payload) if payload else None
-
-    async def ready(self, seconds: float = 10.0) -> Any:
-        """The status, once the leading PD is ready and knows a leader of each region."""
-        async with asyncio.timeout(seconds):
-            while True:
-                status = await self.get("status")
-                if status and status["ready"] and status["leaders"] == 2:
-                    return status
-                await asyncio.sleep(0.02)
-
-    async def states(self, until: list[str], seconds: float = 10.0) -> list[str]:
-        """Each store's state, once they are `until`: PD judges a store a tick after it heard it."""
-        async with asyncio.timeout(seconds):
-            while True:
-                rows = (await self.get("stores") or {"stores": []})["stores"]
-                if [row["state"] for row in rows] == until:
-                    return until
-                await asyncio.sleep(0.02)
-
-    async def journal(self) -> list[Any]:
-        bus = self.stores[0].bus
-        records = await bus.history.read(SUBJECTS.journal_stream, after=0)
-        return [decode_fact(record.payload) for record in records]
-
-    async def close(self) -> None:
-        for store in self.stores:
-            await store.stop()
-        for running in self.pds:
-            await running.kill()
-        await self.world.close()
-
-
-@asynccontextmanager
-async def town(kind: str, folder: Path) -> AsyncIterator[Town]:
-    world: World = MemoryWorld() if kind == "memory" else NatsWorld(folder)
-    await world.open()
-    # The first connection stays whatever becomes of PDs.
-    await world.connect("operator")
-    opened = Town(world)
-    try:
-        yield opened
-    finally:
-        await opened.close()
-
+from tests.pd.town import town
 
 both = pytest.mark.parametrize("kind", ["memory", "nats"])
 

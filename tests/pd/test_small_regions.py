@@ -7,7 +7,7 @@ from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import OrderMerge
-from flaredb_schemas.placement import DownPeer, RegionReport
+from flaredb_schemas.placement import DownPeer, RegionReport, reported_region
 from flaredb_schemas.regions import Epoch, Region
 from tests.pd.builders import pd_config, peers, region_report
 
@@ -31,12 +31,7 @@ class Seen:
 
     def tell(self, now: float, *reports: RegionReport) -> None:
         for one in reports:
-            region = Region(
-                one.id,
-                KeyRange(one.start, one.end),
-                Epoch(one.conf_ver, one.version),
-                peers(*((peer.id, peer.store) for peer in one.peers)),
-            )
+            region = reported_region(one)
             store = region.peers[0].store
             self.regions.accept(Sighting(region, one.leader, store, one.term, one))
             self.small.note(one, now)
@@ -83,6 +78,13 @@ def test_peers_that_are_away_or_elsewhere_stand_in_the_way() -> None:
         ),
     )
     assert Seen(away, report(2, b"m", b"")).pairs(60.0) == []
+
+
+def test_replicas_in_other_roles_stand_in_the_way() -> None:
+    whole = report(1, b"", b"m")
+    learner = msgspec.structs.replace(whole.peers[2], role="learner")
+    other = msgspec.structs.replace(whole, peers=(*whole.peers[:2], learner))
+    assert Seen(other, report(2, b"m", b"")).pairs(60.0) == []
 
 
 def test_neither_a_hole_nor_a_pair_twice_and_not_all_at_once() -> None:

@@ -253,7 +253,7 @@ def _report(line: str, store: int) -> RegionReport:
     """`id start..end version/conf_ver term peer@store,peer@store:role`; this store's peer leads.
 
     More words tell more: `removed=peer@store,...`, `pending=peer:behind,...`,
-    `down=peer:seconds,...`, `bytes=number`.
+    `down=peer:seconds,...`, `lost=peer,...`, `bytes=number`.
     """
     number, keys, epoch, term, members, *more = line.split()
     version, conf_ver = map(int, epoch.split("/"))
@@ -265,6 +265,7 @@ def _report(line: str, store: int) -> RegionReport:
         removed=report_peers(_peers(told.get("removed", ""))),
         pending=tuple(PendingPeer(PeerId(a), b) for a, b in _pairs(told.get("pending", ""))),
         down=tuple(DownPeer(PeerId(a), b) for a, b in _pairs(told.get("down", ""))),
+        lost=tuple(PeerId(int(peer)) for peer in re.findall(r"\d+", told.get("lost", ""))),
         bytes=int(told.get("bytes", "10")),
     )
 

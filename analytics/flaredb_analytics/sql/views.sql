@@ -78,6 +78,43 @@ ON prepared.cluster = merged.cluster
     AND prepared.target = merged.region
 WHERE merged.type = 'region.merged';
 
+-- One operator: what PD undertook to do to the replicas of a region, from store to store, at `time`;
+-- `outcome` and `seconds` are empty while it runs. `steps` are those that were done, in their order.
+CREATE OR REPLACE VIEW operators AS
+WITH ended AS (
+    SELECT
+        cluster, CAST(payload ->> '$.operator' AS BIGINT) AS operator,
+        payload ->> '$.outcome' AS outcome,
+        payload ->> '$.reason' AS why,
+        CAST(payload ->> '$.ms' AS BIGINT) / 1000.0 AS seconds,
+        CAST(payload ->> '$.bytes' AS BIGINT) AS bytes
+    FROM events WHERE type = 'operator.ended'
+), stepped AS (
+    SELECT
+        cluster, CAST(payload ->> '$.operator' AS BIGINT) AS operator,
+        list(payload ->> '$.step' ORDER BY seq) AS steps
+    FROM events WHERE type = 'operator.stepped' GROUP BY ALL
+), started AS (
+    SELECT *, CAST(payload ->> '$.operator' AS BIGINT) AS operator
+    FROM events WHERE type = 'operator.started'
+)
+SELECT
+    started.cluster, started.time, started.operator,
+    payload ->> '$.kind' AS kind,
+    started.region,
+    CAST(payload ->> '$.remove.store' AS BIGINT) AS from_store,
+    CAST(payload ->> '$.add.store' AS BIGINT) AS to_store,
+    payload ->> '$.trigger' AS trigger,
+    payload ->> '$.reason' AS reason,
+    coalesce(stepped.steps, []) AS steps,
+    ended.outcome, ended.why, ended.seconds, ended.bytes,
+    payload -> '$.before' AS before,
+    payload -> '$.expected' AS expected,
+    started.id, started.seq
+FROM started
+LEFT JOIN ended ON ended.cluster = started.cluster AND ended.operator = started.operator
+LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = started.operator;
+
 -- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
 -- seconds (`disconnected`) or for longer (`down`). `silent` is for how many seconds it was not heard.
 CREATE OR REPLACE VIEW store_changes AS

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from flaredb.cli.commands import cluster_command, not_found
 from flaredb.cli.keys import Typed
+from flaredb.cli.operators import add_operator_commands
 from flaredb.cli.output import Format
 from flaredb.cli.session import Session
 from flaredb.cli.texts import Notation, parse
@@ -39,6 +40,7 @@ def add_placement_commands(app: typer.Typer) -> None:
     cluster_command(regions, "merge", "flaredb region merge 5", "flaredb region merge 5 --into 4")(
         region_merge
     )
+    add_operator_commands(app, regions)
     app.add_typer(regions, name="region")
     stores = typer.Typer(help="Stores: processes that hold replicas.", no_args_is_help=True)
     cluster_command(stores, "list", "flaredb store list")(store_list)
@@ -214,6 +216,7 @@ def region_record(row: RegionRow) -> dict[str, Any]:
         "asleep": row.asleep,
         "down_peers": list(row.down_peers),
         "pending_peers": list(row.pending_peers),
+        "removed": [structs.asdict(peer) for peer in row.removed],
     }
 
 

@@ -1,6 +1,7 @@
 """What PD says about its cluster, and does to it, for people and tools."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,10 +13,15 @@ from flaredb.client.errors import (
     UnavailableError,
     UndeterminedError,
 )
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import OperatorId, RegionId, StoreId
 from flaredb_schemas.pd_answers import (
+    CancelQuery,
     MergeDone,
     MergeQuery,
+    MoveQuery,
+    OperatorRow,
+    OperatorsAnswer,
+    OperatorsQuery,
     PdFailure,
     PdStatus,
     RegionRow,
@@ -25,6 +31,7 @@ from flaredb_schemas.pd_answers import (
     SplitQuery,
     StoreRow,
     StoresAnswer,
+    TransferQuery,
 )
 from flaredb_schemas.subjects import Subjects
 
@@ -32,10 +39,27 @@ T = TypeVar("T")
 
 POLL_SECONDS: Final = 0.05
 
+OPERATOR_POLL_SECONDS: Final = 0.2
+"""Seconds between two looks at an operator that is waited for."""
+
+PD_AWAY_SECONDS: Final = 30.0
+"""How long PD may not answer before who waits for an operator is told so: another may take over."""
+
 _ERRORS: Final[dict[str, type[FlareDBError]]] = {
     "unknown_region": InvalidArgumentError,
     "key_outside": InvalidArgumentError,
     "not_neighbours": InvalidArgumentError,
+    "unknown_store": InvalidArgumentError,
+    "unknown_operator": InvalidArgumentError,
+    "no_replica": InvalidArgumentError,
+    "has_replica": InvalidArgumentError,
+    "no_voter": InvalidArgumentError,
+    "leads": InvalidArgumentError,
+    "ended": InvalidArgumentError,
+    "store_away": UnavailableError,
+    "lagging": UnavailableError,
+    "removing": UnavailableError,
+    "quorum": UnavailableError,
     "refused": UnavailableError,
     "no_leader": UnavailableError,
     "not_ready": UnavailableError,
@@ -112,6 +136,56 @@ class PlacementReader:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
+    async def move(self, region: RegionId, source: StoreId, target: StoreId) -> OperatorRow:
+        """Have PD take a region's replica from one store to another; what it has undertaken.
+
+        Raises `InvalidArgumentError` where that makes no sense, `UnavailableError` where it cannot
+        be undertaken now, `UndeterminedError` where nobody knows whether it was. The move itself
+        takes as long as the rows do: see `watch`.
+        """
+        return await self._order("move", MoveQuery(region, source, target), OperatorRow)
+
+    async def transfer(self, region: RegionId, store: StoreId) -> OperatorRow:
+        """Have PD make the replica on `store` lead a region; as `move`."""
+        return await self._order("transfer", TransferQuery(region, store), OperatorRow)
+
+    async def cancel(self, number: OperatorId) -> OperatorRow:
+        """Have PD give an operator up; what it has left behind is cleared away by itself.
+
+        Raises `InvalidArgumentError` if there is none of this number, or it has ended before.
+        """
+        return await self._order("cancel", CancelQuery(number), OperatorRow)
+
+    async def operators(self) -> list[OperatorRow]:
+        """What PD does to replicas, and has done of late, by number."""
+        return list((await self._ask("operators", OperatorsAnswer)).operators)
+
+    async def operator(self, number: OperatorId) -> OperatorRow:
+        """One operator; raises `InvalidArgumentError` if PD knows none of this number."""
+        question = msgspec.json.encode(OperatorsQuery(number))
+        return (await self._ask("operators", OperatorsAnswer, question)).operators[0]
+
+    async def watch(self, number: OperatorId) -> AsyncIterator[OperatorRow]:
+        """An operator each time that something about it is new; the last time it has ended.
+
+        Goes on while PD is away for some seconds; raises `UnavailableError` if it stays away.
+        """
+        clock, last = asyncio.get_running_loop().time, None
+        heard = clock()
+        while last is None or last.state == "running":
+            try:
+                row = await self.operator(number)
+            except UnavailableError:
+                if clock() - heard > PD_AWAY_SECONDS:
+                    raise
+            else:
+                heard = clock()
+                if last is None or (row.steps, row.doing, row.state) != _news_of(last):
+                    yield row
+                last = row
+            if last is None or last.state == "running":
+                await asyncio.sleep(OPERATOR_POLL_SECONDS)
+
     async def _ask(self, what: str, kind: type[T], question: bytes = b"") -> T:
         return await self._request(self._subjects.pd_get(what), what, kind, question)
 
@@ -122,7 +196,7 @@ class PlacementReader:
         if payload is None:
             raise UndeterminedError(
                 f"PD has not answered in time: the {what} may or may not take effect",
-                hint="see `flaredb region list`; if no PD answers that, start it again",
+                hint=_HINT_UNKNOWN.get(what, _HINT_RANGES),
             )
         return self._read(payload, f"a {what}", kind)
 
@@ -140,6 +214,15 @@ class PlacementReader:
             return msgspec.json.decode(payload, type=kind)
         except msgspec.DecodeError as fault:
             raise _failure(what, payload, fault) from fault
+
+
+def _news_of(row: OperatorRow) -> tuple[tuple[str, ...], str, str]:
+    return row.steps, row.doing, row.state
+
+
+_HINT_RANGES: Final = "see `flaredb region list`; if no PD answers that, start it again"
+_HINT_OPERATORS: Final = "see `flaredb operator list`; if no PD answers that, start it again"
+_HINT_UNKNOWN: Final = dict.fromkeys(("move", "transfer", "cancel"), _HINT_OPERATORS)
 
 
 def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:

@@ -181,6 +181,10 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     adds_per_store: Annotated[
         Number, about("replicas that one store is given at a time", le=1_000)
     ] = 4
+    replace_after_seconds: Annotated[
+        Seconds,
+        about("silence of a store after which its replicas are made anew elsewhere", le=10**7),
+    ] = 600.0
     merge_bytes: Annotated[
         Bytes,
         about("quiet neighbours that hold no more together merge; 0: none", ge=0, le=64 * GIB),
@@ -205,6 +209,8 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("store_disconnected_seconds must be at least twice keep_alive_seconds")
         if self.store_down_seconds < self.store_disconnected_seconds:
             raise ValueError("store_down_seconds must be at least store_disconnected_seconds")
+        if self.replace_after_seconds < self.store_down_seconds:
+            raise ValueError("replace_after_seconds must be at least store_down_seconds")
         if self.replicas % 2 == 0:
             raise ValueError("replicas must be odd: one more would survive no further failure")
         if list(self.initial_boundaries) != sorted({*self.initial_boundaries} - {""}):

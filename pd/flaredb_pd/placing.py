@@ -1,0 +1,69 @@
+"""Which store is the best for one more replica of a region, and which replica is needed least."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from msgspec import Struct
+
+from flaredb_pd.availability import IsUp
+from flaredb_pd.heard import Heard
+from flaredb_pd.state import State
+from flaredb_schemas.ids import PeerId, StoreId
+from flaredb_schemas.regions import Peer, PeerRole, Region
+
+GIB = 2**30
+
+NAME = "name"
+"""The label that tells a store apart, rather than where it stands."""
+
+
+class Stores(Struct, frozen=True):
+    """What is known of all stores; `coming` counts the replicas that are on their way to each."""
+
+    state: State
+    heard: Heard
+    is_up: IsUp
+    coming: Mapping[StoreId, int]
+
+    def labels(self, store: StoreId) -> Mapping[str, str]:
+        """Where a store stands."""
+        told, known = self.heard.stores.get(store), self.state.stores.get(store)
+        labels = told.report.labels if told is not None else {}
+        labels = labels or (known.labels if known is not None else {})
+        return {key: value for key, value in labels.items() if key != NAME}
+
+    def shared(self, store: StoreId, others: Iterable[StoreId]) -> int:
+        """How many labels a store has in common with each of the others, together."""
+        own = self.labels(store).items()
+        return sum(len(own & self.labels(other).items()) for other in others if other != store)
+
+
+def best_store(region: Region, without: Peer | None, size: int, stores: Stores) -> StoreId | None:
+    """Where one more replica of `size` bytes would stand best, `without` one that goes; or None.
+
+    Standing apart from the others counts first, then what is on its way there already, then free
+    space in whole GiB, then how few replicas there are. No store will do that is not up, has or may
+    still have a replica of the region, is out of room, or has not told of itself.
+    """
+    taken = {peer.store for peer in (*region.peers, *region.removed)}
+    stay = [peer.store for peer in region.peers if peer != without]
+    found: list[tuple[int, int, int, int, StoreId]] = []
+    for store in sorted(stores.state.stores):
+        told = stores.heard.stores.get(store)
+        if store in taken or told is None or not stores.is_up(store) or told.report.free <= size:
+            continue
+        apart, coming = stores.shared(store, stay), stores.coming.get(store, 0)
+        found.append((apart, coming, -(told.report.free // GIB), told.report.regions, store))
+    return min(found)[-1] if found else None
+
+
+def least_needed(region: Region, leader: PeerId, bad: Collection[Peer], stores: Stores) -> Peer:
+    """Which of the voters is missed least: one that is `bad`, then not who leads, then the one that
+    stands closest to the others, then where most replicas are."""
+
+    def rank(peer: Peer) -> tuple[bool, bool, int, int, PeerId]:
+        told = stores.heard.stores.get(peer.store)
+        crowd = told.report.regions if told is not None else 0
+        close = stores.shared(peer.store, region.stores)
+        return peer in bad, peer.id != leader, close, crowd, peer.id
+
+    return max((peer for peer in region.peers if peer.role is PeerRole.VOTER), key=rank)
