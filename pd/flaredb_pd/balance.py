@@ -19,7 +19,7 @@ from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import Standing, count, leads, moves, weight_of
-from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.regions import PeerRole
 
@@ -64,8 +64,8 @@ class Scene(Struct, frozen=True):
 
 
 class Movable(Struct, frozen=True):
-    """The regions that are whole, and at rest: by the stores that hold a replica which may move, and
-    by those whose leadership may."""
+    """The regions that are whole, and at rest: by the stores that hold a replica which may move,
+    and by those whose leadership may."""
 
     held: dict[StoreId, list[Sighting]]
     led: dict[StoreId, list[Sighting]]
@@ -251,9 +251,9 @@ def _propose(
     kind: OperatorKind,
     sighting: Sighting,
     reason: str,
-    remove: StoreId = StoreId(0),
-    add: StoreId = StoreId(0),
-    to: StoreId = StoreId(0),
+    remove: StoreId = NO_STORE,
+    add: StoreId = NO_STORE,
+    to: StoreId = NO_STORE,
 ) -> Proposal:
     return Proposal(
         kind,

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flaredb_pd.balancer import Balancer
 from flaredb_pd.conductor import Conductor
 from flaredb_pd.config import Config
 from flaredb_pd.decide import Command, GrantFresh, OrderCut, OrderMerging
@@ -56,6 +57,7 @@ class Changes:
         enqueue: Callable[[Command, Instant], None],
         give: Callable[[Addressed], None],
         answer: Callable[[str, Struct], None],
+        now: Instant,
     ) -> None:
         self._answer = answer
         self.splits: Final = Splits(enqueue, give, answer)
@@ -63,6 +65,7 @@ class Changes:
         self.conductor: Final = Conductor(config, watch, enqueue, give, answer)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
+        self._balancer: Final = Balancer(config, lambda store: watch.health(store) == "up", now)
         self._look_at = self._repair_at = self._repair_all_at = 0.0
 
     def wish(
@@ -106,6 +109,7 @@ class Changes:
     ) -> None:
         """A heartbeat was taken in."""
         self._repairs.note(beat.regions)
+        self._balancer.note(beat.regions, now)
         if not may_order:
             return
         self.splits.heard(beat, state, heard, now)
@@ -121,6 +125,8 @@ class Changes:
             return
         self.conductor.tick(state, heard, now)
         self._repair(state, heard, now)
+        for proposal in self._balancer.proposals(state, heard, now):
+            self._offer(proposal, state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *self.conductor.regions(state)}

@@ -55,6 +55,9 @@ class Config(Struct, frozen=True, kw_only=True):
     replace_after: float = 600.0
     """How long a store may be silent before its replicas are replaced by others elsewhere."""
 
+    balance: bool = True
+    """Whether replicas, leaderships and load are evened out over the stores."""
+
     merge_bytes: int = 20 * 2**20
     merge_keys: int = 200_000
     """Two neighbours that hold no more together may be merged; no bytes: none are, unasked."""

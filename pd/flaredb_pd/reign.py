@@ -88,7 +88,7 @@ class Reign:
         self._mustered = self._rebuild_wanted = self._leaders_noted = False
         self._generations = Generations(self._config, now)
         doors = self._enqueue, self.try_to_give, self._post.answer_json
-        self.changes = Changes(self._config, self.watch, *doors)
+        self.changes = Changes(self._config, self.watch, *doors, now)
         self._next_alive = self._next_order = now.seconds
         self._next_check = now.seconds + self._config.journal_check_period
         self._post.note("info", f"PD {self._config.name} leads with epoch {self.state.epoch}")

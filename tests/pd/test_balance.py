@@ -113,6 +113,7 @@ class Cluster:
 
     def settle(self, rates: Mapping[RegionId, int] | None = None, most: int = 400) -> int:
         """Carry out what is proposed until nothing is; how many looks that took."""
+        self.tell(rates)
         for number in range(most):
             self.tell(rates)
             found = self.look()
@@ -151,7 +152,7 @@ class Cluster:
         return Counter(self.leader_of(region) for region in self.reports)
 
     def load(self, rates: Mapping[RegionId, int]) -> Counter[StoreId]:
-        found: Counter[StoreId] = Counter({store: 0 for store in self.used})
+        found: Counter[StoreId] = Counter(dict.fromkeys(self.used, 0))
         for region, rate in rates.items():
             found[self.leader_of(region)] += rate
         return found

@@ -74,4 +74,3 @@ def removed_by_an_old_record() -> list[Change]:
 @bug("leader-unknown-unanswered", "a follower answers only members that its record knows")
 def leader_unknown_unanswered() -> list[Change]:
     return [(Replica, "meet", lambda self, peer, store: None)]
-

@@ -15,7 +15,6 @@ from flaredb_schemas.pd_answers import (
     OperatorsQuery,
     TransferQuery,
 )
-from tests.simulator.cutting import FIRST_RIVAL_ID
 from tests.simulator.lost_answers import LostAnswers
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
@@ -36,11 +35,10 @@ class Mover:
         """Have some region's replica go to a store that has none, or lead it from another."""
         dice = self._world.dice
         led = [one for item in self._stores for one in _hosted(item) if one.leads]
-        movable = [one for one in led if all(peer.id < FIRST_RIVAL_ID for peer in one.region.peers)]
         running = [item.store.me.store for item in self._stores if item.store is not None]
-        if not movable:
+        if not led:
             return
-        replica = dice.choice(sorted(movable, key=lambda one: one.id))
+        replica = dice.choice(sorted(led, key=lambda one: one.id))
         source = dice.choice(replica.region.stores)
         others = [store for store in running if store not in replica.region.stores]
         self._answers.begin()

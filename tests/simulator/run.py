@@ -37,6 +37,7 @@ from tests.simulator.checkers.progress import find_awake, find_leaderless, find_
 from tests.simulator.checkers.replicas import check_equal, check_ranges, check_sizes
 from tests.simulator.checkers.splits import SplitsOnce
 from tests.simulator.clients import Client
+from tests.simulator.faults import describe_fault
 from tests.simulator.inspector import PATIENCE_SECONDS, Inspector
 from tests.simulator.limits import small_limits
 from tests.simulator.observing import observed
@@ -341,14 +342,3 @@ def _run(options: Options, run_group: Callable[[], str], patience: int = 1) -> t
             run.world.note("FAILED", failure.splitlines()[0])
     digest, ended = run.world.digest, run.world.clockwork.now
     return Result(options.seed, digest, run.totals(), failure, undecided, ended), run
-
-
-def describe_fault(fault: Exception) -> str:
-    """What went wrong, and where, on one line or more."""
-    place = fault.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    assert place is not None
-    name = place.tb_frame.f_code.co_filename.rpartition("/")[2]
-    kind = "" if isinstance(fault, AssertionError) else f"{type(fault).__name__}: "
-    return f"{kind}{str(fault) or 'assertion'} ({name}:{place.tb_lineno})"

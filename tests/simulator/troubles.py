@@ -78,7 +78,7 @@ class Troubles:
             (troubles.transfer, self._transfer),
             (troubles.swing, self._swing.begin),
             (troubles.scheme, self._schemes.begin),
-            (troubles.split, Cutter(world, stores).cut),
+            (troubles.split, Cutter(world, stores, pds).cut),
             (troubles.merge, Joiner(world, stores).join),
             (troubles.move, Mover(world, stores).move),
         ):
