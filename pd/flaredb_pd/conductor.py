@@ -32,8 +32,9 @@ from flaredb_schemas.placement import Order, OrderBody, Report
 REPEAT: Final = 1.0
 """Seconds after which an order whose effect does not show is given again."""
 
-ASK_AGAIN: Final = 5.0
-"""Seconds between questions to a store for all that it knows, where that helps to go on."""
+ASK_AGAIN: Final = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between questions to a store for all that it knows, where that helps to go on: what is
+small has soon caught up, and what is large can wait, for the answer tells of all its regions."""
 
 NO_LEADER: Final = "for the region to have a leader"
 EXPIRED: Final = "its time is over"
@@ -41,9 +42,10 @@ MERGED: Final = "the region is a part of another one now"
 
 
 class Given(Struct):
-    """What was ordered last for an operator, and when the same may be ordered again."""
+    """What was ordered last for an operator, how often, and when it may be ordered again."""
 
     body: OrderBody
+    times: int
     again_at: float
 
 
@@ -201,7 +203,7 @@ class Conductor:
             case Over(outcome, reason):
                 self._end(operator, heard, outcome, reason, now)
             case Next(body) if sighting is not None:
-                self._order(operator, sighting.store, body, REPEAT, state, now)
+                self._order(operator, sighting.store, body, (REPEAT,), state, now)
             case Waits(ask=True) if sighting is not None:
                 self._order(operator, sighting.store, Report(), ASK_AGAIN, state, now)
             case _:
@@ -219,14 +221,17 @@ class Conductor:
         operator: Operator,
         store: StoreId,
         body: OrderBody,
-        again: float,
+        pauses: tuple[float, ...],
         state: State,
         now: Instant,
     ) -> None:
         given = self._given.get(operator.id)
-        if given is not None and given.body == body and now.seconds < given.again_at:
+        same = given is not None and given.body == body
+        if given is not None and same and now.seconds < given.again_at:
             return
-        self._given[operator.id] = Given(body, now.seconds + again)
+        times = given.times if given is not None and same else 0
+        pause = pauses[min(times, len(pauses) - 1)]
+        self._given[operator.id] = Given(body, times + 1, now.seconds + pause)
         order = Order(state.epoch, operator.sequence, body, state.incarnation)
         self._give(Addressed(store, order))
 
