@@ -248,7 +248,7 @@ def _highest_id(order: Order) -> int:
             return max(ids, default=0)
         case GrantIds(first=first, count=count):
             return first + count - 1
-        case OrderPeers(peers=peers):
-            return max(peer.id for peer in peers)
+        case OrderPeers(peers=peers, operator=operator):
+            return max(operator, *(peer.id for peer in peers))
         case _:
             return 0
