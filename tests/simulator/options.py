@@ -115,6 +115,9 @@ class Options(Struct, frozen=True):
     """Most bytes of one append message: small ones show what a log looks like half sent."""
     merge_after: float
     """Seconds after which PD merges small neighbours by itself."""
+    replace_after: float
+    """Seconds after which PD replaces what was on a store that is away."""
+    balance: bool
     cut_at_least: int
     """How many entries a log must lose to be cut."""
     clock_rates: tuple[float, ...]
@@ -138,6 +141,8 @@ def draw(seed: int) -> Options:
         settings=_settings(seed, dice),
         append_bytes=dice.choice((1, 200, 512 * 1024)),
         merge_after=random.Random(f"small {seed}").choice((3_600.0, 3_600.0, 6.0)),
+        replace_after=random.Random(f"replaces {seed}").choice((3_600.0, 20.0)),
+        balance=random.Random(f"balance {seed}").choice((True, False)),
         cut_at_least=dice.choice((8, 24)),
         clock_rates=tuple(dice.uniform(0.97, 1.03) for _ in range(stores)),
         pds=dice.choice((1, 2, 2)),

@@ -46,6 +46,8 @@ class SimPd:
             stores=options.first_stores,
             heartbeat_period=options.settings.heartbeat_seconds,
             merge_after=options.merge_after,
+            replace_after=options.replace_after,
+            balance=options.balance,
         )
         self._start += 1
         self.core = PdCore(config, world.subjects, world.dice.randrange, self._now())
