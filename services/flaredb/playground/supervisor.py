@@ -48,7 +48,7 @@ class LocalCluster:
     ) -> None:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="flaredb-")
         self.path: Final = folder or Path(self._temporary.name if self._temporary else "")
-        self.stores: Final = stores
+        self.stores = stores
         self.prefix: Final = prefix
         self._folder: Final = PlaygroundFolder(self.path)
         self._with_analytics: Final = analytics
@@ -131,6 +131,14 @@ class LocalCluster:
     def start_store(self, number: int, *, wait: bool = True) -> None:
         """Start a store again that was killed or stopped, on its old data."""
         self.restart(f"store-{number}", wait=wait)
+
+    def add_store(self) -> int:
+        """Start one more store, which joins the cluster; its number, once it serves."""
+        child = self._plan_store(self.stores + 1)
+        self.stores += 1
+        self.children[child.name] = child
+        self.restart(child.name)
+        return self.stores
 
     def kill(self, name: str) -> None:
         """SIGKILL any process (`nats`, `pd`, `store-1`, `analytics`), and wait for its end."""
