@@ -121,6 +121,7 @@ RUNS: Final = (
     _cluster("merges", 1, 10),
     _cluster("splits", 5, 20),
     _cluster("moves", 5, 40),
+    _cluster("balance", 1, 20),
     Run(
         "split_crashes",
         ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),
@@ -170,6 +171,7 @@ RUNS: Final = (
             "coverage report --include */raft/*",
         ),
     ),
+    Run("planning", ("tests.bench.planning",), read_last_json, 5),
     Run(
         "bench",
         ("tests.bench --against etcd,jetstream -o json",),
