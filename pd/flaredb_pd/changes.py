@@ -19,8 +19,9 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
 from flaredb_pd.proposals import MANUAL, Proposal
+from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.repairs import REPAIRS, Repairs
-from flaredb_pd.small_regions import SmallRegions
+from flaredb_pd.small_regions import SmallRegions, apart
 from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
@@ -131,8 +132,18 @@ class Changes:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *self.conductor.regions(state)}
             for source, target in self._small.find(heard.regions, busy, now.seconds):
-                put_off = partial(self._small.put_off, now=now.seconds)
-                self.merges.want(source, target, "small", state, now, on_refusal=put_off)
+                self._unite(source, target, state, heard, now)
+
+    def _unite(
+        self, source: Sighting, target: Sighting, state: State, heard: Heard, now: Instant
+    ) -> None:
+        """Have a small region become a part of its neighbour, or first go where that is."""
+        move = apart(source, target)
+        if move is not None:
+            self._offer(move, state, heard, now)
+        elif are_alike(source.region, target.region):
+            put_off = partial(self._small.put_off, now=now.seconds)
+            self.merges.want(source, target, "small", state, now, on_refusal=put_off)
 
     def _repair(self, state: State, heard: Heard, now: Instant) -> None:
         if now.seconds < self._repair_at:

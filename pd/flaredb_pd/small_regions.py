@@ -1,7 +1,8 @@
 """Which neighbours had better be one region: both small, and nothing has happened to them for long.
 
 Every region costs its stores and PD a little, also where nothing happens. What has just been split,
-is growing, or is busy is left alone: it would be split again.
+is growing, or is busy is left alone: it would be split again. Two that stand on different stores
+are brought together first, replica by replica.
 """
 
 from collections.abc import Container, Iterator
@@ -11,17 +12,23 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from flaredb_pd.balance import PRIORITY
 from flaredb_pd.config import Config
-from flaredb_pd.region_map import RegionMap, Sighting, are_alike, are_neighbours
+from flaredb_pd.proposals import Proposal
+from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import RegionReport
+from flaredb_schemas.regions import PeerRole
 
 GROWTH_SHARE: Final = 10
 """A region that has grown by a tenth since it was looked at first is growing."""
 
 BUSY_KEYS_PER_SECOND: Final = 100
 """A region of which so many keys are read and written is busy."""
+
+TOGETHER: Final = "merge"
+"""The trigger of a move that brings small neighbours together."""
 
 MOST_AT_ONCE: Final = 4
 """How many merges of small regions are under way at a time."""
@@ -72,7 +79,7 @@ class SmallRegions:
     def find(
         self, regions: RegionMap, busy: Container[RegionId], now: float
     ) -> list[tuple[Sighting, Sighting]]:
-        """What to merge into what; of `busy` regions none."""
+        """What to merge into what, wherever they stand; of `busy` regions none."""
         if not self._config.merge_bytes:
             return []
         self._calm = {region: calm for region, calm in self._calm.items() if regions.get(region)}
@@ -97,7 +104,6 @@ class SmallRegions:
                 and left.report.keys + right.report.keys <= config.merge_keys
                 and self._is_calm(left, now)
                 and self._is_calm(right, now)
-                and are_alike(left.region, right.region)
                 and are_neighbours(left.region.keys, right.region.keys)
             ):
                 yield left, right
@@ -105,8 +111,20 @@ class SmallRegions:
     def _is_calm(self, sighting: Sighting, now: float) -> bool:
         report, calm = sighting.report, self._calm.get(sighting.region.id)
         healthy = report is not None and not report.down and not report.pending
+        whole = all(peer.role is PeerRole.VOTER for peer in sighting.region.peers)
         waited = calm is not None and now - calm.since >= self._config.merge_after
-        return healthy and waited and bool(sighting.leader)
+        return healthy and whole and waited and bool(sighting.leader)
+
+
+def apart(source: Sighting, target: Sighting) -> Proposal | None:
+    """The move that brings the two closer together; None where they stand on the same stores."""
+    here, there = set(source.region.stores), set(target.region.stores)
+    if here == there or len(here) != len(there):
+        return None
+    goes = min(here - there, key=lambda store: (store == source.store, store))
+    reason = f"to be merged with region {target.region.id}"
+    region = source.region.id
+    return Proposal("move", region, TOGETHER, reason, PRIORITY, add=min(there - here), remove=goes)
 
 
 def _is_stirred(known: Calm, report: RegionReport, now: float) -> bool:

@@ -3,7 +3,7 @@
 import msgspec
 
 from flaredb_pd.region_map import RegionMap, Sighting
-from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions
+from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions, apart
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import OrderMerge
@@ -48,6 +48,19 @@ def test_two_that_are_small_and_calm_are_merged_the_smaller_into_the_larger() ->
     assert seen.pairs(60.0, 2) == []
 
 
+def test_neighbours_on_different_stores_are_brought_together_first() -> None:
+    elsewhere = peers((24, 4), (22, 2), (25, 5))
+    region = Region(RegionId(2), KeyRange(b"m", b""), Epoch(1, 1), elsewhere)
+    far = msgspec.structs.replace(region_report(region, elsewhere[0]), bytes=30)
+    seen = Seen(report(1, b"", b"m", bytes=20), far)
+    ((source, target),) = seen.small.find(seen.regions, (), 60.0)
+    move = apart(source, target)
+    assert move is not None, "a follower first, then who leads"
+    assert (move.kind, move.region, move.remove, move.add) == ("move", 1, 3, 4)
+    here = report(1, b"", b"m", bytes=20)
+    assert apart(source, Sighting(reported_region(here))) is None
+
+
 def test_together_they_must_stay_small() -> None:
     assert Seen(report(1, b"", b"m", bytes=900), report(2, b"m", b"", bytes=101)).pairs(60.0) == []
     assert Seen(report(1, b"", b"m", keys=99), report(2, b"m", b"", keys=2)).pairs(60.0) == []
@@ -67,17 +80,9 @@ def test_a_trickle_of_writes_does_not_count() -> None:
     assert seen.pairs(60.0) == [(2, 1)]
 
 
-def test_peers_that_are_away_or_elsewhere_stand_in_the_way() -> None:
+def test_peers_that_are_away_stand_in_the_way() -> None:
     ill = report(1, b"", b"m", down=(DownPeer(ON_THREE[1].id, 9),))
     assert Seen(ill, report(2, b"m", b"")).pairs(60.0) == []
-    away = msgspec.structs.replace(
-        report(1, b"", b"m"),
-        peers=tuple(
-            msgspec.structs.replace(peer, store=peer.store + 1)
-            for peer in report(1, b"", b"m").peers
-        ),
-    )
-    assert Seen(away, report(2, b"m", b"")).pairs(60.0) == []
 
 
 def test_replicas_in_other_roles_stand_in_the_way() -> None:
