@@ -49,8 +49,9 @@ def pd_config(
     stores: int = 3,
     replicas: int = 3,
     fresh: bool = False,
+    balance: bool = False,
 ) -> Config:
-    """A PD's settings, with ids that are the same in every run."""
+    """A PD's settings, with ids that are the same in every run; it balances nothing unasked."""
     incarnation = incarnation_of(name)
     return Config(
         name=name,
@@ -60,6 +61,7 @@ def pd_config(
         stores=stores,
         replicas=replicas,
         fresh=fresh,
+        balance=balance,
     )
 
 
