@@ -121,7 +121,8 @@ def _row(
 ) -> StoreRow:
     # What a store says that is out of the cluster does not count, nor what it said last.
     sighting = heard.stores.get(record.id) if life != "removed" else None
-    last_heard, health = watch.last_heard(record.id), watch.health(record.id)
+    health = watch.health(record.id) if life != "removed" else "down"
+    last_heard = watch.last_heard(record.id)
     report = sighting.report if sighting else None
     return StoreRow(
         id=record.id,

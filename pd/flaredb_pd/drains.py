@@ -129,7 +129,7 @@ class Drains:
         drain = state.stores[store].drain
         assert drain is not None, f"store {store} is not drained"
         held = holdings(store, heard)
-        moving = sum(_takes_from(store, one, heard) for one in state.operators.running.values())
+        moving = sum(_helps(store, one, heard) for one in state.operators.running.values())
         blocked = self._blocked.get(store, {})
         passing = any(why in PASSING for why in blocked.values())
         return DrainProgress(
@@ -203,13 +203,10 @@ def _leaving(draining: Iterable[StoreId], heard: Heard) -> list[Leaving]:
     return sorted(found, key=lambda one: not one.leads)
 
 
-def _takes_from(store: StoreId, operator: Operator, heard: Heard) -> bool:
-    """Whether an operator has a replica, or the leadership, leave the store."""
-    started = operator.started
-    if started.remove is not None:
-        return started.remove.store == store
+def _helps(store: StoreId, operator: Operator, heard: Heard) -> bool:
+    """Whether something is under way at a region that has a replica on the store."""
     sighting = heard.regions.get(operator.region)
-    return started.add is None and sighting is not None and sighting.store == store
+    return sighting is not None and sighting.region.peer_on(store) is not None
 
 
 def _seconds_left(drain: Drain, held: Holdings, now: Instant) -> float | None:

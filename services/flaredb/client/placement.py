@@ -284,7 +284,7 @@ def blocks_of(drain: DrainProgress) -> str:
 def _block(block: DrainBlock) -> str:
     named = ", ".join(map(str, block.examples))
     more = ", ..." if block.regions > len(block.examples) else ""
-    return f"{block.regions} regions ({named}{more}): {block.reason}"
+    return f"{block.regions} region{'s' * (block.regions != 1)} ({named}{more}): {block.reason}"
 
 
 def _stuck(store: StoreId, drain: DrainProgress) -> UnavailableError:
