@@ -40,8 +40,11 @@ async def emptied(placement: PlacementReader, store: StoreId) -> StoreRow:
 async def nobody_is_missed(here: Town, placement: PlacementReader) -> None:
     """Wait until all leaders have told that they hear all of their peers."""
     here.ground.report()
-    while any(row.down_peers for row in await placement.regions()):
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while True:
+            if not any(row.down_peers for row in await placement.regions()):
+                return
+            await asyncio.sleep(0.02)
 
 
 async def row_of(placement: PlacementReader, store: StoreId) -> StoreRow:

@@ -75,6 +75,7 @@ class Teller:
                 stores=int(case.option("stores", "3")),
                 replicas=int(case.option("replicas", "3")),
                 fresh="fresh" in case.words,
+                balance="balance" in case.words,
                 **options,
             )
         except ValueError as fault:
