@@ -5,13 +5,17 @@ from typing import Final
 import msgspec
 
 from flaredb_pd.availability import region_state
+from flaredb_pd.drains import Drains
 from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.state import State, StoreRecord
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import NO_PEER, StoreId
 from flaredb_schemas.keys import show_key
 from flaredb_schemas.pd_answers import (
+    DrainProgress,
+    Life,
     PdFailure,
     PdStatus,
     RegionRow,
@@ -89,19 +93,41 @@ def _region_row(sighting: Sighting, watch: StoreWatch) -> RegionRow:
     )
 
 
-def answer_stores(state: State, heard: Heard, watch: StoreWatch) -> StoresAnswer:
-    """Every store that has joined."""
-    stores = sorted(state.stores)
-    return StoresAnswer(tuple(_store_row(state.stores[store], heard, watch) for store in stores))
+def answer_stores(
+    state: State, heard: Heard, watch: StoreWatch, drains: Drains, now: Instant
+) -> StoresAnswer:
+    """Every store that has ever joined."""
+    stores = sorted((*state.stores, *state.removed))
+    return StoresAnswer(
+        tuple(store_row(store, state, heard, watch, drains, now) for store in stores)
+    )
 
 
-def _store_row(record: StoreRecord, heard: Heard, watch: StoreWatch) -> StoreRow:
-    sighting, last_heard = heard.stores.get(StoreId(record.id)), watch.last_heard(record.id)
+def store_row(
+    store: StoreId, state: State, heard: Heard, watch: StoreWatch, drains: Drains, now: Instant
+) -> StoreRow:
+    """One store, which is a member or was one."""
+    gone = state.removed.get(store)
+    if gone is not None:
+        return _row(gone.record, heard, watch, "removed", None)
+    record = state.stores[store]
+    if record.drain is None:
+        return _row(record, heard, watch, "serving", None)
+    return _row(record, heard, watch, "draining", drains.progress(store, state, heard, now))
+
+
+def _row(
+    record: StoreRecord, heard: Heard, watch: StoreWatch, life: Life, drain: DrainProgress | None
+) -> StoreRow:
+    # What a store says that is out of the cluster does not count, nor what it said last.
+    sighting = heard.stores.get(record.id) if life != "removed" else None
+    health = watch.health(record.id) if life != "removed" else "down"
+    last_heard = watch.last_heard(record.id)
     report = sighting.report if sighting else None
     return StoreRow(
         id=record.id,
         uuid=record.uuid,
-        state=watch.health(record.id),
+        state=health if life == "serving" else life,
         boot=record.boot,
         regions=report.regions if report else 0,
         leaders=report.leaders if report else 0,
@@ -114,6 +140,9 @@ def _store_row(record: StoreRecord, heard: Heard, watch: StoreWatch) -> StoreRow
         version=record.version,
         frames_refused=report.frames_refused if report else 0,
         damaged=report.damaged if report else 0,
+        health=health,
+        life=life,
+        drain=drain,
     )
 
 
@@ -140,5 +169,7 @@ def describe_status(state: State, heard: Heard, watch: StoreWatch, doing: str) -
         leaders_elected_s=None if state.leaders_ms is None else state.leaders_ms / 1000,
         stale_reports=heard.stale_reports,
         highest_id=state.highest_id,
-        damaged=sum(told.report.damaged for told in heard.stores.values()),
+        damaged=sum(
+            told.report.damaged for store, told in heard.stores.items() if store in state.stores
+        ),
     )

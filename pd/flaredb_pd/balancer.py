@@ -1,8 +1,9 @@
 """When balance is looked at, and what is left alone for a while after it has been moved."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from flaredb_pd.availability import IsUp
 from flaredb_pd.balance import BALANCE, Scene, proposals
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
@@ -30,10 +31,9 @@ class Balancer:
     Invariant: nothing is proposed before every store that counts has told all it leads.
     """
 
-    def __init__(self, config: Config, bears: Callable[[StoreId], bool], now: Instant) -> None:
-        """`bears` says of a store whether it may be given anything."""
+    def __init__(self, config: Config, is_up: IsUp, now: Instant) -> None:
         self._config = config
-        self._bears = bears
+        self._is_up = is_up
         self._loads = Loads()
         self._look_at = now.seconds + SETTLE_SECONDS
 
@@ -47,12 +47,16 @@ class Balancer:
         if not self._config.balance or now.seconds < self._look_at:
             return
         self._look_at = now.seconds + max(LOOK_SECONDS, len(heard.regions) / REGIONS_PER_SECOND)
-        bearing = [store for store in state.stores if self._bears(store)]
+
+        def bears(store: StoreId) -> bool:
+            return self._is_up(store) and state.serves(store)
+
+        bearing = [store for store in state.stores if bears(store)]
         if not all(heard.told_all(store) for store in bearing) or not heard.regions.covers_all:
             return
         self._loads.keep({sighting.region.id for sighting in heard.regions})
         running = state.operators.running.values()
-        scene = Scene(heard, self._loads, running, *_resting(state, now), self._bears)
+        scene = Scene(heard, self._loads, running, *_resting(state, now), bears)
         yield from proposals(scene)
 
 

@@ -10,10 +10,13 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flaredb_pd.answers import store_row
 from flaredb_pd.balancer import Balancer
 from flaredb_pd.conductor import Conductor
 from flaredb_pd.config import Config
 from flaredb_pd.decide import Command, GrantFresh, OrderCut, OrderMerging
+from flaredb_pd.drains import Drains
+from flaredb_pd.forgetting import Forgetting
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.merges import Merges
@@ -24,9 +27,19 @@ from flaredb_pd.repairs import REPAIRS, Repairs
 from flaredb_pd.small_regions import SmallRegions, apart
 from flaredb_pd.splits import Splits
 from flaredb_pd.state import State
+from flaredb_pd.store_facts import DrainStore, KeepStore, RemoveStore
+from flaredb_pd.store_lives import StoreLives
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import CancelQuery, MoveQuery, PdFailure, TransferQuery
+from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.pd_answers import (
+    CancelQuery,
+    DrainQuery,
+    MoveQuery,
+    PdFailure,
+    RemoveQuery,
+    StoreRow,
+    TransferQuery,
+)
 from flaredb_schemas.placement import Heartbeat
 
 LOOK_SECONDS: Final = 5.0
@@ -39,11 +52,13 @@ regions, unless repairs are under way."""
 MOST_REFUSALS: Final = 100
 """After so many repairs that cannot be undertaken now the others are looked at another time."""
 
-WISHES: Final = ("cancel", "merge", "move", "split", "transfer")
+WISHES: Final = ("cancel", "drain", "merge", "move", "remove", "split", "transfer")
 
 _moves = msgspec.json.Decoder(MoveQuery)
 _transfers = msgspec.json.Decoder(TransferQuery)
 _cancels = msgspec.json.Decoder(CancelQuery)
+_drains = msgspec.json.Decoder(DrainQuery)
+_removals = msgspec.json.Decoder(RemoveQuery)
 
 Q = TypeVar("Q")
 
@@ -61,12 +76,16 @@ class Changes:
         now: Instant,
     ) -> None:
         self._answer = answer
+        self._watch = watch
         self.splits: Final = Splits(enqueue, give, answer)
         self.merges: Final = Merges(enqueue, give, answer)
         self.conductor: Final = Conductor(config, watch, enqueue, give, answer)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
         self._balancer: Final = Balancer(config, lambda store: watch.health(store) == "up", now)
+        self.drains: Final = Drains(config, watch)
+        self._lives: Final = StoreLives(watch, enqueue, answer, self._show)
+        self._forgetting: Final = Forgetting(give)
         self._look_at = self._repair_at = self._repair_all_at = 0.0
 
     def wish(
@@ -84,12 +103,33 @@ class Changes:
                 self._answer(reply, query)
             else:
                 self.conductor.cancel(query.operator, reply, state, heard, now)
+        elif what in ("drain", "remove"):
+            self._wish_of_a_store(what, payload, reply, state, heard, now)
         else:
             proposal = _moving(payload) if what == "move" else _transferring(payload)
             if isinstance(proposal, PdFailure):
                 self._answer(reply, proposal)
             else:
                 self._offer(proposal, state, heard, now, reply)
+
+    def _wish_of_a_store(
+        self, what: str, payload: bytes, reply: str, state: State, heard: Heard, now: Instant
+    ) -> None:
+        query: DrainQuery | RemoveQuery | PdFailure
+        if what == "drain":
+            query = _read(_drains, payload, '{"store": 4}')
+        else:
+            query = _read(_removals, payload, '{"store": 4}')
+        match query:
+            case PdFailure():
+                self._answer(reply, query)
+            case DrainQuery():
+                self._lives.drain(query, reply, state, heard, now)
+            case RemoveQuery():
+                self._lives.remove(query, reply, state, heard, now)
+
+    def _show(self, store: StoreId, state: State, heard: Heard, now: Instant) -> StoreRow:
+        return store_row(store, state, heard, self._watch, self.drains, now)
 
     def written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """The record of this command is in the journal, as its last one."""
@@ -98,11 +138,15 @@ class Changes:
                 self.splits.written(command, state, now)
             case OrderMerging():
                 self.merges.written(command, state)
+            case DrainStore() | KeepStore() | RemoveStore():
+                self._lives.settled(command, state, heard, now)
             case _:
                 self.conductor.written(command, state, heard, now)
 
-    def nothing_written(self, command: Command, state: State, now: Instant) -> None:
+    def nothing_written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """There was nothing to write for this command."""
+        if isinstance(command, DrainStore | KeepStore | RemoveStore):
+            self._lives.settled(command, state, heard, now)
         self.conductor.nothing_written(command, state, now)
 
     def heard(
@@ -111,6 +155,7 @@ class Changes:
         """A heartbeat was taken in."""
         self._repairs.note(beat.regions)
         self._balancer.note(beat.regions, now)
+        self._forgetting.note(beat.regions)
         if not may_order:
             return
         self.splits.heard(beat, state, heard, now)
@@ -126,6 +171,8 @@ class Changes:
             return
         self.conductor.tick(state, heard, now)
         self._repair(state, heard, now)
+        self._drain(state, heard, now)
+        self._forgetting.tick(state, heard, now)
         for proposal in self._balancer.proposals(state, heard, now):
             self._offer(proposal, state, heard, now)
         if now.seconds >= self._look_at:
@@ -157,6 +204,12 @@ class Changes:
         ):
             self._repair_all_at = now.seconds + LOOK_SECONDS
             self._repair_all(state, heard, now)
+
+    def _drain(self, state: State, heard: Heard, now: Instant) -> None:
+        for operator, why in list(self.drains.misled(state)):
+            self.conductor.give_up(operator, why, heard, now)
+        offer = partial(self._offer, state=state, heard=heard, now=now)
+        self.drains.look(state, heard, partial(self.conductor.coming, state), offer, now)
 
     def _repair_all(self, state: State, heard: Heard, now: Instant) -> None:
         refusals = 0

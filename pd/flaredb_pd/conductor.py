@@ -127,6 +127,10 @@ class Conductor:
             self._cancellers.setdefault(number, []).append(reply)
             self._end(known, heard, "cancelled", "somebody wanted it", now)
 
+    def give_up(self, operator: Operator, why: str, heard: Heard, now: Instant) -> None:
+        """What an operator is for is not wanted any more; as if somebody had cancelled it."""
+        self._end(operator, heard, "cancelled", why, now)
+
     def written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """The records of this command are in the journal, as its last ones."""
         match command:

@@ -12,7 +12,7 @@ from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
 from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
-from flaredb_pd.joins import Admission, judge
+from flaredb_pd.joins import Admission, find_removed, judge
 from flaredb_pd.operator_facts import (
     EndOperator,
     NoteStep,
@@ -23,6 +23,7 @@ from flaredb_pd.operator_facts import (
 )
 from flaredb_pd.recovery import Claim, Loss
 from flaredb_pd.state import State
+from flaredb_pd.store_facts import DrainStore, KeepStore, RemoveStore, drained, kept, removed
 from flaredb_schemas.ids import JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import (
     Gap,
@@ -131,6 +132,9 @@ Command = (
     | StartOperator
     | NoteStep
     | EndOperator
+    | DrainStore
+    | KeepStore
+    | RemoveStore
     | GrantFresh
     | Register
     | Rebuild
@@ -163,6 +167,12 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return stepped(state, command)
         case EndOperator():
             return ended(state, command)
+        case DrainStore():
+            return drained(state, command)
+        case KeepStore():
+            return kept(state, command)
+        case RemoveStore():
+            return removed(state, command)
         case GrantFresh():
             return _granted(state, command.ask)
         case Register():
@@ -271,7 +281,7 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
     stores = state.stores if state.cluster == loss.cluster else {}
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:
-        if claim.store not in stores:
+        if claim.store not in stores and not find_removed(state, claim):
             unknown.setdefault(claim.store, claim)
     return (started, *(_recovered(claim, started.highest_id) for claim in unknown.values()))
 
@@ -279,6 +289,7 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
 def _recover(state: State, claim: Claim) -> tuple[JournalFact, ...]:
     lost = state.exists and claim.member and claim.cluster == state.cluster
     taken = any(known.uuid == claim.uuid for known in state.stores.values())
+    taken = taken or bool(find_removed(state, claim))
     if not lost or taken or claim.store in state.stores or claim.store > state.lost_id:
         return ()
     return (_recovered(claim, state.highest_id),)

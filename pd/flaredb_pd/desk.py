@@ -14,6 +14,7 @@ from flaredb_pd.changes import WISHES
 from flaredb_pd.effects import Effect, Note, Send
 from flaredb_pd.fates import fate
 from flaredb_pd.instant import Instant
+from flaredb_pd.joins import find_removed
 from flaredb_pd.operator_rows import answer_operators
 from flaredb_pd.reign import Reign
 from flaredb_schemas.envelope import Codec, Malformed
@@ -29,6 +30,7 @@ from flaredb_schemas.placement import (
     RoutesAnswer,
     RoutesQuery,
     Witness,
+    Witnessed,
 )
 from flaredb_schemas.splits import AskIds, SplitEnded
 
@@ -41,6 +43,7 @@ _here: Codec[Here] = Codec(Here)
 _join: Codec[Join] = Codec(Join)
 _join_answer: Codec[JoinAnswer] = Codec(JoinAnswer)
 _witness: Codec[Witness] = Codec(Witness)
+_witnessed: Codec[Witnessed] = Codec(Witnessed)
 _routes_query: Codec[RoutesQuery] = Codec(RoutesQuery)
 _routes_answer: Codec[RoutesAnswer] = Codec(RoutesAnswer)
 
@@ -123,6 +126,9 @@ class Desk:
         if isinstance(here, Malformed) or fault:
             return [Note("warning", f"a sign of life of store {store}: {fault}")]
         state = self._reign.state
+        if gone := find_removed(state, here):
+            refused = Witnessed(state.epoch, gone, state.incarnation)
+            return _reply(message, _witnessed.encode(refused)) if self._reign.judges else []
         known = state.stores.get(here.store)
         if known and here.cluster == state.cluster and here.boot >= known.boot:
             self._reign.watch.hear(here.store, now)
@@ -143,7 +149,8 @@ class Desk:
         if isinstance(ask, Malformed) or fault:
             return [Note("warning", f"a question of store {store} for a replica's fate: {fault}")]
         reign = self._reign
-        if ask.cluster == reign.state.cluster and reign.may_order:
+        member = ask.store in reign.state.stores and ask.cluster == reign.state.cluster
+        if member and reign.may_order:
             told = fate(ask, reign.state, reign.heard)
             if told is not None:
                 reign.try_to_give(told)
@@ -179,7 +186,9 @@ class Desk:
         readers: dict[str, Callable[[], bytes]] = {
             "routes": lambda: self._routes(payload),
             "regions": lambda: _json(answer_regions(reign.heard, reign.watch, payload)),
-            "stores": lambda: _json(answer_stores(reign.state, reign.heard, reign.watch)),
+            "stores": lambda: _json(
+                answer_stores(reign.state, reign.heard, reign.watch, reign.changes.drains, now)
+            ),
             "status": lambda: _json(self.status()),
             "operators": lambda: _json(self._operators(payload, now)),
         }

@@ -104,7 +104,7 @@ def may_speak(state: State, beat: Heartbeat) -> bool:
     known = state.stores.get(beat.store.store)
     if known is None:
         # Its witness may still be on its way into the rebuilt journal.
-        return state.rebuilding
+        return state.rebuilding and beat.store.store not in state.removed
     return beat.store.boot >= known.boot
 
 

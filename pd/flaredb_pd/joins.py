@@ -16,9 +16,10 @@ from typing import Final
 from msgspec import Struct
 
 from flaredb_pd.fresh_ids import grant
+from flaredb_pd.recovery import Claim
 from flaredb_pd.state import State, StoreRecord
 from flaredb_schemas.ids import NO_STORE, Generation, StoreId
-from flaredb_schemas.placement import Join, Joined, JoinLater, JoinRefused, Witness
+from flaredb_schemas.placement import Here, Join, Joined, JoinLater, JoinRefused, Witness
 
 _UUID = re.compile(r"[0-9a-f]{32}")
 
@@ -32,6 +33,11 @@ HeardOf = Callable[[StoreId], Generation | None]
 FRESH_FOLDER: Final = (
     "if its disk was lost or copied, start it with an empty data folder: it gets a new id and its "
     "replicas are made anew from the others"
+)
+
+
+EMPTY_FOLDER: Final = (
+    "start it with an empty data folder to make it a new store; what it held is on other stores"
 )
 
 
@@ -55,6 +61,8 @@ def judge(state: State, join: Join, heard: HeardOf = lambda _: None) -> Judgemen
     fault = _find_join_fault(join)
     if fault:
         return fault
+    if gone := find_removed(state, join):
+        return JoinRefused(gone, EMPTY_FOLDER)
     if join.store == NO_STORE:
         return _find_early_copy(state, join, heard) or _judge_new(state, join)
     if not state.exists:
@@ -169,8 +177,25 @@ def _judge_unknown(state: State, join: Join) -> Judgement:
     return Admission(join.store, state.highest_id, recovered=True)
 
 
+def find_removed(state: State, told: Join | Witness | Here | Claim) -> str:
+    """Why a store is never accepted again: it was removed, by its id or by its folder; or nothing.
+
+    A folder may not know of the id under which it was accepted.
+    """
+    if told.cluster not in ("", state.cluster):
+        return ""
+    gone = state.removed.get(told.store)
+    if gone is None and not isinstance(told, Here):
+        known = (one for one in state.removed.values() if one.record.uuid == told.uuid)
+        gone = next(known, None)
+    return f"store {gone.record.id} was removed from the cluster" if gone is not None else ""
+
+
 def find_impostor(state: State, witness: Witness) -> str:
-    """Why a store that runs must not: its id was granted again after the journal was lost."""
+    """Why a store that runs must not: it was removed, or its id was granted again after the journal
+    was lost."""
+    if gone := find_removed(state, witness):
+        return gone
     known = state.stores.get(witness.store)
     if known is None or known.uuid == witness.uuid or witness.cluster != state.cluster:
         return ""

@@ -78,6 +78,8 @@ def started(state: State, command: StartOperator) -> tuple[JournalFact, ...]:
     plan, known = command.plan, state.operators.running.get(command.plan.region.id)
     if not state.exists or (known is not None and known.started.priority >= plan.priority):
         return ()
+    if plan.add and state.leaves(plan.add):
+        return ()  # decided a moment ago
     before = () if known is None else (_ended(known, "replaced", OUTRANKED, command.now),)
     return (*before, _started(state.highest_id, plan))
 

@@ -1,6 +1,7 @@
 """Which store is the best for one more replica of a region, and which replica is needed least."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,6 +15,11 @@ GIB = 2**30
 
 NAME = "name"
 """The label that tells a store apart, rather than where it stands."""
+
+
+NO_OTHER_STORE: Final = "no other store is without a replica of it: one more store is needed"
+NO_ROOM: Final = "no store without a replica of it has room for one"
+NONE_UP: Final = "no store without a replica of it is up"
 
 
 class Stores(Struct, frozen=True):
@@ -42,28 +48,40 @@ def best_store(region: Region, without: Peer | None, size: int, stores: Stores) 
 
     Standing apart from the others counts first, then what is on its way there already, then free
     space in whole GiB, then how few replicas there are. No store will do that is not up, has or may
-    still have a replica of the region, is out of room, or has not told of itself.
+    still have a replica of the region, is out of room, is being drained, or has not told of itself.
     """
     taken = {peer.store for peer in (*region.peers, *region.removed)}
     stay = [peer.store for peer in region.peers if peer != without]
     found: list[tuple[int, int, int, int, StoreId]] = []
     for store in sorted(stores.state.stores):
         told = stores.heard.stores.get(store)
-        if store in taken or told is None or not stores.is_up(store) or told.report.free <= size:
+        able = told is not None and stores.is_up(store) and stores.state.serves(store)
+        if told is None or not able or store in taken or told.report.free <= size:
             continue
         apart, coming = stores.shared(store, stay), stores.coming.get(store, 0)
         found.append((apart, coming, -(told.report.free // GIB), told.report.regions, store))
     return min(found)[-1] if found else None
 
 
-def least_needed(region: Region, leader: PeerId, bad: Collection[Peer], stores: Stores) -> Peer:
-    """Which of the voters is missed least: one that is `bad`, then not who leads, then the one that
-    stands closest to the others, then where most replicas are."""
+def why_nowhere(region: Region, stores: Stores) -> str:
+    """Why `best_store` finds none, as a person can change it."""
+    taken = {peer.store for peer in (*region.peers, *region.removed)}
+    others = [one for one in stores.state.stores if one not in taken and stores.state.serves(one)]
+    if not others:
+        return NO_OTHER_STORE
+    told = any(stores.is_up(one) and one in stores.heard.stores for one in others)
+    return NO_ROOM if told else NONE_UP
 
-    def rank(peer: Peer) -> tuple[bool, bool, int, int, PeerId]:
+
+def least_needed(region: Region, leader: PeerId, bad: Collection[Peer], stores: Stores) -> Peer:
+    """Which of the voters is missed least: one that is `bad`, then on a store that is emptied, then
+    not who leads, then what stands closest to the others, then where most replicas are."""
+
+    def rank(peer: Peer) -> tuple[bool, bool, bool, int, int, PeerId]:
         told = stores.heard.stores.get(peer.store)
         crowd = told.report.regions if told is not None else 0
         close = stores.shared(peer.store, region.stores)
-        return peer in bad, peer.id != leader, close, crowd, peer.id
+        leaves = stores.state.leaves(peer.store)
+        return peer in bad, leaves, peer.id != leader, close, crowd, peer.id
 
     return max((peer for peer in region.peers if peer.role is PeerRole.VOTER), key=rank)

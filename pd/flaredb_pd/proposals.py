@@ -25,6 +25,8 @@ from flaredb_schemas.regions import Peer, PeerRole
 
 MANUAL: Final = 1
 """The priority of what a person wishes; what balances stands below, at 0."""
+DRAIN: Final = MANUAL
+"""What empties a store is a person's wish, too: above what balances, below what keeps data safe."""
 REPAIR: Final = 2
 """The priority of what keeps data safe."""
 
@@ -34,6 +36,9 @@ SLOW_SECONDS_PER_MIB: Final = 6.0
 FAST_SECONDS: Final = 60
 FAST_SECONDS_PER_MIB: Final = 0.6
 """How long an operator may take: slow is what brings a replica's rows to another store. As TiKV."""
+
+LIMIT: Final = "limit"
+"""The code of what is refused because enough is under way."""
 
 _SEE: Final = "see `flaredb region list` and `flaredb store list`"
 _SEE_OPERATORS: Final = "try again when one has ended: `flaredb operator list`"
@@ -76,6 +81,7 @@ def judge(proposal: Proposal, view: View, config: Config) -> Plan | PdFailure:
         return PdFailure("no_leader", text, "see `flaredb status`, and try again")
     refused = (
         _unknown_store(proposal, view.state)
+        or _leaving(proposal, view.state)
         or _busy(proposal, sighting, view)
         or _misplaced(proposal, sighting, view.is_up)
         or _endangered(proposal, sighting, view.is_up)
@@ -114,9 +120,20 @@ def _seconds(slow: bool, size: int) -> int:
 
 def _unknown_store(proposal: Proposal, state: State) -> PdFailure | None:
     for store in (proposal.remove, proposal.add, proposal.to):
-        if store != NO_STORE and store not in state.stores:
+        # What may still come to light of a removed store must go.
+        known = store in state.stores or (store == proposal.remove and store in state.removed)
+        if store != NO_STORE and not known:
             text = f"there is no store {store}"
             return PdFailure("unknown_store", text, "see `flaredb store list`")
+    return None
+
+
+def _leaving(proposal: Proposal, state: State) -> PdFailure | None:
+    for store in (proposal.add, proposal.to):
+        if store != NO_STORE and state.leaves(store):
+            text = f"store {store} is being drained: nothing is given to it"
+            hint = f"name another store, or end the drain: `flaredb store drain {store} --cancel`"
+            return PdFailure("draining", text, hint)
     return None
 
 
@@ -204,14 +221,14 @@ def _too_many(proposal: Proposal, view: View, config: Config) -> PdFailure | Non
     others = {region for region in (*running, *waiting) if region != proposal.region}
     if len(others) >= config.operators_at_once:
         text = f"{len(others)} operators are under way, the limit is {config.operators_at_once}"
-        return PdFailure("busy", text, _SEE_OPERATORS)
+        return PdFailure(LIMIT, text, _SEE_OPERATORS)
     adding = [one.started.add for region, one in running.items() if region in others]
     coming = [peer.store for peer in adding if peer is not None]
     coming += [plan.add for plan in waiting.values()]
     if proposal.add and coming.count(proposal.add) >= config.adds_per_store:
         count = coming.count(proposal.add)
         text = f"store {proposal.add} gets {count} replicas now, which is as many as it may"
-        return PdFailure("busy", text, _SEE_OPERATORS)
+        return PdFailure(LIMIT, text, _SEE_OPERATORS)
     return None
 
 

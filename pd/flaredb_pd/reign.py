@@ -311,7 +311,7 @@ class Reign:
             elif isinstance(command, Admit):
                 self._answer_admitted(command.join)
             else:
-                self.changes.nothing_written(command, self.state, now)
+                self.changes.nothing_written(command, self.state, self.heard, now)
 
     def _after(self, written: Command, now: Instant) -> None:
         if isinstance(written, Admit):

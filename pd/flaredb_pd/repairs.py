@@ -96,7 +96,7 @@ class Repairs:
             return None
         lost = [peer for peer in peers if peer.id in report.lost]
         down = {one.peer for one in report.down}
-        gone = [peer for peer in peers if peer.id in down and self._is_gone(peer.store, now)]
+        gone = [peer for peer in peers if peer.id in down and self._is_gone(peer.store, state, now)]
         bad = tuple(lost + gone)
         running = state.operators.running.get(sighting.region.id)
         if running is not None and (not bad or _stands(running, bad)):
@@ -110,7 +110,9 @@ class Repairs:
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
-    def _is_gone(self, store: StoreId, now: Instant) -> bool:
+    def _is_gone(self, store: StoreId, state: State, now: Instant) -> bool:
+        if store in state.removed:
+            return True
         silent = self._watch.silent(store, now)
         return self._watch.health(store) == "down" and silent >= self._config.replace_after
 

@@ -34,7 +34,10 @@ from flaredb_schemas.journal import (
     RebuildStarted,
     RegionRegistered,
     SplitOrdered,
+    StoreDraining,
     StoreJoined,
+    StoreRemoved,
+    StoreServing,
     TookOver,
     Unreadable,
 )
@@ -46,8 +49,20 @@ MOST_REIGNS: Final = 1_000
 """How many past reigns are known by name. A store that slept through more is believed."""
 
 
+class Drain(Struct, frozen=True):
+    """A store is being emptied, since when (milliseconds since 1970), and what it held then."""
+
+    since: int
+    replicas: int
+    leaders: int
+    bytes: int
+
+
 class StoreRecord(Struct, frozen=True):
-    """A store as PD accepted it last, and the generation that its folder had reached at least."""
+    """A store as PD accepted it last, and the generation that its folder had reached at least.
+
+    `drain` is None as long as nobody wants it emptied.
+    """
 
     id: StoreId
     uuid: StoreUuid
@@ -57,6 +72,15 @@ class StoreRecord(Struct, frozen=True):
     capacity: int
     version: str
     generation: Generation = Generation(0)
+    drain: Drain | None = None
+
+
+class RemovedStore(Struct, frozen=True):
+    """A store that is out of the cluster for ever, as it was; orders rest on the record that says
+    so, at `sequence`."""
+
+    record: StoreRecord
+    sequence: JournalSequence
 
 
 class OpenedReign(Struct, frozen=True):
@@ -70,6 +94,7 @@ class OpenedReign(Struct, frozen=True):
 class State(Struct, frozen=True, kw_only=True):
     """All that the journal says up to `sequence`.
 
+    `stores` are the members, `removed` those that were and never will be again.
     `regions` are those of the bootstrap, as they were then; `registered` all that were ever told.
     `reign_sequence` and `bootstrap_sequence` are the records on which orders rest. `highest_epoch`
     is the highest that any record names, skipped ones included. `reigns` are those since the last
@@ -87,6 +112,7 @@ class State(Struct, frozen=True, kw_only=True):
     highest_epoch: PdEpoch = PdEpoch(0)
     highest_id: int = 0
     stores: Mapping[StoreId, StoreRecord] = {}
+    removed: Mapping[StoreId, RemovedStore] = {}
     cluster: ClusterId = ClusterId("")
     regions: tuple[Region, ...] = ()
     registered: frozenset[RegionId] = frozenset()
@@ -111,6 +137,16 @@ class State(Struct, frozen=True, kw_only=True):
     def is_blank(self) -> bool:
         """Whether the journal says nothing of any cluster, and lacks nothing."""
         return not (self.exists or self.stores or self.incomplete)
+
+    def serves(self, store: StoreId) -> bool:
+        """Whether a store is a member that may be given something: it is to stay."""
+        known = self.stores.get(store)
+        return known is not None and known.drain is None
+
+    def leaves(self, store: StoreId) -> bool:
+        """Whether a store is being emptied, or was removed."""
+        known = self.stores.get(store)
+        return store in self.removed or (known is not None and known.drain is not None)
 
     @property
     def incarnation(self) -> PdIncarnation:
@@ -162,6 +198,13 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
         case StoreJoined():
             stores = {**state.stores, fact.store: _store_record(state, fact)}
             return change(state, stores=stores, highest_id=fact.highest_id)
+        case StoreDraining():
+            drain = Drain(fact.at, fact.replicas, fact.leaders, fact.bytes)
+            return change(state, stores=_with_drain(state, fact.store, drain))
+        case StoreServing():
+            return change(state, stores=_with_drain(state, fact.store, None))
+        case StoreRemoved():
+            return _without(state, fact.store, sequence)
         case GenerationsReached():
             return change(state, stores=_aged(state.stores, fact.reached))
         case Bootstrapped():
@@ -211,6 +254,7 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
         bootstrapped_at=ours.bootstrapped_at,
         bootstrap_sequence=ours.bootstrap_sequence,
         leaders_ms=ours.leaders_ms,
+        removed=ours.removed,
         operators=ours.operators.with_all_lost(fact.at),
         highest_id=fact.highest_id,
         reigns=(OpenedReign(fact.epoch, fact.incarnation, sequence),),
@@ -234,7 +278,19 @@ def _store_record(state: State, fact: StoreJoined) -> StoreRecord:
         fact.capacity,
         fact.version,
         max(fact.generation, known.generation if known is not None else Generation(0)),
+        known.drain if known is not None else None,
     )
+
+
+def _with_drain(state: State, store: StoreId, drain: Drain | None) -> dict[StoreId, StoreRecord]:
+    known = state.stores[store]
+    return {**state.stores, store: msgspec.structs.replace(known, drain=drain)}
+
+
+def _without(state: State, store: StoreId, sequence: JournalSequence) -> State:
+    stores = {one: known for one, known in state.stores.items() if one != store}
+    gone = RemovedStore(state.stores[store], sequence)
+    return msgspec.structs.replace(state, stores=stores, removed={**state.removed, store: gone})
 
 
 def _aged(

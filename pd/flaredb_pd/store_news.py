@@ -11,7 +11,7 @@ from flaredb_pd.config import Config
 from flaredb_pd.effects import Effect, Publish
 from flaredb_pd.instant import Instant
 from flaredb_pd.state import State
-from flaredb_pd.watch import Change, Health, StoreWatch
+from flaredb_pd.watch import Change, StoreWatch
 from flaredb_schemas.events import (
     StoreDisconnected,
     StoreDown,
@@ -22,6 +22,7 @@ from flaredb_schemas.events import (
     encode_event,
     kind_of,
 )
+from flaredb_schemas.pd_answers import Health
 from flaredb_schemas.subjects import Subjects
 
 MOST_WAITING: Final = 1_000

@@ -5,15 +5,13 @@ there is one in thirty seconds, would say it late. Nothing here grants, orders o
 """
 
 from collections.abc import Collection
-from typing import Literal
 
 from msgspec import Struct
 
 from flaredb_pd.config import Config
 from flaredb_pd.instant import Instant
 from flaredb_schemas.ids import StoreId
-
-Health = Literal["up", "disconnected", "down"]
+from flaredb_schemas.pd_answers import Health
 
 
 class Change(Struct, frozen=True):
@@ -69,7 +67,8 @@ class StoreWatch:
         return self._heard.get(store)
 
     def tick(self, stores: Collection[StoreId], config: Config, now: Instant) -> list[Change]:
-        """Judge `stores`; returns what has changed, by store."""
+        """Judge `stores`, and no others any more; returns what has changed, by store."""
+        self._health = {store: known for store, known in self._health.items() if store in stores}
         for store in stores:
             self._expected.setdefault(store, now.seconds)
         judged = (self._judge(store, config, now) for store in sorted(stores))

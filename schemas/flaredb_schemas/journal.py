@@ -80,6 +80,37 @@ class GenerationsReached(
     reached: dict[StoreId, Generation]
 
 
+class StoreDraining(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.store_draining"):
+    """A store is to be emptied: nothing comes to it any more, and all that it holds goes elsewhere.
+
+    `replicas`, `leaders` and `bytes` are what it held then, as last told; `trigger`: who wants it.
+    """
+
+    store: StoreId
+    replicas: Count
+    leaders: Count
+    bytes: Count
+    trigger: str
+
+
+class StoreServing(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.store_serving"):
+    """A store that was being drained is not any more: it may be given replicas again."""
+
+    store: StoreId
+    trigger: str
+
+
+class StoreRemoved(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.store_removed"):
+    """A store that no region names as a member's is no part of the cluster any more, for ever.
+
+    `uuid` is its data folder's: neither that nor the id is accepted again.
+    """
+
+    store: StoreId
+    uuid: StoreUuid
+    trigger: str
+
+
 class InitialRegion(Struct, frozen=True):
     """A region as records name it; `start` and `end` are base64, their twins are for people."""
 

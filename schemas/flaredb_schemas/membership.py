@@ -17,6 +17,9 @@ from flaredb_schemas.regions import Count, Epoch, Peer, Region
 MAX_PEERS: Final = 32
 """How many peers a region may have, of all roles."""
 
+MOST_FORGOTTEN: Final = 64
+"""How many peers that have left are forgotten at a time, as in `ForgetRemoved`."""
+
 Peers = Annotated[tuple[Peer, ...], Meta(min_length=1, max_length=MAX_PEERS)]
 
 
@@ -62,6 +65,19 @@ class TellFate(Struct, frozen=True, array_like=True, tag=8):
     region: RegionId
     peer: PeerId
     record: Region
+
+
+class ForgetPeers(Struct, frozen=True, array_like=True, tag=9):
+    """Have `leader` forget that these peers have left its region.
+
+    Their stores are no part of the cluster any more, so nobody will ever confirm that nothing is
+    left of them. Obeyed at this very epoch only.
+    """
+
+    region: RegionId
+    epoch: Epoch
+    leader: PeerId
+    peers: Annotated[tuple[PeerId, ...], Meta(min_length=1, max_length=MOST_FORGOTTEN)]
 
 
 class PeersChange(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

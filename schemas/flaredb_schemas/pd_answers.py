@@ -58,12 +58,52 @@ class RegionsPage(Struct, frozen=True):
     total: Count
 
 
-class StoreRow(Struct, frozen=True):
-    """A store as PD knows it; `state` is `up`, `disconnected` or `down`, by how long it is silent.
+Health = Literal["up", "disconnected", "down"]
+"""Whether PD hears a store: by how long it is silent."""
 
-    Figures are 0 and `last_seen_ms` (milliseconds since 1970) None where this reign has not heard
-    of it yet. `capacity`, `used` and `free` are bytes, `cpu` a share of one core. `damaged` counts
-    replicas that are out of service there, because a record of theirs is not what was written.
+Life = Literal["serving", "draining", "removed"]
+"""What was decided about a store: it takes part, is being emptied, or is out of the cluster."""
+
+
+class DrainBlock(Struct, frozen=True):
+    """Why `regions` regions cannot leave a store now; `examples` are the first of them."""
+
+    reason: str
+    regions: Count
+    examples: tuple[RegionId, ...]
+
+
+class DrainProgress(Struct, frozen=True):
+    """How far a store is emptied.
+
+    Left are `replicas`, of which it leads `leaders`, of `bytes` bytes; `cleaning` more have left
+    their regions, and it has not confirmed yet that nothing of them is left. `moving` are under
+    way. `began_with` is how many replicas there were at `started_at` (milliseconds since 1970);
+    `seconds_left` goes by the rate since then, None as long as there is none. `is_stuck` says that
+    nothing is under way, and that nothing will be before something changes; `is_empty`, that the
+    store can be removed.
+    """
+
+    started_at: int
+    began_with: Count
+    replicas: Count
+    leaders: Count
+    bytes: Count
+    cleaning: Count
+    moving: Count
+    seconds_left: float | None
+    is_stuck: bool
+    is_empty: bool
+    blocked: tuple[DrainBlock, ...] = ()
+
+
+class StoreRow(Struct, frozen=True):
+    """A store as PD knows it; `state` is the life, or the health of one that serves.
+
+    `drain` is there while the store is being emptied. Figures are 0 and `last_seen_ms`
+    (milliseconds since 1970) None where this reign has not heard of it yet. `capacity`, `used` and
+    `free` are bytes, `cpu` a share of one core. `damaged` counts replicas that are out of service
+    there, because a record of theirs is not what was written.
     """
 
     id: StoreId
@@ -81,10 +121,13 @@ class StoreRow(Struct, frozen=True):
     version: str
     frames_refused: Count
     damaged: Count = 0
+    health: Health = "disconnected"
+    life: Life = "serving"
+    drain: DrainProgress | None = None
 
 
 class StoresAnswer(Struct, frozen=True):
-    """Every store that has joined, by id."""
+    """Every store that has ever joined, by id; those that were removed, too."""
 
     stores: tuple[StoreRow, ...]
 
@@ -157,6 +200,19 @@ class TransferQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """`pd.admin.transfer`: have the replica on `store` lead this region."""
 
     region: RegionId
+    store: StoreId
+
+
+class DrainQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.drain`: empty this store, or with `cancel` do so no more."""
+
+    store: StoreId
+    cancel: bool = False
+
+
+class RemoveQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.admin.remove`: take this store, which no region needs, out of the cluster for ever."""
+
     store: StoreId
 
 

@@ -23,7 +23,7 @@ from flaredb_schemas.ids import (
     Term,
 )
 from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
-from flaredb_schemas.membership import OrderPeers, TellFate
+from flaredb_schemas.membership import ForgetPeers, OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
@@ -125,6 +125,7 @@ OrderBody = (
     | OrderMerge
     | OrderPeers
     | TellFate
+    | ForgetPeers
 )
 
 

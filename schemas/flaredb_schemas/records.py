@@ -22,7 +22,10 @@ from flaredb_schemas.journal import (
     RebuildStarted,
     RegionRegistered,
     SplitOrdered,
+    StoreDraining,
     StoreJoined,
+    StoreRemoved,
+    StoreServing,
     TookOver,
     Unreadable,
 )
@@ -35,6 +38,9 @@ JournalFact = (
     TookOver
     | StoreJoined
     | GenerationsReached
+    | StoreDraining
+    | StoreServing
+    | StoreRemoved
     | Bootstrapped
     | SplitOrdered
     | MergeOrdered
@@ -53,6 +59,9 @@ JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
     TookOver,
     StoreJoined,
     GenerationsReached,
+    StoreDraining,
+    StoreServing,
+    StoreRemoved,
     Bootstrapped,
     SplitOrdered,
     MergeOrdered,
@@ -84,7 +93,7 @@ def about_fact(fact: JournalFact) -> int:
     """What the record is about, as it stands in the subject: a store, a region, an operator, else
     the reign."""
     match fact:
-        case StoreJoined():
+        case StoreJoined() | StoreDraining() | StoreServing() | StoreRemoved():
             return fact.store
         case SplitOrdered() | MergeOrdered() | IdsGranted():
             return fact.region
@@ -138,7 +147,7 @@ def fact_headers(fact: JournalFact, cluster: str, publisher: str) -> dict[str, s
 
 def _noun_of(fact: JournalFact) -> str:
     match fact:
-        case StoreJoined():
+        case StoreJoined() | StoreDraining() | StoreServing() | StoreRemoved():
             return "store"
         case SplitOrdered() | MergeOrdered() | IdsGranted() | RegionRegistered():
             return "region"

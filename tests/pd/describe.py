@@ -15,11 +15,14 @@ from flaredb_schemas.journal import (
     RebuildStarted,
     RegionRegistered,
     SplitOrdered,
+    StoreDraining,
     StoreJoined,
+    StoreRemoved,
+    StoreServing,
     TookOver,
 )
 from flaredb_schemas.keys import show_key
-from flaredb_schemas.membership import OrderPeers, TellFate
+from flaredb_schemas.membership import ForgetPeers, OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
 from flaredb_schemas.placement import (
@@ -48,6 +51,13 @@ def describe_fact(fact: JournalFact) -> str:
             recovered = " recovered" if fact.recovered else ""
             start = f"store={fact.store} uuid={fact.uuid[:4]} boot={fact.boot}"
             return f"{head} {start} highest_id={fact.highest_id}{recovered}"
+        case StoreDraining():
+            held = f"replicas={fact.replicas} leaders={fact.leaders} bytes={fact.bytes}"
+            return f"{head} store={fact.store} {held} {fact.trigger}"
+        case StoreServing():
+            return f"{head} store={fact.store} {fact.trigger}"
+        case StoreRemoved():
+            return f"{head} store={fact.store} uuid={fact.uuid[:4]} {fact.trigger}"
         case GenerationsReached():
             reached = " ".join(f"{store}:{to}" for store, to in sorted(fact.reached.items()))
             return f"{head} {reached}"
@@ -149,6 +159,10 @@ def describe_order(store: str, order: Order) -> str:
             wanted = _peers(*report_peers(peers))
             at = f"{epoch.version}/{epoch.conf_ver} of {leader}"
             what = f"peers of region {region} {at}: {wanted}, operator {operator}, {reason}"
+        case ForgetPeers(region, epoch, leader, forgotten):
+            at = f"{epoch.version}/{epoch.conf_ver} of {leader}"
+            gone = " ".join(map(str, forgotten))
+            what = f"region {region} {at} forgets peers {gone}"
         case TellFate(region, peer, record):
             what = f"peer {peer} of region {region} is a member no more, by region {record.id}"
         case _:

@@ -5,7 +5,7 @@ from collections.abc import Set
 from msgspec.structs import replace
 
 from flaredb_schemas.ids import NO_PEER, PeerId, StoreId
-from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.membership import ForgetPeers, OrderPeers
 from flaredb_schemas.placement import (
     DownPeer,
     PendingPeer,
@@ -106,6 +106,17 @@ class FakeRegion:
                 self.lag[peer.id] = self.new_lag
         self._become(now)
         return True
+
+    def forget(self, order: ForgetPeers, up: Set[StoreId]) -> bool:
+        """Obey, or do nothing."""
+        if order.epoch != self.region.epoch or order.leader != self.leader:
+            return False
+        gone = {peer.store for peer in self.region.removed if peer.id in order.peers}
+        assert not gone & up, "a store that is there could confirm it"
+        left = tuple(peer for peer in self.region.removed if peer.id not in order.peers)
+        changed = left != self.region.removed
+        self.region = replace(self.region, removed=left)
+        return changed
 
     def leave_joint(self, up: Set[StoreId]) -> bool:
         """What a leader does by itself."""

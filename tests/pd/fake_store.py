@@ -21,7 +21,7 @@ from flaredb_schemas.ids import (
     RegionId,
     StoreId,
 )
-from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.membership import ForgetPeers, OrderPeers
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
@@ -209,16 +209,18 @@ class FakeStore:
                 self.report()
             case Report():
                 self.report()
-            case OrderPeers(region) | TransferLeader(region):
+            case OrderPeers(region) | TransferLeader(region) | ForgetPeers(region):
                 self._change(self.ground.regions[region], order.body)
             case _:
                 pass
 
-    def _change(self, region: FakeRegion, order: OrderPeers | TransferLeader) -> None:
+    def _change(self, region: FakeRegion, order: OrderPeers | TransferLeader | ForgetPeers) -> None:
         if region.store != self.id:
             return
         if isinstance(order, OrderPeers):
             changed = region.change(order, self.ground.up)
+        elif isinstance(order, ForgetPeers):
+            changed = region.forget(order, self.ground.up)
         else:
             changed = region.hand_over(order, self.ground.up)
         if changed:

@@ -5,6 +5,7 @@ seed draws it all. `FakeRegion` fails the test if PD orders what no leader may b
 """
 
 import random
+from collections.abc import Mapping
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import BootCounter, OperatorId, PdIncarnation, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.membership import OrderPeers
+from flaredb_schemas.membership import ForgetPeers, OrderPeers
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted
 from flaredb_schemas.placement import Here, Join, Order, TransferLeader
 from flaredb_schemas.records import JournalFact, decode_fact
@@ -31,16 +32,18 @@ _join: Codec[Join] = Codec(Join)
 class Chaos:
     """Two PDs, five stores, three regions of three replicas."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, balance: bool = False) -> None:
         self.dice = random.Random(seed)
         self.world = PdWorld()
         self.world.on_order = self._ordered
         self.world.on_answer = self._answered
         self.stores: list[StoreId] = []
         self.down: dict[StoreId, float] = {}
+        self.removed: set[StoreId] = set()
         self.regions: dict[int, FakeRegion] = {}
         self.losing = 0.0
         self.tidiness = 0.05
+        self.balance = balance
         self.seen_epoch = 0
         self._restart: dict[str, float] = {}
         self._beats = 0
@@ -61,7 +64,7 @@ class Chaos:
     def start(self, name: str) -> None:
         """A PD starts, as another incarnation than before."""
         incarnation = PdIncarnation(f"{self.dice.getrandbits(128):032x}")
-        config = pd_config(name, ranges=RANGES)
+        config = pd_config(name, ranges=RANGES, balance=self.balance)
         told = {"incarnation": incarnation, "replace_after": 40.0}
         self.world.start(msgspec.structs.replace(config, **told))
 
@@ -80,13 +83,26 @@ class Chaos:
         body = order.body
         if store in self.down or order.pd_epoch < self.seen_epoch:
             return
-        if not isinstance(body, OrderPeers | TransferLeader) or self.dice.random() < self.losing:
+        assert store in self.stores, "a removed store is ordered something"
+        if isinstance(body, OrderPeers | TransferLeader | ForgetPeers):
+            if self.dice.random() < self.losing:
+                return
+            self.seen_epoch = order.pd_epoch
+            self._obeyed(self.regions[body.region], store, body)
+
+    def _obeyed(
+        self, region: FakeRegion, store: StoreId, body: OrderPeers | TransferLeader | ForgetPeers
+    ) -> None:
+        if region.store != store:
             return
-        self.seen_epoch = order.pd_epoch
-        region = self.regions[body.region]
-        if region.store == store:
-            obey = region.change if isinstance(body, OrderPeers) else region.hand_over
-            obey(body, self.up)  # type: ignore[arg-type]  # each takes its own kind
+        match body:
+            case OrderPeers():
+                assert not {peer.store for peer in body.peers} & self.removed
+                region.change(body, self.up)
+            case TransferLeader():
+                region.hand_over(body, self.up)
+            case ForgetPeers():
+                region.forget(body, self.up)
 
     def _answered(self, subject: str, payload: bytes) -> None:
         assert subject in ("wish", "") or not payload.startswith(b"{"), payload
@@ -148,8 +164,33 @@ class Chaos:
             case _:
                 pass
 
-    def _wish(self, what: str, wish: dict[str, int]) -> None:
+    def _wish(self, what: str, wish: Mapping[str, int]) -> None:
         self.world.tell(SUBJECTS.pd_admin(what), msgspec.json.encode(wish), "wish")
+
+    def trouble_of_a_store(self, store: StoreId) -> None:
+        """Somebody wants it emptied, or kept, or would take it out of the cluster."""
+        match self.dice.randrange(24):
+            case 0 | 1 | 2:
+                self._wish("drain", {"store": store})
+            case 3:
+                self._wish("drain", {"store": store, "cancel": True})
+            case 4:
+                self.remove(store)
+            case _:
+                pass
+
+    def remove(self, store: StoreId) -> bool:
+        """Somebody wants a store out of the cluster; whether it is."""
+        self._wish("remove", {"store": store})
+        states = [pd.state for pd in self.world.pds.values() if pd.leading]
+        if not any(store in state.removed for state in states):
+            return False
+        for region in self.regions.values():
+            assert region.region.peer_on(store) is None, "it is needed"
+        self.stores.remove(store)
+        self.removed.add(store)
+        self.down.pop(store, None)
+        return True
 
     def _running(self) -> list[OperatorId]:
         states = [pd.state for pd in self.world.pds.values() if pd.leading]
@@ -198,6 +239,37 @@ def test_a_store_that_never_returns_is_replaced(seed: int) -> None:
         roles = [peer.role for peer in region.region.peers]
         assert roles == [PeerRole.VOTER] * 3 and lost not in region.region.stores
         assert {peer.store for peer in region.region.removed} <= {lost}
+    check_journal(chaos.journal())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_store_is_emptied_and_removed_amid_all_this(seed: int) -> None:
+    chaos = Chaos(seed, balance=seed % 3 == 0)
+    chaos.losing, chaos.tidiness = chaos.dice.choice([0.0, 0.3, 0.6]), 0.2
+    leaves = chaos.dice.choice(chaos.stores)
+    for _ in range(150):
+        chaos.trouble()
+        if leaves in chaos.stores and not seed % 2:
+            chaos.trouble_of_a_store(leaves)
+        chaos.second()
+    chaos.losing, chaos.tidiness = 0.0, 1.0
+    chaos.down.clear()
+    if seed % 2:  # it dies, and says of nothing any more that it is gone
+        chaos.down[leaves] = float("inf")
+    for name in "ab":
+        if name not in chaos.world.pds:
+            chaos.start(name)
+    for second in range(150):
+        if leaves in chaos.stores:
+            if second % 5 == 0:
+                chaos._wish("drain", {"store": leaves})
+            chaos.remove(leaves)
+        chaos.second()
+    assert not chaos._running() and chaos.removed == {leaves}
+    for region in chaos.regions.values():
+        roles = [peer.role for peer in region.region.peers]
+        assert roles == [PeerRole.VOTER] * 3 and not region.region.removed
+        assert leaves not in region.region.stores
     check_journal(chaos.journal())
 
 

@@ -27,7 +27,10 @@ from flaredb_schemas.journal import (
     RebuildStarted,
     RegionRegistered,
     SplitOrdered,
+    StoreDraining,
     StoreJoined,
+    StoreRemoved,
+    StoreServing,
     TookOver,
     Unreadable,
 )
@@ -52,7 +55,8 @@ TESTDATA = Path(__file__).parent / "testdata"
 OLD = TESTDATA / "journal-v1.jsonl"
 UNSPLIT = TESTDATA / "journal-v2.jsonl"
 UNMOVED = TESTDATA / "journal-v3.jsonl"
-GOLDEN = TESTDATA / "journal-v4.jsonl"
+UNDRAINED = TESTDATA / "journal-v4.jsonl"
+GOLDEN = TESTDATA / "journal-v5.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -74,6 +78,9 @@ def every_kind() -> list[JournalFact]:
             generation=Generation(12),
         ),
         GenerationsReached(reached={StoreId(7): Generation(12), StoreId(8): Generation(3)}),
+        StoreDraining(store=StoreId(7), replicas=5, leaders=2, bytes=99, trigger="manual"),
+        StoreServing(store=StoreId(7), trigger="manual"),
+        StoreRemoved(store=StoreId(7), uuid=uuid_of("a"), trigger="manual"),
         Bootstrapped(
             cluster=MINE,
             replicas=1,
@@ -210,9 +217,19 @@ def test_what_knew_no_operators_is_read_as_ever() -> None:
     assert read == _unmoved()
 
 
+def test_what_knew_no_drains_is_read_as_ever() -> None:
+    read = [decode_fact(line.encode()) for line in UNDRAINED.read_text().splitlines()]
+    assert read == _undrained()
+
+
+def _undrained() -> list[JournalFact]:
+    later = StoreDraining | StoreServing | StoreRemoved
+    return [fact for fact in every_kind() if not isinstance(fact, later)]
+
+
 def _unmoved() -> list[JournalFact]:
     later = OperatorStarted | OperatorStepped | OperatorEnded
-    return [fact for fact in every_kind() if not isinstance(fact, later)]
+    return [fact for fact in _undrained() if not isinstance(fact, later)]
 
 
 def _unsplit() -> list[JournalFact]:

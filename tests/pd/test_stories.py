@@ -75,6 +75,7 @@ class Teller:
                 stores=int(case.option("stores", "3")),
                 replicas=int(case.option("replicas", "3")),
                 fresh="fresh" in case.words,
+                balance="balance" in case.words,
                 **options,
             )
         except ValueError as fault:
@@ -169,7 +170,7 @@ class Teller:
         store, boot = StoreId(int(case.words[0])), BootCounter(int(case.option("boot", "1")))
         said = _here.encode(Here(store, boot, MINE))
         sender = StoreId(int(case.option("as", case.words[0])))
-        self.world.tell(SUBJECTS.pd_request(sender, "here"), said)
+        self.world.tell(SUBJECTS.pd_request(sender, "here"), said, f"witness.{sender}")
 
     def do_ids(self, case: Case) -> None:
         store, asked = StoreId(int(case.words[0])), int(case.option("count", "4"))

@@ -75,6 +75,8 @@ def _struct(shape: shapes.StructType, numbers: Iterator[int]) -> Any:
 def _field(field: shapes.Field, numbers: Iterator[int]) -> Any:
     value = _value(field.type, field.name, numbers)
     if field.default is not NODEFAULT and value == field.default:
+        if isinstance(field.type, shapes.LiteralType):
+            return field.type.values[0]
         assert isinstance(value, bool), f"{field.name}: the sample is the default"
         return not value
     return value

@@ -1,7 +1,6 @@
-"""status, region list|show|check|split|merge, store list|show: the cluster as PD knows it."""
+"""status, region list|show|check|split|merge: the cluster as PD knows it."""
 
 import base64
-import time
 from typing import Annotated, Any
 
 import typer
@@ -12,19 +11,17 @@ from flaredb.cli.keys import Typed
 from flaredb.cli.operators import add_operator_commands
 from flaredb.cli.output import Format
 from flaredb.cli.session import Session
+from flaredb.cli.stores import add_store_commands
 from flaredb.cli.texts import Notation, parse
 from flaredb.client.errors import FlareDBError, UnavailableError
-from flaredb.playground.record import PlaygroundRecord
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import PdStatus, RegionRow, StoreRow
+from flaredb_schemas.pd_answers import PdStatus, RegionRow
 
 REGION_COLUMNS = (
     "id", "state", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
 )  # fmt: skip
-STORE_COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "damaged", "used")
 
 RegionNumber = Annotated[int, typer.Argument(metavar="ID", help="The region's number.")]
-StoreNumber = Annotated[int, typer.Argument(metavar="ID", help="The store's number.")]
 
 
 def add_placement_commands(app: typer.Typer) -> None:
@@ -42,10 +39,7 @@ def add_placement_commands(app: typer.Typer) -> None:
     )
     add_operator_commands(app, regions)
     app.add_typer(regions, name="region")
-    stores = typer.Typer(help="Stores: processes that hold replicas.", no_args_is_help=True)
-    cluster_command(stores, "list", "flaredb store list")(store_list)
-    cluster_command(stores, "show", "flaredb store show 1 -o json")(store_show)
-    app.add_typer(stores, name="store")
+    add_store_commands(app)
 
 
 async def status(session: Session) -> None:
@@ -175,27 +169,6 @@ async def region_merge(
     _show_regions(session, [region_record(row)])
 
 
-async def store_list(session: Session) -> None:
-    """All stores that have joined."""
-    rows = await (await session.db()).placement.stores()
-    records = [store_record(row, session.reach.playground) for row in rows]
-    if session.printer.form is Format.TABLE:
-        for record in records:
-            record["last_seen"] = _ago(record["last_seen_ms"])
-    here, away = ("pid", "data", "log"), ("free", "cpu", "boot", "labels")
-    more = away if session.reach.playground is None else here
-    session.printer.records(records, (*STORE_COLUMNS, *more))
-
-
-async def store_show(session: Session, number: StoreNumber) -> None:
-    """One store."""
-    rows = await (await session.db()).placement.stores()
-    found = [row for row in rows if row.id == number]
-    if not found:
-        raise not_found(f"there is no store {number}", "see `flaredb store list`")
-    session.printer.record(store_record(found[0], session.reach.playground))
-
-
 def region_record(row: RegionRow) -> dict[str, Any]:
     """A region as JSON tells it: keys as escaped text, and as base64 under `_b64`."""
     return {
@@ -218,21 +191,6 @@ def region_record(row: RegionRow) -> dict[str, Any]:
         "pending_peers": list(row.pending_peers),
         "removed": [structs.asdict(peer) for peer in row.removed],
     }
-
-
-def store_record(row: StoreRow, playground: PlaygroundRecord | None) -> dict[str, Any]:
-    """A store as JSON tells it; with its process, where it runs in a playground of this machine."""
-    record = structs.asdict(row)
-    for process in playground.processes if playground else ():
-        if process.name == row.labels.get("name"):
-            record |= structs.asdict(process)
-    return record
-
-
-def _ago(moment_ms: int | None) -> str:
-    if moment_ms is None:
-        return "not yet"
-    return f"{max(0.0, time.time() - moment_ms / 1000):.0f} s ago"
 
 
 async def _region(session: Session, number: int) -> RegionRow:

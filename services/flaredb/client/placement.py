@@ -16,6 +16,9 @@ from flaredb.client.errors import (
 from flaredb_schemas.ids import OperatorId, RegionId, StoreId
 from flaredb_schemas.pd_answers import (
     CancelQuery,
+    DrainBlock,
+    DrainProgress,
+    DrainQuery,
     MergeDone,
     MergeQuery,
     MoveQuery,
@@ -27,6 +30,7 @@ from flaredb_schemas.pd_answers import (
     RegionRow,
     RegionsPage,
     RegionsQuery,
+    RemoveQuery,
     SplitDone,
     SplitQuery,
     StoreRow,
@@ -42,6 +46,9 @@ POLL_SECONDS: Final = 0.05
 OPERATOR_POLL_SECONDS: Final = 0.2
 """Seconds between two looks at an operator that is waited for."""
 
+STUCK_SECONDS: Final = 10.0
+"""For how long nothing may be able to leave a store before who waits for it is told so."""
+
 PD_AWAY_SECONDS: Final = 30.0
 """How long PD may not answer before who waits for an operator is told so: another may take over."""
 
@@ -56,6 +63,10 @@ _ERRORS: Final[dict[str, type[FlareDBError]]] = {
     "no_voter": InvalidArgumentError,
     "leads": InvalidArgumentError,
     "ended": InvalidArgumentError,
+    "removed": InvalidArgumentError,
+    "draining": UnavailableError,
+    "not_empty": UnavailableError,
+    "limit": UnavailableError,
     "store_away": UnavailableError,
     "lagging": UnavailableError,
     "removing": UnavailableError,
@@ -91,9 +102,10 @@ class PlacementReader:
             start = page.next_b64
         return found
 
-    async def stores(self) -> list[StoreRow]:
-        """All stores that have joined, by id."""
-        return list((await self._ask("stores", StoresAnswer)).stores)
+    async def stores(self, removed: bool = False) -> list[StoreRow]:
+        """All stores of the cluster by id; with `removed` also those that were taken out of it."""
+        rows = (await self._ask("stores", StoresAnswer)).stores
+        return [row for row in rows if removed or row.life != "removed"]
 
     async def status(self) -> PdStatus:
         """The leading PD and its cluster."""
@@ -156,6 +168,54 @@ class PlacementReader:
         """
         return await self._order("cancel", CancelQuery(number), OperatorRow)
 
+    async def drain(self, store: StoreId) -> StoreRow:
+        """Have PD empty a store: leaders and replicas go elsewhere; the store as it is now.
+
+        Raises as `move` does. How long it takes depends on the rows: see `watch_drain`. Wished for
+        again it goes on as it was.
+        """
+        return await self._order("drain", DrainQuery(store), StoreRow)
+
+    async def keep(self, store: StoreId) -> StoreRow:
+        """Have PD not empty a store any more; what has left it is not brought back at once."""
+        return await self._order("drain", DrainQuery(store, cancel=True), StoreRow)
+
+    async def remove(self, store: StoreId) -> StoreRow:
+        """Have PD take a store out of the cluster for ever: no region may have anything there.
+
+        Raises `UnavailableError` while one does, or while nobody can tell; else as `move`.
+        """
+        return await self._order("remove", RemoveQuery(store), StoreRow)
+
+    async def watch_drain(
+        self, store: StoreId, patience: float = STUCK_SECONDS
+    ) -> AsyncIterator[StoreRow]:
+        """A store each time that its drain is further; the last time it is empty, or kept.
+
+        Goes on while PD is away, as `watch` does. Raises `UnavailableError` if nothing can leave
+        the store for `patience` seconds, and says why; PD goes on as soon as something can.
+        """
+        clock, last = asyncio.get_running_loop().time, None
+        heard = moving = clock()
+        while last is None or not _is_drained(last):
+            try:
+                found = [row for row in await self.stores(removed=True) if row.id == store]
+            except UnavailableError:
+                if clock() - heard > PD_AWAY_SECONDS:
+                    raise
+                found = []
+            if found:
+                heard = clock()
+                if last is None or _drain_news_of(found[0]) != _drain_news_of(last):
+                    yield found[0]
+                last = found[0]
+                if last.drain is None or not last.drain.is_stuck:
+                    moving = clock()
+                elif clock() - moving >= patience:
+                    raise _stuck(last.id, last.drain)
+            if last is None or not _is_drained(last):
+                await asyncio.sleep(OPERATOR_POLL_SECONDS)
+
     async def operators(self) -> list[OperatorRow]:
         """What PD does to replicas, and has done of late, by number."""
         return list((await self._ask("operators", OperatorsAnswer)).operators)
@@ -216,13 +276,45 @@ class PlacementReader:
             raise _failure(what, payload, fault) from fault
 
 
+def blocks_of(drain: DrainProgress) -> str:
+    """What a drain waits for, in one line; empty if for nothing."""
+    return "; ".join(map(_block, drain.blocked))
+
+
+def _block(block: DrainBlock) -> str:
+    named = ", ".join(map(str, block.examples))
+    more = ", ..." if block.regions > len(block.examples) else ""
+    return f"{block.regions} region{'s' * (block.regions != 1)} ({named}{more}): {block.reason}"
+
+
+def _stuck(store: StoreId, drain: DrainProgress) -> UnavailableError:
+    text = f"nothing can leave store {store} now, {drain.replicas} replicas are left"
+    hint = f"PD goes on as soon as it can; or end it: `flaredb store drain {store} --cancel`"
+    return UnavailableError(f"{text}: {blocks_of(drain)}", hint=hint)
+
+
+def _drain_news_of(row: StoreRow) -> tuple[object, ...]:
+    drain = row.drain
+    if drain is None:
+        return (row.life,)
+    return drain.replicas, drain.leaders, drain.cleaning, drain.moving, drain.blocked
+
+
+def _is_drained(row: StoreRow) -> bool:
+    return row.drain is None or row.drain.is_empty
+
+
 def _news_of(row: OperatorRow) -> tuple[tuple[str, ...], str, str]:
     return row.steps, row.doing, row.state
 
 
 _HINT_RANGES: Final = "see `flaredb region list`; if no PD answers that, start it again"
 _HINT_OPERATORS: Final = "see `flaredb operator list`; if no PD answers that, start it again"
-_HINT_UNKNOWN: Final = dict.fromkeys(("move", "transfer", "cancel"), _HINT_OPERATORS)
+_HINT_STORES: Final = "see `flaredb store list --all`; if no PD answers that, start it again"
+_HINT_UNKNOWN: Final = {
+    **dict.fromkeys(("move", "transfer", "cancel"), _HINT_OPERATORS),
+    **dict.fromkeys(("drain", "remove"), _HINT_STORES),
+}
 
 
 def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:

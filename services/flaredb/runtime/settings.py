@@ -185,6 +185,9 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         Seconds,
         about("silence of a store after which its replicas are made anew elsewhere", le=10**7),
     ] = 600.0
+    balance: Annotated[
+        bool, about("whether replicas, leaders and load are evened out over the stores")
+    ] = True
     merge_bytes: Annotated[
         Bytes,
         about("quiet neighbours that hold no more together merge; 0: none", ge=0, le=64 * GIB),

@@ -18,11 +18,12 @@ from flaredb.store.fates import Fates
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen, save
+from flaredb.store.removing import Removing
 from flaredb.store.reporter import Reporter
 from flaredb.store.split_orders import SplitOrders
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import StoreUuid
-from flaredb_schemas.membership import OrderPeers, TellFate
+from flaredb_schemas.membership import ForgetPeers, OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     Alive,
@@ -62,6 +63,7 @@ class Orders:
         "_fates",
         "_merges",
         "_peers",
+        "_removing",
         "_reporter",
         "_seen",
         "_send",
@@ -84,6 +86,7 @@ class Orders:
         merges: MergeOrders,
         peers: PeerOrders,
         fates: Fates,
+        removing: Removing,
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
@@ -97,6 +100,7 @@ class Orders:
         self._merges = merges
         self._peers = peers
         self._fates = fates
+        self._removing = removing
         self._reporter = reporter
         self._subjects = subjects
         self._send = send
@@ -213,6 +217,8 @@ class Orders:
                 self._peers.ordered(order.body)
             case TellFate():
                 self._fates.told(order.body)
+            case ForgetPeers():
+                self._removing.forget(order.body)
             case _:
                 assert_never(order.body)
 

@@ -114,6 +114,7 @@ class Parts:
             self.merge_orders,
             PeerOrders(context, self.sleeping),
             self.fates,
+            self.removing,
             self.reporter,
             subjects,
             outside.tell_pd,

@@ -7,7 +7,7 @@ not host a region, never does. A tombstone is saved before anybody hears of it, 
 never was: so an old split cannot bring it into being.
 
 The region's record names those who have left until their stores have confirmed that; its leader
-asks them.
+asks them. Of a store that was removed from the cluster PD says that nobody will.
 """
 
 import logging
@@ -29,6 +29,7 @@ from flaredb_schemas.commands import ForgetRemoved
 from flaredb_schemas.frames import Buried, RaftItem, Removed
 from flaredb_schemas.ids import NO_REGION, PeerId, RegionId, StoreId
 from flaredb_schemas.keys import show_range
+from flaredb_schemas.membership import ForgetPeers
 from flaredb_schemas.regions import Region
 
 log: Final = logging.getLogger(__name__)
@@ -135,12 +136,24 @@ class Removing:
         named = any(
             one.id == item.peer and one.store == from_store for one in replica.region.removed
         )
+        if named and replica.leads:
+            self._forget(replica, (item.peer,))
+
+    def forget(self, body: ForgetPeers) -> None:
+        """PD says that the stores of these peers are no part of the cluster any more."""
+        replica = self._context.registry.get(body.region)
+        if replica is None or not replica.leads or replica.peer != body.leader:
+            return
+        gone = tuple(one.id for one in replica.region.removed if one.id in body.peers)
+        if gone and replica.region.epoch == body.epoch:
+            self._forget(replica, gone)
+
+    def _forget(self, replica: Replica, peers: tuple[PeerId, ...]) -> None:
         under_way = any(
             isinstance(known.command, ForgetRemoved) for known in replica.proposals.values()
         )
-        if named and replica.leads and not under_way:
-            wall = self._context.clock.wall()
-            propose_command(replica, ForgetRemoved(wall, (item.peer,)))
+        if not under_way:
+            propose_command(replica, ForgetRemoved(self._context.clock.wall(), peers))
             self._sleeping.wake(replica)
             self._context.touch(replica.id)
 
