@@ -1,4 +1,4 @@
-"""Somebody has replicas moved from store to store, as an operator does, and changes his mind.
+"""Somebody has replicas moved and stores emptied, as an operator does, and changes his mind.
 
 What is wished for often cannot be done: PD says no, or the operator ends otherwise.
 """
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from flaredb.store.replica import Replica
+from flaredb_schemas.ids import StoreId
 from flaredb_schemas.pd_answers import (
     CancelQuery,
+    DrainQuery,
     MoveQuery,
     OperatorsAnswer,
     OperatorsQuery,
@@ -47,10 +49,21 @@ class Mover:
         elif others:
             self._world.note("move", f"region {replica.id} from store {source}")
             self._ask("admin", "move", MoveQuery(replica.id, source, dice.choice(others)))
+        if dice.random() < 0.1:
+            self._drain(dice.choice(running))
         if dice.random() < 0.2:
             self._world.clockwork.after(
                 dice.random() * 3.0, lambda: self._ask("get", "operators", OperatorsQuery())
             )
+
+    def _drain(self, store: StoreId) -> None:
+        """Have a store emptied, for a while."""
+        dice = self._world.dice
+        self._world.note("drain", f"store {store}")
+        self._ask("admin", "drain", DrainQuery(store))
+        self._world.clockwork.after(
+            dice.uniform(1.0, 15.0), lambda: self._ask("admin", "drain", DrainQuery(store, True))
+        )
 
     def _ask(self, root: str, what: str, query: msgspec.Struct) -> None:
         if not self._world.healed:
