@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flaredb.kv import peers
 from flaredb.store import peer_orders
 from flaredb.store.cleaning import Cleaning
 from flaredb.store.records import Tombstone
@@ -13,9 +12,7 @@ from flaredb.store.splitting import Splitting
 from flaredb_pd import operator_steps
 from flaredb_schemas.frames import Removed
 from flaredb_schemas.ids import PeerId, StoreId
-from flaredb_schemas.membership import PeersChange
-from flaredb_schemas.regions import Peer, Region
-from flaredb_schemas.sessions import AppliedState
+from flaredb_schemas.regions import Peer
 from tests.simulator.bugs import Change, bug
 
 
@@ -36,14 +33,6 @@ def leader_removed_without_transfer() -> list[Change]:
         return operator_steps._swap(operator, sighting, learner, old, is_up)
 
     return [(peer_orders, "_fault", fault), (operator_steps, "_lead_away", lead_away)]
-
-
-@bug("change-epoch-unchecked", "a change of peers takes effect whatever has changed before it")
-def change_epoch_unchecked() -> list[Change]:
-    def is_void(region: Region, state: AppliedState, change: PeersChange | None) -> bool:
-        return state.merging is not None or (change is None and not peers.is_joint(region))
-
-    return [(peers, "is_void", is_void)]
 
 
 @bug("child-over-tombstone", "a split brings a peer to life that has left")
