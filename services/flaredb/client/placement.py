@@ -188,14 +188,15 @@ class PlacementReader:
         return await self._order("remove", RemoveQuery(store), StoreRow)
 
     async def watch_drain(
-        self, store: StoreId, patience: float = STUCK_SECONDS
+        self, store: StoreId, patience: float | None = None
     ) -> AsyncIterator[StoreRow]:
         """A store each time that its drain is further; the last time it is empty, or kept.
 
         Goes on while PD is away, as `watch` does. Raises `UnavailableError` if nothing can leave
-        the store for `patience` seconds, and says why; PD goes on as soon as something can.
+        the store for `patience` seconds [10], and says why; PD goes on as soon as something can.
         """
         clock, last = asyncio.get_running_loop().time, None
+        patience = STUCK_SECONDS if patience is None else patience
         heard = moving = clock()
         while last is None or not _is_drained(last):
             try:
