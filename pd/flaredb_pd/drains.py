@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb_pd.balancer import REGIONS_PER_SECOND
 from flaredb_pd.config import Config
@@ -99,7 +100,7 @@ class Drains:
         self._look_at = now.seconds + max(LOOK_SECONDS, pause)
         self._blocked = {store: {} for store in draining}
         leaders = Counter(sighting.store for sighting in heard.regions)
-        refusals = 0
+        refusals, stores = 0, Stores(state, heard, self._is_up, coming())
         for leaving in _leaving(draining, heard):
             region = leaving.sighting.region.id
             running = state.operators.running.get(region)
@@ -107,11 +108,15 @@ class Drains:
                 continue
             why = LIMITED
             if refusals < MOST_REFUSALS:
-                stores = Stores(state, heard, self._is_up, coming())
                 why = self._try(leaving, stores, leaders, offer)
                 refusals += why == LIMITED
+                if not why:
+                    stores = replace(stores, coming=coming())
             for store in leaving.stores if why else ():
                 self._blocked[store][region] = why
+        unheard = [one.region.id for one in heard.regions if one.report is None]
+        for blocked in self._blocked.values():
+            blocked.update(dict.fromkeys(unheard, NO_LEADER))
 
     def misled(self, state: State) -> Iterator[tuple[Operator, str]]:
         """Which operators are to be given up, and why: what they bring would have to leave again,
@@ -142,7 +147,8 @@ class Drains:
             moving=moving,
             seconds_left=_seconds_left(drain, held, now),
             is_stuck=bool(blocked) and not moving and not passing,
-            is_empty=held.is_empty,
+            # One that is down will not say what it has cleaned up, and can be removed without.
+            is_empty=held.is_vacated and (not held.removed or self._is_down(store)),
             blocked=_blocks(blocked),
         )
 
@@ -187,6 +193,9 @@ class Drains:
             if peer.id not in lame and self._is_up(peer.store) and stores.state.serves(peer.store)
         ]
         return min(able, key=lambda store: (leaders[store], store), default=None)
+
+    def _is_down(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "down"
 
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"

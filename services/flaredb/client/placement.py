@@ -46,6 +46,9 @@ POLL_SECONDS: Final = 0.05
 OPERATOR_POLL_SECONDS: Final = 0.2
 """Seconds between two looks at an operator that is waited for."""
 
+DRAIN_POLL_SECONDS: Final = 0.5
+"""The same of a drain, for which PD looks at all regions."""
+
 STUCK_SECONDS: Final = 10.0
 """For how long nothing may be able to leave a store before who waits for it is told so."""
 
@@ -215,7 +218,7 @@ class PlacementReader:
                 elif clock() - moving >= patience:
                     raise _stuck(last.id, last.drain)
             if last is None or not _is_drained(last):
-                await asyncio.sleep(OPERATOR_POLL_SECONDS)
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def operators(self) -> list[OperatorRow]:
         """What PD does to replicas, and has done of late, by number."""
