@@ -36,5 +36,6 @@ def _of_the_state(state: State) -> dict[str, float]:
     counts = {
         f"pd_operators_{outcome}_total": operators.outcomes.get(outcome, 0) for outcome in OUTCOMES
     }
+    draining = sum(one.drain is not None for one in state.stores.values())
     told = {"pd_operators_running": len(operators.running), "pd_stores_draining": draining}
     return {name: float(value) for name, value in (told | counts).items()}
