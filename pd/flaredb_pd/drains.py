@@ -122,10 +122,10 @@ class Drains:
         """Which operators are to be given up, and why: what they bring would have to leave again,
         or what they take may stay."""
         for operator in state.operators.running.values():
-            add, remove = operator.started.add, operator.started.remove
+            remove, target = operator.started.remove, _target(operator)
             drains = operator.started.trigger == DRAINS
-            if add is not None and state.leaves(add.store):
-                yield operator, f"store {add.store} is being drained"
+            if state.leaves(target):
+                yield operator, f"store {target} is being drained"
             elif drains and remove is not None and state.serves(remove.store):
                 yield operator, f"store {remove.store} is not drained any more"
 
@@ -210,6 +210,15 @@ def _leaving(draining: Iterable[StoreId], heard: Heard) -> list[Leaving]:
             first = min(goes, key=lambda peer: (peer.id != sighting.leader, peer.id))
             found.append(Leaving(sighting, first, tuple(peer.store for peer in goes)))
     return sorted(found, key=lambda one: not one.leads)
+
+
+def _target(operator: Operator) -> StoreId:
+    """The store that gets a replica, or is to lead."""
+    started = operator.started
+    if started.add is not None:
+        return started.add.store
+    stores = {peer.id: peer.store for peer in started.before.peers}
+    return stores.get(started.to, NO_STORE)
 
 
 def _helps(store: StoreId, operator: Operator, heard: Heard) -> bool:
