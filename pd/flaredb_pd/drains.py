@@ -24,7 +24,7 @@ from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
 from flaredb_pd.state import Drain, State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, NO_STORE, RegionId, StoreId
 from flaredb_schemas.pd_answers import DrainBlock, DrainProgress, PdFailure
 from flaredb_schemas.regions import Peer, PeerRole
 
@@ -101,26 +101,27 @@ class Drains:
         self._blocked = {store: {} for store in draining}
         leaders = Counter(sighting.store for sighting in heard.regions)
         refusals, stores = 0, Stores(state, heard, self._is_up, coming())
+        room = self._room(state)
         for leaving in _leaving(draining, heard):
             region = leaving.sighting.region.id
             running = state.operators.running.get(region)
             if running is not None and running.started.priority >= DRAIN:
                 continue
             why = LIMITED
-            if refusals < MOST_REFUSALS:
+            if room > 0 and refusals < MOST_REFUSALS:
                 why = self._try(leaving, stores, leaders, offer)
                 refusals += why == LIMITED
                 if not why:
-                    stores = replace(stores, coming=coming())
+                    room, stores = room - 1, replace(stores, coming=coming())
             for store in leaving.stores if why else ():
                 self._blocked[store][region] = why
         unheard = [one.region.id for one in heard.regions if one.report is None]
         for blocked in self._blocked.values():
             blocked.update(dict.fromkeys(unheard, NO_LEADER))
 
-    def misled(self, state: State) -> Iterator[tuple[Operator, str]]:
+    def misled(self, state: State, heard: Heard) -> Iterator[tuple[Operator, str]]:
         """Which operators are to be given up, and why: what they bring would have to leave again,
-        or what they take may stay."""
+        or what they take may stay, or has gone by itself."""
         for operator in state.operators.running.values():
             remove, target = operator.started.remove, _target(operator)
             drains = operator.started.trigger == DRAINS
@@ -128,6 +129,10 @@ class Drains:
                 yield operator, f"store {target} is being drained"
             elif drains and remove is not None and state.serves(remove.store):
                 yield operator, f"store {remove.store} is not drained any more"
+            elif drains and operator.started.to != NO_PEER:
+                led = heard.regions.get(operator.region)
+                if led is not None and led.store != target and state.serves(led.store):
+                    yield operator, f"store {led.store} leads it, which does as well"
 
     def progress(self, store: StoreId, state: State, heard: Heard, now: Instant) -> DrainProgress:
         """How far the drain of this store is; O(regions)."""
@@ -151,6 +156,11 @@ class Drains:
             is_empty=held.is_vacated and (not held.removed or self._is_down(store)),
             blocked=_blocks(blocked),
         )
+
+    def _room(self, state: State) -> int:
+        """How many more may be undertaken: half of what may be under way is left to repairs."""
+        mine = [one for one in state.operators.running.values() if one.started.trigger == DRAINS]
+        return max(1, self._config.operators_at_once // 2) - len(mine)
 
     def _try(
         self, leaving: Leaving, stores: Stores, leaders: Counter[StoreId], offer: Offer
