@@ -124,13 +124,16 @@ def _row(
     health = watch.health(record.id) if life != "removed" else "down"
     last_heard = watch.last_heard(record.id)
     report = sighting.report if sighting else None
+    regions, leaders = (report.regions, report.leaders) if report else (0, 0)
+    if drain is not None:  # who leads nothing any more tells of itself only now and then
+        regions, leaders = drain.replicas + drain.cleaning, drain.leaders
     return StoreRow(
         id=record.id,
         uuid=record.uuid,
         state=health if life == "serving" else life,
         boot=record.boot,
-        regions=report.regions if report else 0,
-        leaders=report.leaders if report else 0,
+        regions=regions,
+        leaders=leaders,
         capacity=report.capacity if report else record.capacity,
         used=report.used if report else 0,
         free=report.free if report else 0,

@@ -206,7 +206,7 @@ class Changes:
             self._repair_all(state, heard, now)
 
     def _drain(self, state: State, heard: Heard, now: Instant) -> None:
-        for operator, why in list(self.drains.misled(state)):
+        for operator, why in list(self.drains.misled(state, heard)):
             self.conductor.give_up(operator, why, heard, now)
         offer = partial(self._offer, state=state, heard=heard, now=now)
         self.drains.look(state, heard, partial(self.conductor.coming, state), offer, now)

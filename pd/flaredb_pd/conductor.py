@@ -17,17 +17,17 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.operator_facts import EndOperator, NoteStep, Plan, StartOperator
 from flaredb_pd.operator_rows import operator_row, unknown_operator
-from flaredb_pd.operator_steps import Look, Next, Over, Waits, look, steps_done
+from flaredb_pd.operator_steps import Look, Next, Over, StoresNow, Waits, look, steps_done
 from flaredb_pd.operators import Operator
 from flaredb_pd.orders import Addressed
 from flaredb_pd.proposals import Proposal, View, judge
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import NO_STORE, OperatorId, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, NO_STORE, OperatorId, RegionId, StoreId
 from flaredb_schemas.operators import OperatorOutcome, OperatorStep
 from flaredb_schemas.pd_answers import OperatorRow, PdFailure
-from flaredb_schemas.placement import Order, OrderBody, Report
+from flaredb_schemas.placement import Order, OrderBody, Report, TransferLeader
 
 REPEAT: Final = 1.0
 """Seconds after which an order whose effect does not show is given again."""
@@ -178,28 +178,31 @@ class Conductor:
             else:
                 self._go_on(operator, state, heard, now)
 
-    def row(self, operator: Operator, heard: Heard, now: Instant) -> OperatorRow:
+    def row(self, operator: Operator, state: State, heard: Heard, now: Instant) -> OperatorRow:
         """An operator as people see it."""
         if operator.ended is not None:
             return operator_row(operator, operator.ended.reason, now.wall)
-        seen = self._look(operator, heard)
+        seen = self._look(operator, state, heard)
         return operator_row(operator, seen.reason if isinstance(seen, Over) else seen.why, now.wall)
 
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
-    def _look(self, operator: Operator, heard: Heard) -> Look:
+    def _look(self, operator: Operator, state: State, heard: Heard) -> Look:
         sighting = heard.regions.get(operator.region)
         if sighting is None and _is_absorbed(operator, heard):
             return Over("refused", MERGED)
         if sighting is None or sighting.report is None or sighting.store == NO_STORE:
             return Waits(NO_LEADER)
-        return look(operator, sighting, self._is_up)
+        given = self._given.get(operator.id)
+        asked = given.body.to if given and isinstance(given.body, TransferLeader) else NO_PEER
+        stores = StoresNow(self._is_up, heard.leaders, state.leaves, asked)
+        return look(operator, sighting, stores)
 
     def _go_on(self, operator: Operator, state: State, heard: Heard, now: Instant) -> None:
         if operator.id in self._ending:
             return
-        seen, sighting = self._look(operator, heard), heard.regions.get(operator.region)
+        seen, sighting = self._look(operator, state, heard), heard.regions.get(operator.region)
         explained = not isinstance(seen, Over) or seen.outcome == "done"
         if explained and sighting is not None and sighting.report is not None:
             self._note_steps(operator, sighting, now)

@@ -199,7 +199,7 @@ class Desk:
         reign = self._reign
         return answer_operators(
             reign.state.operators,
-            lambda one: reign.changes.conductor.row(one, reign.heard, now),
+            lambda one: reign.changes.conductor.row(one, reign.state, reign.heard, now),
             payload,
         )
 

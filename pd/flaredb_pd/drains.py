@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb_pd.balancer import REGIONS_PER_SECOND
 from flaredb_pd.config import Config
@@ -23,7 +24,7 @@ from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
 from flaredb_pd.state import Drain, State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, NO_STORE, RegionId, StoreId
 from flaredb_schemas.pd_answers import DrainBlock, DrainProgress, PdFailure
 from flaredb_schemas.regions import Peer, PeerRole
 
@@ -99,30 +100,39 @@ class Drains:
         self._look_at = now.seconds + max(LOOK_SECONDS, pause)
         self._blocked = {store: {} for store in draining}
         leaders = Counter(sighting.store for sighting in heard.regions)
-        refusals = 0
+        refusals, stores = 0, Stores(state, heard, self._is_up, coming())
+        room = self._room(state)
         for leaving in _leaving(draining, heard):
             region = leaving.sighting.region.id
             running = state.operators.running.get(region)
             if running is not None and running.started.priority >= DRAIN:
                 continue
             why = LIMITED
-            if refusals < MOST_REFUSALS:
-                stores = Stores(state, heard, self._is_up, coming())
+            if room > 0 and refusals < MOST_REFUSALS:
                 why = self._try(leaving, stores, leaders, offer)
                 refusals += why == LIMITED
+                if not why:
+                    room, stores = room - 1, replace(stores, coming=coming())
             for store in leaving.stores if why else ():
                 self._blocked[store][region] = why
+        unheard = [one.region.id for one in heard.regions if one.report is None]
+        for blocked in self._blocked.values():
+            blocked.update(dict.fromkeys(unheard, NO_LEADER))
 
-    def misled(self, state: State) -> Iterator[tuple[Operator, str]]:
+    def misled(self, state: State, heard: Heard) -> Iterator[tuple[Operator, str]]:
         """Which operators are to be given up, and why: what they bring would have to leave again,
-        or what they take may stay."""
+        or what they take may stay, or has gone by itself."""
         for operator in state.operators.running.values():
-            add, remove = operator.started.add, operator.started.remove
+            remove, target = operator.started.remove, _target(operator)
             drains = operator.started.trigger == DRAINS
-            if add is not None and state.leaves(add.store):
-                yield operator, f"store {add.store} is being drained"
+            if state.leaves(target):
+                yield operator, f"store {target} is being drained"
             elif drains and remove is not None and state.serves(remove.store):
                 yield operator, f"store {remove.store} is not drained any more"
+            elif drains and operator.started.to != NO_PEER:
+                led = heard.regions.get(operator.region)
+                if led is not None and led.store != target and state.serves(led.store):
+                    yield operator, f"store {led.store} leads it, which does as well"
 
     def progress(self, store: StoreId, state: State, heard: Heard, now: Instant) -> DrainProgress:
         """How far the drain of this store is; O(regions)."""
@@ -142,9 +152,15 @@ class Drains:
             moving=moving,
             seconds_left=_seconds_left(drain, held, now),
             is_stuck=bool(blocked) and not moving and not passing,
-            is_empty=held.is_empty,
+            # One that is down will not say what it has cleaned up, and can be removed without.
+            is_empty=held.is_vacated and (not held.removed or self._is_down(store)),
             blocked=_blocks(blocked),
         )
+
+    def _room(self, state: State) -> int:
+        """How many more may be undertaken: half of what may be under way is left to repairs."""
+        mine = [one for one in state.operators.running.values() if one.started.trigger == DRAINS]
+        return max(1, self._config.operators_at_once // 2) - len(mine)
 
     def _try(
         self, leaving: Leaving, stores: Stores, leaders: Counter[StoreId], offer: Offer
@@ -188,6 +204,9 @@ class Drains:
         ]
         return min(able, key=lambda store: (leaders[store], store), default=None)
 
+    def _is_down(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "down"
+
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
@@ -201,6 +220,15 @@ def _leaving(draining: Iterable[StoreId], heard: Heard) -> list[Leaving]:
             first = min(goes, key=lambda peer: (peer.id != sighting.leader, peer.id))
             found.append(Leaving(sighting, first, tuple(peer.store for peer in goes)))
     return sorted(found, key=lambda one: not one.leads)
+
+
+def _target(operator: Operator) -> StoreId:
+    """The store that gets a replica, or is to lead."""
+    started = operator.started
+    if started.add is not None:
+        return started.add.store
+    stores = {peer.id: peer.store for peer in started.before.peers}
+    return stores.get(started.to, NO_STORE)
 
 
 def _helps(store: StoreId, operator: Operator, heard: Heard) -> bool:

@@ -81,6 +81,11 @@ class Heard:
         known = self.stores.get(store)
         return known.report.generation if known else None
 
+    def leaders(self, store: StoreId) -> int:
+        """How many regions the store has said to lead."""
+        known = self.stores.get(store)
+        return known.report.leaders if known else 0
+
     def lacks_replicas(self, store: StoreId) -> bool:
         """Whether the store has said in this reign that its initial replicas are not there yet."""
         known = self.stores.get(store)

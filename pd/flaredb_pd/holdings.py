@@ -28,9 +28,9 @@ class Holdings(Struct):
     hole: bool = False
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it is certain that no region has anything there."""
-        return not (self.replicas or self.removed or self.unknown or self.hole)
+    def is_vacated(self) -> bool:
+        """Whether it is certain that no replica of any region is there; what has left may be."""
+        return not (self.replicas or self.unknown or self.hole)
 
 
 def holdings(store: StoreId, heard: Heard) -> Holdings:

@@ -9,7 +9,7 @@ goes on under any PD, at whatever step it was. A step is a change that keeps a m
 A region without another voter has its learner promoted before the leader hands over to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from flaredb_pd.availability import IsUp, has_majority
 from flaredb_pd.operators import Operator
 from flaredb_pd.region_map import Sighting
-from flaredb_schemas.ids import NO_PEER, PeerId
+from flaredb_schemas.ids import NO_PEER, PeerId, StoreId
 from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.operators import OperatorOutcome, OperatorStep
 from flaredb_schemas.placement import PeerReport, TransferLeader, reported_peers
@@ -30,6 +30,16 @@ MOST_OF_A_REASON: Final = 64
 """How many characters of its reason an order names."""
 
 JOINT: Final = (PeerRole.INCOMING_VOTER, PeerRole.DEMOTING_VOTER)
+
+
+class StoresNow(Struct, frozen=True):
+    """What a step depends on beside its region: which stores are up, how many regions each leads,
+    and which are to be emptied. `asked` is whom the leader was told last to hand over to."""
+
+    is_up: IsUp
+    leaders: Callable[[StoreId], int]
+    leaves: Callable[[StoreId], bool]
+    asked: PeerId = NO_PEER
 
 
 class Next(Struct, frozen=True):
@@ -56,7 +66,7 @@ class Over(Struct, frozen=True):
 Look = Next | Waits | Over
 
 
-def look(operator: Operator, sighting: Sighting, is_up: IsUp) -> Look:
+def look(operator: Operator, sighting: Sighting, stores: StoresNow) -> Look:
     """What is next for an operator whose region a leader has told of."""
     region, started = sighting.region, operator.started
     assert region.id == started.region and sighting.report is not None
@@ -65,8 +75,8 @@ def look(operator: Operator, sighting: Sighting, is_up: IsUp) -> Look:
     if any(peer.role in JOINT for peer in region.peers):
         return Waits("for the leader to leave the joint majorities")
     if started.to != NO_PEER:
-        return _transfer(started.to, sighting, is_up)
-    return _change(operator, sighting, is_up)
+        return _transfer(started.to, sighting, stores)
+    return _change(operator, sighting, stores)
 
 
 def steps_done(operator: Operator, sighting: Sighting) -> tuple[OperatorStep, ...]:
@@ -124,32 +134,32 @@ def _role(region: Region, told: PeerReport | None) -> PeerRole | None:
     return peer.role if peer is not None else None
 
 
-def _transfer(to: PeerId, sighting: Sighting, is_up: IsUp) -> Look:
+def _transfer(to: PeerId, sighting: Sighting, stores: StoresNow) -> Look:
     if sighting.leader == to:
         return Over("done")
     target = sighting.region.peer(to)
     assert target is not None, "an operator explains only regions that have its peer"
-    if not is_up(target.store):
+    if not stores.is_up(target.store):
         return Waits(f"for store {target.store} to be up")
     return _hand_over(sighting, target)
 
 
-def _change(operator: Operator, sighting: Sighting, is_up: IsUp) -> Look:
+def _change(operator: Operator, sighting: Sighting, stores: StoresNow) -> Look:
     region, started = sighting.region, operator.started
     new = region.peer(started.add.id) if started.add is not None else None
     old = region.peer(started.remove.id) if started.remove is not None else None
     joins = started.add is not None and (new is None or new.role is PeerRole.LEARNER)
     leaves = old is not None and old.role is PeerRole.VOTER
-    if started.add is not None and joins and not is_up(started.add.store):
+    if started.add is not None and joins and not stores.is_up(started.add.store):
         return Waits(f"for store {started.add.store} to be up")
     if started.add is not None and new is None:
         learner = Peer(started.add.id, started.add.store, PeerRole.LEARNER)
         why = f"have store {learner.store} get a replica"
         return _order(operator, sighting, (*region.peers, learner), why)
     if leaves and old is not None and sighting.leader == old.id:
-        return _lead_away(operator, sighting, old, new if joins else None, is_up)
+        return _lead_away(operator, sighting, old, new if joins else None, stores)
     if joins or leaves:
-        return _swap(operator, sighting, new, old, is_up)
+        return _swap(operator, sighting, new, old, stores)
     if old is not None:
         stay = tuple(peer for peer in region.peers if peer.id != old.id)
         return _order(operator, sighting, stay, f"remove the replica from store {old.store}")
@@ -157,39 +167,45 @@ def _change(operator: Operator, sighting: Sighting, is_up: IsUp) -> Look:
 
 
 def _swap(
-    operator: Operator, sighting: Sighting, new: Peer | None, old: Peer | None, is_up: IsUp
+    operator: Operator, sighting: Sighting, new: Peer | None, old: Peer | None, stores: StoresNow
 ) -> Look:
     peers = _swapped(sighting.region, new, old)
-    if not has_majority((peer for peer in peers if peer.role is PeerRole.VOTER), is_up):
+    if not has_majority((peer for peer in peers if peer.role is PeerRole.VOTER), stores.is_up):
         return Waits("for a majority of those who will vote to be up")
     return _order(operator, sighting, peers, "change who votes")
 
 
 def _lead_away(
-    operator: Operator, sighting: Sighting, old: Peer, learner: Peer | None, is_up: IsUp
+    operator: Operator, sighting: Sighting, old: Peer, learner: Peer | None, stores: StoresNow
 ) -> Look:
     """The leader is to go: another one leads first."""
     region = sighting.region
     others = [peer for peer in region.peers if peer.role is PeerRole.VOTER and peer.id != old.id]
     if not others and learner is not None:
-        return _swap(operator, sighting, learner, None, is_up)
+        return _swap(operator, sighting, learner, None, stores)
     lag = _lag(sighting, learner) if learner is not None else None
     if lag is not None and learner is not None:
         # Who leads next would begin anew to bring it up to date.
         return Waits(f"for store {learner.store} to catch up: {lag} entries are missing", ask=True)
-    target = _best_leader(sighting, others, is_up)
+    target = _best_leader(sighting, others, stores)
     if target is None:
         return Waits("for another replica that can lead", ask=True)
     return _hand_over(sighting, target)
 
 
-def _best_leader(sighting: Sighting, others: Iterable[Peer], is_up: IsUp) -> Peer | None:
-    """The first that is on a store that is up, has everything, and answers its leader."""
+def _best_leader(sighting: Sighting, others: Iterable[Peer], stores: StoresNow) -> Peer | None:
+    """Of those on stores that are up who have everything and answer their leader: who was asked
+    already, else one on a store that is to stay, and that leads the fewest regions."""
     report = sighting.report
     assert report is not None
     lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
-    able = (peer for peer in others if is_up(peer.store) and peer.id not in lame)
-    return min(able, key=lambda peer: peer.id, default=None)
+    able = (peer for peer in others if stores.is_up(peer.store) and peer.id not in lame)
+
+    def rank(peer: Peer) -> tuple[bool, bool, int, PeerId]:
+        leaders = stores.leaders(peer.store)
+        return peer.id != stores.asked, stores.leaves(peer.store), leaders, peer.id
+
+    return min(able, key=rank, default=None)
 
 
 def _lag(sighting: Sighting, learner: Peer) -> int | None:

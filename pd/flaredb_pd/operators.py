@@ -1,5 +1,6 @@
 """The operators of which the journal tells: one per region, and the last that have ended."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,7 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flaredb_schemas.ids import JournalSequence, OperatorId, RegionId
-from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStep, OperatorStepped
+from flaredb_schemas.operators import (
+    OperatorEnded,
+    OperatorOutcome,
+    OperatorStarted,
+    OperatorStep,
+    OperatorStepped,
+)
 
 MOST_ENDED: Final = 200
 """How many operators that have ended are still known by their number."""
@@ -38,10 +45,14 @@ class Operator(Struct, frozen=True):
 
 
 class Operators(Struct, frozen=True):
-    """All that the journal says of operators. Invariant: what runs has not ended."""
+    """All that the journal says of operators; `outcomes` counts how they ever ended.
+
+    Invariant: what runs has not ended.
+    """
 
     running: Mapping[RegionId, Operator] = {}
     ended: tuple[Operator, ...] = ()
+    outcomes: Mapping[OperatorOutcome, int] = {}
 
     def find(self, number: OperatorId) -> Operator | None:
         """The operator of this number, if it is still known."""
@@ -52,32 +63,34 @@ class Operators(Struct, frozen=True):
         """After an operator was started."""
         assert fact.region not in self.running, f"two operators on region {fact.region}"
         running = {**self.running, fact.region: Operator(fact, sequence)}
-        return Operators(running, self.ended)
+        return replace(self, running=running)
 
     def with_step(self, fact: OperatorStepped) -> "Operators":
         """After a step was done."""
         known = self._running(fact.region, fact.operator)
         stepped = replace(known, steps=(*known.steps, fact.step))
-        return Operators({**self.running, fact.region: stepped}, self.ended)
+        return replace(self, running={**self.running, fact.region: stepped})
 
     def with_ended(self, fact: OperatorEnded) -> "Operators":
         """After an operator has ended."""
         known = self._running(fact.region, fact.operator)
         others = {region: one for region, one in self.running.items() if one is not known}
-        return Operators(others, self._also_ended(replace(known, ended=fact)))
+        return self._also_ended(others, replace(known, ended=fact))
 
     def with_all_lost(self, at: int) -> "Operators":
         """After a loss of records, at this time: whatever runs may have ended in what was lost."""
         lost = [replace(one, ended=_lost(one, at)) for one in self.running.values()]
-        return Operators({}, self._also_ended(*lost))
+        return self._also_ended({}, *lost)
 
     def _running(self, region: RegionId, number: OperatorId) -> Operator:
         known = self.running.get(region)
         assert known is not None and known.id == number, f"operator {number} does not run"
         return known
 
-    def _also_ended(self, *more: Operator) -> tuple[Operator, ...]:
-        return (*self.ended, *more)[-MOST_ENDED:]
+    def _also_ended(self, running: Mapping[RegionId, Operator], *more: Operator) -> "Operators":
+        counts = Counter(self.outcomes)
+        counts.update(one.ended.outcome for one in more if one.ended is not None)
+        return Operators(running, (*self.ended, *more)[-MOST_ENDED:], dict(counts))
 
 
 def _lost(one: Operator, at: int) -> OperatorEnded:

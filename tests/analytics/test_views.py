@@ -187,6 +187,27 @@ def test_store_changes_tells_when_a_store_was_lost_and_came_back(warehouse: Ware
     ]
 
 
+def test_store_changes_tells_what_was_decided_about_a_store(warehouse: Warehouse) -> None:
+    cluster = {"ce-source": f"/flaredb/{CLUSTER}/pd/a"}
+    held = {"store": 2, "replicas": 5, "leaders": 1, "bytes": 9, "trigger": "manual"}
+    facts = (
+        fact("pd.store_draining", 1, **held),
+        fact("pd.store_serving", 2, store=2, trigger="manual"),
+        fact("pd.store_joined", 3, store=2, boot=4),
+        fact("pd.store_removed", 4, store=2, uuid="a" * 32, trigger="manual"),
+    )
+    told = [record(number, one, **cluster) for number, one in enumerate(facts, 1)]
+    store_records(warehouse, JOURNAL, *told)
+
+    assert ask(
+        warehouse, "SELECT cluster, store, state, boot, silent FROM store_changes ORDER BY seq"
+    ) == [
+        (CLUSTER, 2, "draining", None, None),
+        (CLUSTER, 2, "serving", None, None),
+        (CLUSTER, 2, "removed", None, None),
+    ]
+
+
 def test_operators_tell_what_was_undertaken_and_what_came_of_it(warehouse: Warehouse) -> None:
     cluster = {"ce-source": "/flaredb/c0ffee/pd/a"}
     about = {"region": 4, "trigger": "manual", "reason": "because"}

@@ -50,6 +50,10 @@ class Elsewhere:
         """Have something done there, and do not wait for it."""
         asyncio.run_coroutine_threadsafe(what, self._loop)
 
+    def do(self, what: Coroutine[Any, Any, object]) -> None:
+        """Have something done there."""
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()

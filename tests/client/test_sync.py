@@ -7,10 +7,15 @@ import pytest
 
 from flaredb.bus.memory_bus import MemoryBus
 from flaredb.client.client import CasResult, Client
-from flaredb.client.errors import ClosedError, InvalidArgumentError, UnavailableError
+from flaredb.client.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    UnavailableError,
+    UndeterminedError,
+)
 from flaredb.client.sync import BlockingClient
 from flaredb.runtime.clock import seeded_jitter
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import OperatorId, RegionId, StoreId
 from tests.client.fake_cluster import FakeCluster
 
 
@@ -48,6 +53,23 @@ def test_errors_come_through(db: BlockingClient) -> None:
         db.put(b"", b"")
     with pytest.raises(UnavailableError):
         db.stores()
+
+
+def test_pd_is_asked_to_change_the_cluster(db: BlockingClient) -> None:
+    """Here nobody answers: what changes something may have done so."""
+    region, one, two = RegionId(1), StoreId(1), StoreId(2)
+    for call in (
+        lambda: db.move(region, one, two),
+        lambda: db.transfer(region, two),
+        lambda: db.cancel(OperatorId(9)),
+        lambda: db.drain(one),
+        lambda: db.keep(one),
+        lambda: db.remove(one),
+    ):
+        with pytest.raises(UndeterminedError):
+            call()
+    with pytest.raises(UnavailableError):
+        db.operators()
 
 
 def test_threads_share_one_client(db: BlockingClient) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
+from flaredb.runtime.settings import PdSettings
+from flaredb.runtime.settings_sources import load
+from flaredb_pd.__main__ import configure
 from flaredb_pd.balance import Scene, proposals
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
@@ -237,3 +240,9 @@ def test_wherever_replicas_are_it_comes_to_rest_and_is_even(seed: int) -> None:
     counts = [cluster.replicas()[store] for store in cluster.used]
     even = sum(counts) / len(counts)
     assert all(abs(count - even) <= max(1, 0.05 * even) + 1 for count in counts), counts
+
+
+def test_it_can_be_switched_off() -> None:
+    for said, balance in (({}, True), ({"FLAREDB_BALANCE": "false"}, False)):
+        settings, _ = load(PdSettings, {}, said)
+        assert configure(settings).balance is balance

@@ -12,6 +12,7 @@ import pytest
 
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import BootCounter, OperatorId, PdIncarnation, StoreId
+from flaredb_schemas.journal import StoreDraining, StoreRemoved, StoreServing
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.membership import ForgetPeers, OrderPeers
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted
@@ -274,8 +275,9 @@ def test_a_store_is_emptied_and_removed_amid_all_this(seed: int) -> None:
 
 
 def check_journal(facts: list[JournalFact]) -> None:
-    """No id is granted twice; each operator ends once, and none runs beside another."""
-    highest, running = 0, dict[int, int]()
+    """No id is granted twice; each operator ends once, and none runs beside another; nothing is
+    given to a store that is to be emptied, or is removed."""
+    highest, running, leaving = 0, dict[int, int](), set[StoreId]()
     for fact in facts:
         granted = getattr(fact, "highest_id", highest)
         assert granted >= highest
@@ -284,9 +286,16 @@ def check_journal(facts: list[JournalFact]) -> None:
                 assert fact.operator > highest and granted > highest
                 assert fact.add is None or fact.add.id > fact.operator
                 assert fact.region not in running
+                assert fact.add is None or fact.add.store not in leaving
+                stores = {peer.id: peer.store for peer in fact.before.peers}
+                assert stores.get(fact.to) not in leaving
                 running[fact.region] = fact.operator
             case OperatorEnded():
                 assert running.pop(fact.region) == fact.operator
+            case StoreDraining() | StoreRemoved():
+                leaving.add(fact.store)
+            case StoreServing():
+                leaving.remove(fact.store)
             case _:
                 pass
         highest = granted

@@ -1,6 +1,7 @@
 """Given facts, when a command, then facts: PD's decisions one at a time."""
 
 from itertools import permutations
+from random import Random
 
 import msgspec
 import pytest
@@ -18,8 +19,10 @@ from flaredb_pd.decide import (
     decide,
 )
 from flaredb_pd.fresh_ids import LOSS_MARGIN
+from flaredb_pd.operator_facts import Plan, StartOperator
 from flaredb_pd.recovery import Muster, claim_of, claims_of, find_loss
-from flaredb_pd.state import State, evolve, follows, numbered
+from flaredb_pd.state import Drain, State, evolve, follows, numbered
+from flaredb_pd.store_facts import DrainStore, KeepStore, RemoveStore
 from flaredb_schemas.ids import Generation, JournalSequence, PdEpoch, PdIncarnation, StoreId
 from flaredb_schemas.journal import (
     Bootstrapped,
@@ -27,7 +30,9 @@ from flaredb_schemas.journal import (
     LeadersElected,
     RebuildFinished,
     RebuildStarted,
+    StoreDraining,
     StoreJoined,
+    StoreRemoved,
     TookOver,
 )
 from flaredb_schemas.placement import Join
@@ -239,6 +244,85 @@ def test_first_leaders_are_noted_once() -> None:
     state, [fact] = when(given(*RUNNING), NoteLeaders(2, 6_250))
     assert isinstance(fact, LeadersElected) and fact.ms == state.leaders_ms == 1_250
     assert when(state, NoteLeaders(2, 9_999))[1] == []
+
+
+def test_a_drain_begins_once_and_ends_once() -> None:
+    before = given(*RUNNING)
+    drain, keep = DrainStore(StoreId(2), 5, 1, 99, "manual"), KeepStore(StoreId(2), "manual")
+    assert when(before, keep)[1] == []
+    state, [fact] = when(before, drain)
+    assert isinstance(fact, StoreDraining)
+    assert state.stores[StoreId(2)].drain == Drain(5_000, 5, 1, 99)
+    assert not state.serves(StoreId(2)) and state.leaves(StoreId(2)) and state.serves(StoreId(1))
+    assert when(state, drain)[1] == [] and when(state, keep)[0].serves(StoreId(2))
+    assert when(before, DrainStore(StoreId(99), 0, 0, 0, "manual"))[1] == []
+
+
+def test_a_store_that_starts_again_is_drained_as_before() -> None:
+    state = given(*RUNNING, DrainStore(StoreId(2), 5, 1, 99, "manual"))
+    after, _ = when(state, Admit(join("b", store=2, boot=2, cluster=MINE)))
+    assert after.stores[StoreId(2)].boot == 2
+    assert after.stores[StoreId(2)].drain == state.stores[StoreId(2)].drain
+
+
+def test_a_removed_store_is_no_member_for_ever() -> None:
+    state, [fact] = when(given(*RUNNING), RemoveStore(StoreId(2), "manual"))
+    assert isinstance(fact, StoreRemoved) and fact.uuid == uuid_of("b")
+    assert set(state.stores) == {1, 3} and state.removed[StoreId(2)].sequence == state.sequence
+    for again in (
+        RemoveStore(StoreId(2), "manual"),
+        DrainStore(StoreId(2), 0, 0, 0, "manual"),
+        KeepStore(StoreId(2), "manual"),
+        Admit(join("b", store=2, boot=2, cluster=MINE)),
+        Admit(join("d", store=2, boot=2, cluster=MINE)),
+        Admit(join("b")),
+        Recover(claim_of(witness(2, "b"))),
+    ):
+        assert when(state, again)[1] == []
+    _, [fresh] = when(state, Admit(join("e")))
+    assert isinstance(fresh, StoreJoined) and fresh.store == state.highest_id + 1
+
+
+def test_a_rebuild_remembers_drains_and_removals_where_the_journal_does() -> None:
+    drain = DrainStore(StoreId(1), 5, 1, 99, "manual")
+    state = given(*RUNNING, drain, RemoveStore(StoreId(2), "manual"))
+    claims = [claim_of(witness(n, letter, seen=(1, 99, 9))) for n, letter in ((2, "b"), (3, "c"))]
+    loss = find_loss(state, claims)
+    assert loss is not None
+    after, _ = when(state, Rebuild(loss))
+    assert after.removed == state.removed and set(after.stores) == {1, 3}
+    assert after.stores[StoreId(1)].drain is not None
+
+
+def test_nothing_is_removed_to_which_something_comes() -> None:
+    state = given(*RUNNING, Admit(join("d")))
+    region, store = state.regions[0], StoreId(12)
+    plan = Plan("add", region, region.peers[0].id, 60, 1, "manual", "why not", add=store)
+    begun, _ = when(state, StartOperator(plan, 5_000))
+    assert when(begun, RemoveStore(store, "manual"))[1] == []
+    for leaves in (RemoveStore(store, "manual"), DrainStore(store, 0, 0, 0, "manual")):
+        assert when(when(state, leaves)[0], StartOperator(plan, 5_000))[1] == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_wanted_of_stores_lives_change_only_as_they_may(seed: int) -> None:
+    """Serving and draining turn into each other, removed into nothing; a replay says the same."""
+    dice, state = Random(seed), given(*RUNNING, Admit(join("d")), Admit(join("e")))
+    journal: list[JournalFact] = []
+    start, every = state, {*state.stores}
+    for _ in range(60):
+        store, removed = StoreId(dice.choice([*every, 99])), set(state.removed)
+        wanted: list[Command] = [DrainStore(store, 1, 1, 1, "manual"), KeepStore(store, "manual")]
+        wanted += [RemoveStore(store, "manual")] * (dice.random() < 0.2)
+        command = dice.choice(wanted)
+        state, facts = when(state, command)
+        journal += facts
+        assert removed <= set(state.removed) and not set(state.removed) & set(state.stores)
+        assert {*state.removed, *state.stores} == every and len(facts) <= 1
+        assert when(state, command)[1] == []
+    for fact in journal:
+        start = evolve(start, fact, JournalSequence(start.sequence + 1))
+    assert start == state
 
 
 def test_a_gap_is_recorded_as_a_gap() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from flaredb.client.errors import InvalidArgumentError, UnavailableError
 from flaredb.client.placement import PlacementReader
+from flaredb_pd.ops import figures
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.journal import StoreDraining, StoreRemoved
 from flaredb_schemas.pd_answers import StoreRow
@@ -56,7 +57,7 @@ async def row_of(placement: PlacementReader, store: StoreId) -> StoreRow:
 def test_a_store_is_emptied_and_removed_for_ever(kind: str, tmp_path: Path) -> None:
     async def story() -> None:
         async with town(kind, tmp_path) as here:
-            await here.pd("a")
+            pd = await here.pd("a")
             placement = await four_stores(here)
             await nobody_is_missed(here, placement)
             gone = here.ground.stores[regions(here)[0].store]
@@ -65,7 +66,11 @@ def test_a_store_is_emptied_and_removed_for_ever(kind: str, tmp_path: Path) -> N
             row = await emptied(placement, gone.id)
             assert row.drain is not None and row.drain.is_empty and not holds(here, gone)
             assert all(len(voters(one)) == 3 for one in regions(here))
+            counted = figures(pd.service.core)
             kinds = [one.kind for one in await placement.operators()]
+            assert counted["pd_operators_done_total"] == len(kinds)
+            assert counted["pd_operators_expired_total"] == counted["pd_operators_running"] == 0
+            assert counted["pd_stores_draining"] == 1
             assert kinds[0] == "transfer" and set(kinds[1:]) <= {"transfer", "move"}
             assert (await placement.remove(gone.id)).life == "removed"
             assert gone.id not in [one.id for one in await placement.stores()]
@@ -141,7 +146,7 @@ def test_a_drain_that_is_cancelled_leaves_the_regions_whole(tmp_path: Path) -> N
     asyncio.run(story())
 
 
-def test_a_dead_store_is_removed_and_forgotten(tmp_path: Path) -> None:
+def test_a_dead_store_is_drained_and_not_removed_before_it_counts_as_down(tmp_path: Path) -> None:
     async def story() -> None:
         async with town("memory", tmp_path) as here:
             await here.pd("a", disconnected_after=0.5)

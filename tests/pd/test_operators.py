@@ -134,6 +134,7 @@ def test_only_the_last_that_have_ended_are_known() -> None:
         state, _ = when(state, EndOperator(operator.id, operator.region, "done", "", 5_000))
     assert first is not None and state.operators.find(first) is None
     assert len(state.operators.ended) == MOST_ENDED
+    assert state.operators.outcomes == {"done": MOST_ENDED + 1}
 
 
 def test_a_loss_of_records_ends_all_of_them() -> None:

@@ -116,17 +116,22 @@ LEFT JOIN ended ON ended.cluster = started.cluster AND ended.operator = started.
 LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = started.operator;
 
 -- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
--- seconds (`disconnected`) or for longer (`down`). `silent` is for how many seconds it was not heard.
+-- seconds (`disconnected`) or for longer (`down`): `silent` is for how many seconds it was not heard.
+-- Or somebody wants it emptied (`draining`) or kept (`serving`), or it is out of the cluster for ever
+-- (`removed`); PD's journal tells that, `seq` is that of its own stream, and there is no `boot`.
 CREATE OR REPLACE VIEW store_changes AS
 SELECT
     cluster, time, store,
-    substr(type, 7) AS state,
+    CASE WHEN type LIKE 'pd.%' THEN substr(type, 10) ELSE substr(type, 7) END AS state,
     payload ->> '$.previous' AS previous,
     CAST(payload ->> '$.boot' AS BIGINT) AS boot,
     CAST(payload ->> '$.silent_ms' AS BIGINT) / 1000.0 AS silent,
     id, seq
 FROM events
-WHERE type IN ('store.started', 'store.stopped', 'store.up', 'store.disconnected', 'store.down');
+WHERE type IN (
+    'store.started', 'store.stopped', 'store.up', 'store.disconnected', 'store.down',
+    'pd.store_draining', 'pd.store_serving', 'pd.store_removed'
+);
 
 -- One region as last reported, in the five minutes before the newest heartbeat of its cluster; the
 -- leader is the one of the newest term, be it told by a heartbeat or by an election since.

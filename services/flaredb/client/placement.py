@@ -46,6 +46,9 @@ POLL_SECONDS: Final = 0.05
 OPERATOR_POLL_SECONDS: Final = 0.2
 """Seconds between two looks at an operator that is waited for."""
 
+DRAIN_POLL_SECONDS: Final = 0.5
+"""The same of a drain, for which PD looks at all regions."""
+
 STUCK_SECONDS: Final = 10.0
 """For how long nothing may be able to leave a store before who waits for it is told so."""
 
@@ -188,14 +191,15 @@ class PlacementReader:
         return await self._order("remove", RemoveQuery(store), StoreRow)
 
     async def watch_drain(
-        self, store: StoreId, patience: float = STUCK_SECONDS
+        self, store: StoreId, patience: float | None = None
     ) -> AsyncIterator[StoreRow]:
         """A store each time that its drain is further; the last time it is empty, or kept.
 
         Goes on while PD is away, as `watch` does. Raises `UnavailableError` if nothing can leave
-        the store for `patience` seconds, and says why; PD goes on as soon as something can.
+        the store for `patience` seconds [10], and says why; PD goes on as soon as something can.
         """
         clock, last = asyncio.get_running_loop().time, None
+        patience = STUCK_SECONDS if patience is None else patience
         heard = moving = clock()
         while last is None or not _is_drained(last):
             try:
@@ -214,7 +218,7 @@ class PlacementReader:
                 elif clock() - moving >= patience:
                     raise _stuck(last.id, last.drain)
             if last is None or not _is_drained(last):
-                await asyncio.sleep(OPERATOR_POLL_SECONDS)
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def operators(self) -> list[OperatorRow]:
         """What PD does to replicas, and has done of late, by number."""

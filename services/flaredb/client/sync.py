@@ -17,8 +17,8 @@ from flaredb.client.client import CasResult
 from flaredb.client.errors import ClosedError
 from flaredb.client.inspect import RegionCheck
 from flaredb.client.scans import Row
-from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import RegionRow, StoreRow
+from flaredb_schemas.ids import OperatorId, RegionId, StoreId
+from flaredb_schemas.pd_answers import OperatorRow, RegionRow, StoreRow
 
 T = TypeVar("T")
 
@@ -26,7 +26,8 @@ T = TypeVar("T")
 class BlockingClient:
     """An open client; a context manager, or to be closed with `close`. Its calls block.
 
-    What each call means, and what it raises, is told by the methods of the same names of `Client`.
+    What each call means, and what it raises, is told by the methods of the same names of `Client`,
+    and of its `placement` where PD is asked.
     """
 
     def __init__(self, make: Callable[[], client.Client]) -> None:
@@ -121,9 +122,37 @@ class BlockingClient:
         """All regions in key order, as PD knows them."""
         return self._run(self._client.placement.regions)
 
-    def stores(self) -> list[StoreRow]:
-        """All stores that have joined, as PD knows them."""
-        return self._run(self._client.placement.stores)
+    def stores(self, removed: bool = False) -> list[StoreRow]:
+        """All stores of the cluster as PD knows them; with `removed` also those taken out of it."""
+        return self._run(self._client.placement.stores, removed)
+
+    def operators(self) -> list[OperatorRow]:
+        """What PD does to replicas, and has done of late."""
+        return self._run(self._client.placement.operators)
+
+    def move(self, region: RegionId, source: StoreId, target: StoreId) -> OperatorRow:
+        """Have PD take a region's replica from one store to another."""
+        return self._run(self._client.placement.move, region, source, target)
+
+    def transfer(self, region: RegionId, store: StoreId) -> OperatorRow:
+        """Have PD make the replica on `store` lead a region."""
+        return self._run(self._client.placement.transfer, region, store)
+
+    def cancel(self, number: OperatorId) -> OperatorRow:
+        """Have PD give an operator up."""
+        return self._run(self._client.placement.cancel, number)
+
+    def drain(self, store: StoreId) -> StoreRow:
+        """Have PD empty a store."""
+        return self._run(self._client.placement.drain, store)
+
+    def keep(self, store: StoreId) -> StoreRow:
+        """Have PD not empty a store any more."""
+        return self._run(self._client.placement.keep, store)
+
+    def remove(self, store: StoreId) -> StoreRow:
+        """Have PD take a store out of the cluster for ever."""
+        return self._run(self._client.placement.remove, store)
 
     def _run(
         self, call: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any
