@@ -46,6 +46,22 @@ def test_whoever_never_was_there_is_probed_and_then_sent_the_whole_state() -> No
     assert said_to(group, THREE) == [], "one is on its way"
 
 
+def test_whoever_is_not_there_is_asked_once_per_heartbeat() -> None:
+    """Else question and answer would follow each other as fast as the network is, and where it
+    repeats what it carries they would multiply."""
+    group = led_by(1, 3)
+    said_to(group, TWO)
+    asked = 0
+    for _ in range(50):
+        group[1].report_absent(TWO, is_welcome=False)
+        asked += len(said_to(group, TWO))
+    assert asked == 1
+    group[1].beat()
+    said_to(group, TWO)
+    group[1].report_absent(TWO, is_welcome=False)
+    assert len(said_to(group, TWO)) == 1
+
+
 def test_only_a_leader_listens() -> None:
     group = led_by(1, 3)
     group[2].report_absent(ONE, is_welcome=True)

@@ -33,6 +33,7 @@ class Progress:
     """
 
     __slots__ = (
+        "asked_anew",
         "inflights",
         "match",
         "next",
@@ -52,6 +53,8 @@ class Progress:
         self.state = PROBE
         self.paused = False
         """An append went out on trial; wait for an answer or for a heartbeat's."""
+        self.asked_anew = False
+        """It was not there, and has been asked once more since the last heartbeat."""
         self.pending_snapshot = Index(0)
         self.recent_active = False
         """Heard from since the last check of the quorum."""

@@ -76,6 +76,7 @@ def heartbeat(core: Core, progress: Progress) -> Heartbeat:
     # Not beyond what it is known to have: its log may still differ behind that.
     commit = min(progress.match, core.log.commit)
     progress.sent_commit = commit
+    progress.asked_anew = False
     return Heartbeat(core.term, commit, core.reads.open_round)
 
 
@@ -128,13 +129,16 @@ def handle_absent(core: Core, peer: PeerId, is_welcome: bool) -> None:
     """The store of `peer` lives and has no such member; `is_welcome` if it could have one.
 
     A member that has acknowledged nothing in this term needs the whole state, not even its log is
-    there. Otherwise a probe goes out: what it meets tells more.
+    there. Otherwise a probe goes out, one per heartbeat: what it meets tells more.
     """
     progress = core.progress.get(peer)
     if core.role is not LEADER or progress is None or progress.state is SNAPSHOT:
         return
     progress.recent_active = True
     if not is_welcome:
+        if progress.asked_anew:
+            return  # the answer to that would be the same, at the speed of the network
+        progress.asked_anew = True
         if progress.state is REPLICATE:
             progress.become_probe()
         progress.paused = False
