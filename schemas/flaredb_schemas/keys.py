@@ -45,6 +45,17 @@ class KeyRange(Struct, frozen=True, array_like=True, gc=False, order=True):
         """The part of `other` inside this range; meaningful only if they overlap."""
         return KeyRange(max(self.start, other.start), smaller_end(self.end, other.end))
 
+    def without(self, other: "KeyRange") -> "tuple[KeyRange, ...]":
+        """What of this range does not lie in `other`: nothing, one range or two."""
+        if not self.overlaps(other):
+            return (self,)
+        parts = []
+        if self.start < other.start:
+            parts.append(KeyRange(self.start, other.start))
+        if other.end and (not self.end or other.end < self.end):
+            parts.append(KeyRange(other.end, self.end))
+        return tuple(parts)
+
     @property
     def is_empty(self) -> bool:
         """Whether no key lies in this range."""

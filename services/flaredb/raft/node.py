@@ -77,7 +77,10 @@ class RaftNode:
 
     def tick(self, count: int = 1) -> None:
         """`count` ticks have passed: does exactly what so many single ticks would."""
+        handing_over = self._core.transfer_target != NO_PEER
         timers.tick(self._core, count)
+        if handing_over and self._core.transfer_target == NO_PEER:
+            proposals.leave_joint_if_due(self._core)  # which was refused meanwhile
         self._check()
 
     def elapse(self, count: int) -> None:

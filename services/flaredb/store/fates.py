@@ -114,5 +114,7 @@ class Fates:
         merging = replica.machine.state.merging
         targets = [absorbed_by] if merging is None else [absorbed_by, merging.target]
         here = [self._context.registry.get(target) for target in targets]
-        if not any(target is not None and target.state is ReplicaState.LIVE for target in here):
+        if not any(
+            target is not None and target.state is not ReplicaState.DAMAGED for target in here
+        ):
             self._removing.absorbed(replica, absorbed_by)

@@ -159,6 +159,7 @@ class Incoming:
                 self._refuse(from_store, item, is_welcome=item.record is not None)
             return
         replica.meet(item.from_peer, from_store)
+        replica.missed.pop(item.from_peer, None)
         self._sleeping.heard(replica, item)
         self._guard(replica, self._step, item)
 

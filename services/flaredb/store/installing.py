@@ -27,18 +27,6 @@ def snapshot_ranges(region: Region) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def _outside(held: KeyRange, kept: KeyRange) -> tuple[KeyRange, ...]:
-    """What of `held` does not lie in `kept`."""
-    if not held.overlaps(kept):
-        return (held,)
-    parts = []
-    if held.start < kept.start:
-        parts.append(KeyRange(held.start, kept.start))
-    if kept.end and (not held.end or kept.end < held.end):
-        parts.append(KeyRange(kept.end, held.end))
-    return tuple(parts)
-
-
 class Installation:
     """How far the rows of one file are in place.
 
@@ -53,7 +41,7 @@ class Installation:
         """`held` is what the replica, and those that make room for it, have held until now: a split
         may have taken some of that."""
         self._name = name
-        self._given_up = tuple(left for keys in held for left in _outside(keys, region.keys))
+        self._given_up = tuple(left for keys in held for left in keys.without(region.keys))
         self._ranges = snapshot_ranges(region)
         self._range = 0
         self._at = self._ranges[0][0]

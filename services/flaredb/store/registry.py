@@ -167,6 +167,14 @@ class Registry:
                 return None
         return None
 
+    def unheld(self, keys: KeyRange) -> tuple[KeyRange, ...]:
+        """What of `keys` no replica here holds, nor one that is being installed will."""
+        held = [replica.region.keys for replica in self] + list(self.arriving.values())
+        left = [keys]
+        for known in held:
+            left = [part for some in left for part in some.without(known)]
+        return tuple(left)
+
     def following(self, region: RegionId, most: int) -> Iterator[Replica]:
         """The replicas whose ranges follow on this one's without a hole, at most so many."""
         keys = self._by_region[region].region.keys

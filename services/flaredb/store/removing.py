@@ -112,14 +112,16 @@ class Removing:
         if record.peer(item.peer) is not None:
             return
         replica = self._context.registry.get(item.region)
-        hosted = replica is not None and replica.peer <= item.peer
-        if replica is not None and hosted:
+        if replica is not None and replica.peer <= item.peer:
             if not _omits(record, replica):
                 return
             self._remove(replica, name)
-        elif replica is None and not self._bury_unseen(name, record):
-            return
-        self._remove_parts(record, hosted)
+            self._remove_parts(record, hosted=True)
+        elif replica is None:
+            if not self._bury_unseen(name, record):
+                return
+            self._remove_parts(record, hosted=False)
+        # Else one that came later is here: it keeps what it has still to absorb.
         answer = Buried(item.region, item.peer, item.from_peer)
         self._context.saver.then(lambda: self._confirm(from_store, answer))
 
@@ -209,10 +211,12 @@ class Removing:
         damaged = context.registry.damaged.get(name.region)
         tombstone = Tombstone(NO_REGION)
         if damaged is not None:
-            if damaged.peer > name.peer or record.peer(damaged.peer) is not None:
-                return False
+            mine = record.peer_on(context.me.store)
+            if damaged.peer > name.peer or mine is not None:
+                return False  # a member that is damaged must not come to life anew
             if damaged.region.peers:  # else not even its range can be read
-                tombstone = Tombstone(NO_REGION, (damaged.region.keys,))
+                free = context.registry.unheld(damaged.region.keys)
+                tombstone = Tombstone(NO_REGION, free)
             del context.registry.damaged[name.region]
             context.saver.erased(name.region)
         elif is_buried(context, name.region, name.peer):

@@ -19,6 +19,7 @@ from flaredb.store.rousing import Rousing
 from flaredb_schemas.frames import Published, RaftItem, SleepAgreed, SleepOffer
 from flaredb_schemas.ids import NO_PEER, PeerId, RegionId, StoreId
 from flaredb_schemas.raft import Heartbeat, HeartbeatAnswer
+from flaredb_schemas.regions import PeerRole
 
 AGREEMENT_SECONDS: Final = 1.0
 """How long a leader waits for all to agree before it wakes again."""
@@ -255,7 +256,8 @@ class Sleeping:
     def _is_quiet(self, replica: Replica) -> bool:
         """Whether the peers on live stores have everything, and are more than half of all."""
         silent = self._silent(replica)
-        return 2 * len(silent) < len(replica.region.peers) and replica.node.is_quiet(silent)
+        voters = {peer.id for peer in replica.region.peers if peer.role is not PeerRole.LEARNER}
+        return 2 * len(silent & voters) < len(voters) and replica.node.is_quiet(silent)
 
     def _silent(self, replica: Replica) -> set[PeerId]:
         suspected = self._liveness.is_suspected
