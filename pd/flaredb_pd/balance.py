@@ -71,19 +71,37 @@ class Movable(Struct, frozen=True):
     led: dict[StoreId, list[Sighting]]
 
 
+class Look:
+    """One look at a scene. Invariant: what is proposed counts as done in `standings`."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.loads: Final = scene.loads
+        self.standings: Final = count(scene.heard, scene.loads, scene.running, scene.bears)
+        self.taken: Final[set[RegionId]] = set()
+        self._movable: Final = _movable(scene)
+
+    def held(self, store: StoreId) -> list[Sighting]:
+        """The regions of which a replica may go away from this store."""
+        held = self._movable.held.get(store, ())
+        return [one for one in held if one.region.id not in self.taken]
+
+    def led(self, store: StoreId) -> list[Sighting]:
+        """The regions that this store leads, and another one may."""
+        led = self._movable.led.get(store, ())
+        return [one for one in led if one.region.id not in self.taken]
+
+
 def proposals(scene: Scene) -> Iterator[Proposal]:
     """What to do, the most urgent first; O(regions)."""
-    standings = count(scene.heard, scene.loads, scene.running, scene.bears)
-    if len(standings) < 2:
+    look = Look(scene)
+    if len(look.standings) < 2:
         return
-    movable = _movable(scene)
-    taken: set[RegionId] = set()
     for find in (_replica, _leadership, _load):
-        while len(taken) < MOST_AT_ONCE:
-            found = find(movable, taken, standings, scene.loads)
+        while len(look.taken) < MOST_AT_ONCE:
+            found = find(look)
             if found is None:
                 break
-            taken.add(found.region)
+            look.taken.add(found.region)
             yield found
 
 
@@ -104,13 +122,9 @@ def _movable(scene: Scene) -> Movable:
     return movable
 
 
-def _replica(
-    movable: Movable,
-    taken: Collection[RegionId],
-    standings: dict[StoreId, Standing],
-    loads: Loads,
-) -> Proposal | None:
+def _replica(look: Look) -> Proposal | None:
     """Away from a store that is too full, or that bears more than its share."""
+    standings, loads = look.standings, look.loads
     even = mean(one.weight for one in standings.values())
     light = sorted(standings.values(), key=lambda one: (one.weight, one.store))
     targets = [one for one in light if one.fullness < NEARLY_FULL][:MOST_TRIED]
@@ -120,8 +134,7 @@ def _replica(
             uneven = _is_uneven(source.weight, target.weight, even)
             if target is source or not (is_full or uneven):
                 continue
-            held = [one for one in movable.held.get(source.store, ()) if one.region.id not in taken]
-            chosen = _best_to_move(held, source, target, is_full, loads)
+            chosen = _best_to_move(look.held(source.store), source, target, is_full, loads)
             if chosen is not None:
                 moves(standings, chosen, source.store, target.store)
                 why = "its disk is nearly full" if is_full else "it bears more than its share"
@@ -167,19 +180,15 @@ def _is_free(sighting: Sighting, target: Standing) -> bool:
     return all(peer.store != target.store for peer in (*region.peers, *region.removed))
 
 
-def _leadership(
-    movable: Movable,
-    taken: Collection[RegionId],
-    standings: dict[StoreId, Standing],
-    loads: Loads,
-) -> Proposal | None:
+def _leadership(look: Look) -> Proposal | None:
     """From a store that leads too many regions to one that leads too few; cold ones only."""
+    standings, loads = look.standings, look.loads
     even = mean(one.leaders for one in standings.values())
     most = max(LEAST_LEADERS, TOLERANCE * even)
     cold = max(1.0, COLD_SHARE * mean(one.load for one in standings.values()))
     ranked = sorted(standings.values(), key=lambda one: (-one.leaders, one.store))
     for source in ranked[:MOST_TRIED]:
-        led = [one for one in movable.led.get(source.store, ()) if one.region.id not in taken]
+        led = look.led(source.store)
         for target in ranked[: -MOST_TRIED - 1 : -1]:
             out = source.leaders > even + most or target.leaders < even - most
             if not out or source.leaders - target.leaders < 2:
@@ -193,19 +202,15 @@ def _leadership(
     return None
 
 
-def _load(
-    movable: Movable,
-    taken: Collection[RegionId],
-    standings: dict[StoreId, Standing],
-    loads: Loads,
-) -> Proposal | None:
+def _load(look: Look) -> Proposal | None:
     """From a store whose regions are busier than others' to one whose are less so."""
+    standings, loads = look.standings, look.loads
     even = mean(one.load for one in standings.values())
     ranked = sorted(standings.values(), key=lambda one: (-round(one.load), one.store))
     source = ranked[0]
     if source.load < LEAST_LOAD or source.load <= even * (1 + LOAD_TOLERANCE):
         return None
-    led = [one for one in movable.led.get(source.store, ()) if one.region.id not in taken]
+    led = look.led(source.store)
     for target in ranked[: -MOST_TRIED - 1 : -1]:
         gap = source.load - target.load
         rated = [(loads.rate(one.region.id), one) for one in led]
@@ -214,36 +219,28 @@ def _load(
         for load, sighting in sorted(
             fitting, key=lambda item: (abs(round(item[0] - gap / 2)), item[1].region.id)
         ):
-            found = _shift(sighting, source, target, standings, movable)
+            found = _shift(sighting, source, target, look)
             if found is not None:
                 leads(standings, sighting, target.store, load)
                 return found
     return None
 
 
-def _shift(
-    sighting: Sighting,
-    source: Standing,
-    target: Standing,
-    standings: dict[StoreId, Standing],
-    movable: Movable,
-) -> Proposal | None:
+def _shift(sighting: Sighting, source: Standing, target: Standing, look: Look) -> Proposal | None:
     """Have the target lead the region, after it has got a follower's place if it has none."""
     why = f"the regions that store {source.store} leads are busier than others"
     region = sighting.region
     if region.peer_on(target.store) is not None:
         return _propose("transfer", sighting, why, to=target.store)
     followers = [
-        standings[store]
+        look.standings[store]
         for store in region.stores
-        if store != sighting.store
-        and store in standings
-        and any(one.region.id == region.id for one in movable.held.get(store, ()))
+        if store != sighting.store and store in look.standings and sighting in look.held(store)
     ]
     if target.fullness >= NEARLY_FULL or not _is_free(sighting, target) or not followers:
         return None
     goes = max(followers, key=lambda one: (one.weight, one.store))
-    moves(standings, sighting, goes.store, target.store)
+    moves(look.standings, sighting, goes.store, target.store)
     return _propose("move", sighting, why, goes.store, target.store)
 
 

@@ -131,7 +131,7 @@ async def test_processes_are_killed_while_replicas_move(
     dice = random.Random(repeat)
     async with harm.running(tmp_path / "cluster", SETTINGS, stores=4) as cluster:
         load = Load(cluster, repeat)
-        names = [*harm.store_names(cluster), "pd"]
+        names = [*harm.store_names(cluster), "pd", "nats"]
         async with load.running(), cluster.client(timeout=10.0) as db:
             await load.go_on(2.0, writes=100)
             for _ in range(ROUNDS):

@@ -56,7 +56,7 @@ MOVES: Final = (
         _planned,
     ),
     Row(
-        "stores and PD killed while replicas move",
+        "stores, PD and nats-server killed while replicas move",
         "nothing lost, linearizable, replicas equal, every region whole",
         "moves",
         kept_everything("killed amid moves"),

@@ -157,10 +157,9 @@ def test_a_dead_store_is_drained_and_not_removed_before_it_counts_as_down(tmp_pa
             with pytest.raises(UnavailableError, match="still has"):
                 await placement.remove(dead.id)
             await placement.drain(dead.id)
-            named = [dead.id not in region.region.stores for region in regions(here)]
-            while not all(named):
-                await asyncio.sleep(0.05)
-                named = [dead.id not in region.region.stores for region in regions(here)]
+            await eventually(
+                lambda: all(dead.id not in one.region.stores for one in regions(here)), seconds=30.0
+            )
             with pytest.raises(UnavailableError, match="has not cleaned up"):
                 await placement.remove(dead.id)
 

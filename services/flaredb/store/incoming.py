@@ -148,18 +148,20 @@ class Incoming:
 
     def _raft(self, from_store: StoreId, replica: Replica, item: RaftItem) -> None:
         known = replica.region.peer(item.from_peer)
-        if known is not None and known.store != from_store:
+        if known is None:
+            if self._removing.is_past(from_store, replica, item):
+                return
+            replica.meet(item.from_peer, from_store)
+        elif known.store != from_store:
             self._context.counters.frames_refused += 1
             log.warning("store %s speaks for peer %s of %s", from_store, known.id, known.store)
-            return
-        if replica.state is ReplicaState.LIVE and self._removing.is_past(from_store, replica, item):
             return
         if not self._may_step(replica, item):
             if replica.state is ReplicaState.EMPTY:
                 self._refuse(from_store, item, is_welcome=item.record is not None)
             return
-        replica.meet(item.from_peer, from_store)
-        replica.missed.pop(item.from_peer, None)
+        if replica.missed:
+            replica.missed.pop(item.from_peer, None)
         self._sleeping.heard(replica, item)
         self._guard(replica, self._step, item)
 

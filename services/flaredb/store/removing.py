@@ -94,10 +94,13 @@ class Removing:
             self._context.outgoing.add(store, removed)
 
     def is_past(self, from_store: StoreId, replica: Replica, item: RaftItem) -> bool:
-        """Whether whoever speaks has left the region and does not know; then it is told."""
-        region = replica.region
-        newer = item.epoch.conf_ver < region.epoch.conf_ver
-        if not newer or region.peer(item.from_peer) is not None:
+        """Whether who speaks, and is no member, has left the region before; then it is told.
+
+        What a record says that is not applied here yet proves nothing: who is not in it may have
+        come since.
+        """
+        older = item.epoch.conf_ver < replica.region.epoch.conf_ver
+        if not older or replica.state is not ReplicaState.LIVE:
             return False
         self._tell(from_store, replica, item.from_peer)
         return True

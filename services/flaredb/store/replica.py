@@ -163,14 +163,13 @@ class Replica:
         return self.met.get(peer, NO_STORE)
 
     def meet(self, peer: PeerId, store: StoreId) -> None:
-        """A peer speaks from `store`: one that is late must answer members that it never heard of.
+        """A peer that is not in the record speaks from `store`: who is late must answer it.
 
         The record, once it has caught up, says more.
         """
-        if self.region.peer(peer) is None:
-            if len(self.met) >= MOST_MET:
-                self.met.clear()
-            self.met[peer] = store
+        if len(self.met) >= MOST_MET:
+            self.met.clear()
+        self.met[peer] = store
 
     def route(self) -> Route:
         """The region and its leader as this replica knows them."""
