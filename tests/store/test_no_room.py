@@ -2,7 +2,7 @@
 
 import pytest
 
-from flaredb.disk.disk import DiskError
+from flaredb.disk.disk import CopyRows, DiskError, Job
 from flaredb.disk.layout import data_key
 from flaredb.disk.memory_files import MemoryFiles
 from flaredb.runtime.settings import StoreSettings
@@ -59,3 +59,32 @@ def test_a_piece_that_cannot_be_kept_or_read(
     group.until(lambda: late.store.counters.snapshots_installed == 1)
     group.until(lambda: data_key(b"served") in late.disk.view.values)
     group.until(lambda: not any(member.disk.files.names() for member in group.members.values()))
+
+
+def test_a_store_without_room_is_not_offered_the_same_again_and_again(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt copies the whole region first, on the leader's disk."""
+    leader, late = leave_behind(group)
+    copied: list[float] = []
+    begin, write = leader.disk.start, MemoryFiles.write
+
+    def count(job: Job) -> None:
+        if isinstance(job, CopyRows):
+            copied.append(group.now)
+        begin(job)
+
+    def refuse(files: MemoryFiles, name: str, offset: int, what: bytes) -> None:
+        if files is late.disk.files:
+            raise DiskError("no room")
+        write(files, name, offset, what)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(leader.disk, "start", count)
+        patched.setattr(MemoryFiles, "write", refuse)
+        late.cut_off = False
+        group.until(lambda: bool(copied))
+        until = copied[0] + 60.0
+        group.until(lambda: group.now > until)
+        assert 4 <= len(copied) <= 12, f"{len(copied)} copies in a minute"
+    group.until(lambda: late.store.counters.snapshots_installed == 1)

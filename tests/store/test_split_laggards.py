@@ -2,6 +2,7 @@
 
 import pytest
 
+from flaredb.raft.progress import ProgressState
 from flaredb.store.records import ReplicaState
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import Region
@@ -158,10 +159,17 @@ def test_a_leader_that_did_not_hear_that_its_snapshot_is_there_is_told_when_it_o
     installed = late.store.counters.snapshots_installed
     assert installed
     late.is_mute = False
+    group.until(lambda: all(is_in_step(group, late, region.id) for region in (parent, child)))
+    assert late.store.counters.snapshots_installed == 2, "nothing came twice"
     group.put(parent.id, b"k05", b"of k05")
     check_agreement(group)
     check_rows(group)
-    assert late.store.counters.snapshots_installed == 2, "nothing came twice"
+
+
+def is_in_step(group: Group, member: Member, region: RegionId) -> bool:
+    """Whether the region's leader knows that this member follows its log."""
+    progress = group.wait_for_leader(region).replica(region).node.status().progress
+    return progress[member.replica(region).peer].state is ProgressState.REPLICATE
 
 
 @pytest.mark.parametrize("kept", [0, 1])

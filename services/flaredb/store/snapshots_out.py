@@ -22,6 +22,7 @@ from flaredb.store.installing import snapshot_ranges
 from flaredb.store.jobs import Jobs
 from flaredb.store.records import ReplicaRecord, ReplicaState, decode, encode, open_sealed
 from flaredb.store.replica import Replica, configuration_of
+from flaredb.store.snapshot_pauses import SnapshotPauses
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.frames import (
     SnapshotChunk,
@@ -82,8 +83,9 @@ class SnapshotsOut:
     Invariants: one attempt per region and peer; no more are copied or sent at a time than the
     setting says, and a copy counts until its job has ended, also when its attempt has been given up
     (else such jobs pile up, and each keeps the next one waiting until it is given up, too); each
-    attempt ends in one report; a region keeps its log from the floor of each attempt on;
-    a replica whose rows or records are found damaged is out of service, and sends nothing.
+    attempt ends in one report, and after one that came to nothing there is a pause; a region keeps
+    its log from the floor of each attempt on; a replica whose rows or records are found damaged is
+    out of service, and sends nothing.
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class SnapshotsOut:
         "_guard",
         "_jobs",
         "_number",
+        "_pauses",
         "_seconds",
         "_send",
         "_subjects",
@@ -114,6 +117,7 @@ class SnapshotsOut:
         self._number = 0
         self._copying = 0
         self._attempts: dict[tuple[RegionId, PeerId], Attempt] = {}
+        self._pauses = SnapshotPauses()
         self._seconds: dict[RegionId, float] = {}
 
     def begin(self, replica: Replica, peer: PeerId, store: StoreId) -> None:
@@ -160,6 +164,8 @@ class SnapshotsOut:
                 self._end(attempt, False, "this replica leads no longer, or is damaged")
             elif self._context.now > attempt.deadline:
                 self._end(attempt, False, "nothing was heard of the receiver")
+        self._pauses.forget(self._context.now)
+        self._start_waiting()
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -167,10 +173,11 @@ class SnapshotsOut:
     def _start_waiting(self) -> None:
         sending = sum(attempt.phase is Phase.SENDING for attempt in self._attempts.values())
         busy = sending + self._copying
-        for attempt in self._attempts.values():
+        for name, attempt in self._attempts.items():
             if busy >= self._context.settings.snapshots_at_once:
                 return
-            if attempt.phase is Phase.WAITING:
+            due = attempt.phase is Phase.WAITING and self._pauses.is_over(name, self._context.now)
+            if due:
                 busy += 1
                 self._copy(attempt)
 
@@ -225,7 +232,9 @@ class SnapshotsOut:
 
     def _end(self, attempt: Attempt, ok: bool, reason: str) -> None:
         replica = attempt.replica
-        del self._attempts[replica.id, attempt.peer]
+        name = replica.id, attempt.peer
+        del self._attempts[name]
+        self._pauses.ended(name, ok, self._context.now)
         replica.snapshot_floor.pop(attempt.peer, None)
         if attempt.phase is Phase.SENDING:
             self._context.disk.files.delete(attempt.file)
