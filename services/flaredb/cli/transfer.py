@@ -17,6 +17,7 @@ from typing import Annotated, Any, BinaryIO, TextIO
 import typer
 
 from flaredb.cli.commands import cluster_command
+from flaredb.cli.input_lines import input_lines
 from flaredb.cli.output import Format, as_json, note
 from flaredb.cli.progress import Advance, progress
 from flaredb.cli.session import Session
@@ -96,13 +97,13 @@ class Importer:
         """The first line that is not certainly written."""
         return min((self._next, *self._under_way, *self._failed))
 
-    async def run(self, rows: Iterator[Row]) -> None:
+    async def run(self, rows: AsyncIterator[Row]) -> None:
         """Write all rows; raises what the first line that was not written met, with its number."""
         room = asyncio.Semaphore(IN_FLIGHT)
         tasks: set[asyncio.Task[None]] = set()
         fault: FlareDBError | None = None
         try:
-            for row in rows:
+            async for row in rows:
                 await room.acquire()
                 if self._failed:
                     room.release()
@@ -195,9 +196,9 @@ async def _known_keys(db: Client) -> int:
     return sum(region.keys for region in await db.placement.regions())
 
 
-def _rows(source: BinaryIO, from_line: int) -> Iterator[Row]:
+async def _rows(source: BinaryIO, from_line: int) -> AsyncIterator[Row]:
     number = 0
-    while line := source.readline(MAX_LINE_BYTES + 1):
+    async for line in input_lines(source, MAX_LINE_BYTES):
         number += 1
         if len(line) > MAX_LINE_BYTES:
             raise InvalidArgumentError(
