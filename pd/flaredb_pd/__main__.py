@@ -77,6 +77,7 @@ def configure(settings: PdSettings) -> Config:
         operators_at_once=settings.operators_at_once,
         adds_per_store=settings.adds_per_store,
         replace_after=settings.replace_after_seconds,
+        location_labels=settings.location_labels,
         balance=settings.balance,
         merge_bytes=settings.merge_bytes,
         merge_keys=settings.merge_keys,

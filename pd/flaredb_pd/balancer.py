@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from flaredb_pd.availability import IsUp
-from flaredb_pd.balance import BALANCE, Scene, proposals
+from flaredb_pd.balance import POLICIES, decisions
+from flaredb_pd.balance_scene import BALANCE, Scene
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
+from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
+from flaredb_pd.locations import Locations
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId, StoreId
@@ -24,6 +27,9 @@ REST_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 10.0
 """How long a reign listens before it balances: what it has heard by then is of one time."""
 
+SWITCHED_OFF: Final = "balance is switched off"
+NOT_ALL_TOLD: Final = "not every store has told yet of all that it leads"
+
 
 class Balancer:
     """Balance in one reign. What rests is read off the journal, so a takeover changes nothing.
@@ -31,10 +37,10 @@ class Balancer:
     Invariant: nothing is proposed before every store that counts has told all it leads.
     """
 
-    def __init__(self, config: Config, is_up: IsUp, now: Instant) -> None:
+    def __init__(self, config: Config, is_up: IsUp, loads: Loads, now: Instant) -> None:
         self._config = config
         self._is_up = is_up
-        self._loads = Loads()
+        self._loads = loads
         self._look_at = now.seconds + SETTLE_SECONDS
 
     def note(self, reports: Iterable[RegionReport], now: Instant) -> None:
@@ -42,22 +48,28 @@ class Balancer:
         for report in reports:
             self._loads.note(report, now.seconds)
 
-    def proposals(self, state: State, heard: Heard, now: Instant) -> Iterator[Proposal]:
-        """What to do now for the sake of balance; nothing most of the time."""
-        if not self._config.balance or now.seconds < self._look_at:
+    def decisions(self, state: State, heard: Heard, now: Instant) -> Iterator[Proposal | Idle]:
+        """What to do now for the sake of balance, or why nothing; nothing most of the time."""
+        if now.seconds < self._look_at:
             return
         self._look_at = now.seconds + max(LOOK_SECONDS, len(heard.regions) / REGIONS_PER_SECOND)
+        if not self._config.balance:
+            yield from (Idle(policy, SWITCHED_OFF, usual=True) for policy in POLICIES)
+            return
 
         def bears(store: StoreId) -> bool:
             return self._is_up(store) and state.serves(store)
 
         bearing = [store for store in state.stores if bears(store)]
         if not all(heard.told_all(store) for store in bearing) or not heard.regions.covers_all:
+            yield from (Idle(policy, NOT_ALL_TOLD) for policy in POLICIES)
             return
         self._loads.keep({sighting.region.id for sighting in heard.regions})
         running = state.operators.running.values()
-        scene = Scene(heard, self._loads, running, *_resting(state, now), bears)
-        yield from proposals(scene)
+        places = Locations(state, heard, self._config.location_labels)
+        yield from decisions(
+            Scene(heard, self._loads, running, *_resting(state, now), bears, places)
+        )
 
 
 def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:

@@ -3,7 +3,7 @@
 No two of them are at the same region at a time, as far as this PD orders them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -16,12 +16,18 @@ from flaredb_pd.conductor import Conductor
 from flaredb_pd.config import Config
 from flaredb_pd.decide import Command, GrantFresh, OrderCut, OrderMerging
 from flaredb_pd.drains import Drains
+from flaredb_pd.foresight import Figures
 from flaredb_pd.forgetting import Forgetting
 from flaredb_pd.heard import Heard
+from flaredb_pd.idle_facts import TellIdle
+from flaredb_pd.idleness import Idleness
 from flaredb_pd.instant import Instant
+from flaredb_pd.ledger import Idle
+from flaredb_pd.loads import Loads
+from flaredb_pd.locations import Locations
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
-from flaredb_pd.proposals import MANUAL, Proposal
+from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
 from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.repairs import REPAIRS, Repairs
 from flaredb_pd.small_regions import SmallRegions, apart
@@ -47,7 +53,7 @@ LOOK_SECONDS: Final = 5.0
 
 REPAIR_SECONDS: Final = 1.0
 """How often it is looked for what is to be repaired; for most of it only as often as for small
-regions, unless repairs are under way."""
+regions, unless repairs of what is lost are under way."""
 
 MOST_REFUSALS: Final = 100
 """After so many repairs that cannot be undertaken now the others are looked at another time."""
@@ -75,14 +81,19 @@ class Changes:
         answer: Callable[[str, Struct], None],
         now: Instant,
     ) -> None:
+        self._config = config
         self._answer = answer
         self._watch = watch
+        self._loads: Final = Loads()
         self.splits: Final = Splits(enqueue, give, answer)
         self.merges: Final = Merges(enqueue, give, answer)
-        self.conductor: Final = Conductor(config, watch, enqueue, give, answer)
+        self.conductor: Final = Conductor(config, watch, self._loads, enqueue, give, answer)
+        self._idleness: Final = Idleness(enqueue)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
-        self._balancer: Final = Balancer(config, lambda store: watch.health(store) == "up", now)
+        self._balancer: Final = Balancer(
+            config, lambda store: watch.health(store) == "up", self._loads, now
+        )
         self.drains: Final = Drains(config, watch)
         self._lives: Final = StoreLives(watch, enqueue, answer, self._show)
         self._forgetting: Final = Forgetting(give)
@@ -140,6 +151,8 @@ class Changes:
                 self.merges.written(command, state)
             case DrainStore() | KeepStore() | RemoveStore():
                 self._lives.settled(command, state, heard, now)
+            case TellIdle(policy):
+                self._idleness.settled(policy)
             case _:
                 self.conductor.written(command, state, heard, now)
 
@@ -147,6 +160,8 @@ class Changes:
         """There was nothing to write for this command."""
         if isinstance(command, DrainStore | KeepStore | RemoveStore):
             self._lives.settled(command, state, heard, now)
+        if isinstance(command, TellIdle):
+            self._idleness.settled(command.policy)
         self.conductor.nothing_written(command, state, now)
 
     def heard(
@@ -173,8 +188,7 @@ class Changes:
         self._repair(state, heard, now)
         self._drain(state, heard, now)
         self._forgetting.tick(state, heard, now)
-        for proposal in self._balancer.proposals(state, heard, now):
-            self._offer(proposal, state, heard, now)
+        self._undertake(self._balancer.decisions(state, heard, now), state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *self.conductor.regions(state)}
@@ -185,7 +199,8 @@ class Changes:
         self, source: Sighting, target: Sighting, state: State, heard: Heard, now: Instant
     ) -> None:
         """Have a small region become a part of its neighbour, or first go where that is."""
-        move = apart(source, target)
+        places = Locations(state, heard, self._config.location_labels)
+        move = apart(source, target, places)
         if move is not None:
             self._offer(move, state, heard, now)
         elif are_alike(source.region, target.region):
@@ -200,24 +215,33 @@ class Changes:
             self._offer(leftover, state, heard, now)
         running = state.operators.running.values()
         if now.seconds >= self._repair_all_at or any(
-            one.started.trigger == REPAIRS for one in running
+            one.started.trigger == REPAIRS and one.started.priority >= REPAIR for one in running
         ):
             self._repair_all_at = now.seconds + LOOK_SECONDS
             self._repair_all(state, heard, now)
 
     def _drain(self, state: State, heard: Heard, now: Instant) -> None:
         for operator, why in list(self.drains.misled(state, heard)):
-            self.conductor.give_up(operator, why, heard, now)
+            self.conductor.give_up(operator, why, state, heard, now)
         offer = partial(self._offer, state=state, heard=heard, now=now)
         self.drains.look(state, heard, partial(self.conductor.coming, state), offer, now)
 
     def _repair_all(self, state: State, heard: Heard, now: Instant) -> None:
-        refusals = 0
         coming = partial(self.conductor.coming, state)
-        for proposal in self._repairs.others(state, heard, coming, now):
-            refusals += self._offer(proposal, state, heard, now) is not None
-            if refusals >= MOST_REFUSALS:
-                break
+        repairs = self._repairs.others(state, heard, coming, now)
+        self._undertake(repairs, state, heard, now, MOST_REFUSALS)
+
+    def _undertake(
+        self,
+        decided: Iterable[Proposal | Idle],
+        state: State,
+        heard: Heard,
+        now: Instant,
+        most_refusals: int | None = None,
+    ) -> None:
+        offer = partial(self._offer, state=state, heard=heard, now=now)
+        figures = Figures(state, heard, self._loads, self._config.location_labels)
+        self._idleness.take(decided, offer, state, figures, now, most_refusals)
 
     def _offer(
         self, proposal: Proposal, state: State, heard: Heard, now: Instant, reply: str = ""
@@ -235,8 +259,8 @@ def _moving(payload: bytes) -> Proposal | PdFailure:
     if isinstance(query, PdFailure):
         return query
     why = f"move from store {query.source} to {query.target}"
-    stores = {"add": query.target, "remove": query.source}
-    return Proposal("move", query.region, "manual", why, MANUAL, **stores)
+    add, remove = query.target, query.source
+    return Proposal("move", query.region, "manual", why, MANUAL, add=add, remove=remove)
 
 
 def _transferring(payload: bytes) -> Proposal | PdFailure:

@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from flaredb_pd.config import Config
 from flaredb_pd.decide import Command
+from flaredb_pd.foresight import Figures
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
+from flaredb_pd.loads import Loads
 from flaredb_pd.operator_facts import EndOperator, NoteStep, Plan, StartOperator
 from flaredb_pd.operator_rows import operator_row, unknown_operator
 from flaredb_pd.operator_steps import Look, Next, Over, StoresNow, Waits, look, steps_done
@@ -60,12 +62,14 @@ class Conductor:
         self,
         config: Config,
         watch: StoreWatch,
+        loads: Loads,
         enqueue: Callable[[Command, Instant], None],
         give: Callable[[Addressed], None],
         answer: Callable[[str, Struct], None],
     ) -> None:
         self._config = config
         self._watch = watch
+        self._loads = loads
         self._enqueue = enqueue
         self._give = give
         self._answer = answer
@@ -104,7 +108,8 @@ class Conductor:
         reply: str = "",
     ) -> PdFailure | None:
         """Undertake something, if no hard rule forbids it; `reply` hears what becomes of it."""
-        view = View(state, heard.regions, self._is_up, self._waiting, why_changing)
+        figures = self._figures(state, heard)
+        view = View(state, heard.regions, self._is_up, self._waiting, why_changing, figures)
         plan = judge(proposal, view, self._config)
         if isinstance(plan, PdFailure):
             self._tell(reply, plan)
@@ -125,11 +130,13 @@ class Conductor:
             self._tell(reply, _has_ended(known))
         else:
             self._cancellers.setdefault(number, []).append(reply)
-            self._end(known, heard, "cancelled", "somebody wanted it", now)
+            self._end(known, state, heard, "cancelled", "somebody wanted it", now)
 
-    def give_up(self, operator: Operator, why: str, heard: Heard, now: Instant) -> None:
+    def give_up(
+        self, operator: Operator, why: str, state: State, heard: Heard, now: Instant
+    ) -> None:
         """What an operator is for is not wanted any more; as if somebody had cancelled it."""
-        self._end(operator, heard, "cancelled", why, now)
+        self._end(operator, state, heard, "cancelled", why, now)
 
     def written(self, command: Command, state: State, heard: Heard, now: Instant) -> None:
         """The records of this command are in the journal, as its last ones."""
@@ -174,7 +181,7 @@ class Conductor:
         for operator in list(state.operators.running.values()):
             since = self._since.setdefault(operator.id, now.seconds)
             if now.seconds - since >= operator.started.seconds:
-                self._end(operator, heard, "expired", EXPIRED, now)
+                self._end(operator, state, heard, "expired", EXPIRED, now)
             else:
                 self._go_on(operator, state, heard, now)
 
@@ -184,6 +191,9 @@ class Conductor:
             return operator_row(operator, operator.ended.reason, now.wall)
         seen = self._look(operator, state, heard)
         return operator_row(operator, seen.reason if isinstance(seen, Over) else seen.why, now.wall)
+
+    def _figures(self, state: State, heard: Heard) -> Figures:
+        return Figures(state, heard, self._loads, self._config.location_labels)
 
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
@@ -208,7 +218,7 @@ class Conductor:
             self._note_steps(operator, sighting, now)
         match seen:
             case Over(outcome, reason):
-                self._end(operator, heard, outcome, reason, now)
+                self._end(operator, state, heard, outcome, reason, now)
             case Next(body) if sighting is not None:
                 self._order(operator, sighting.store, body, (REPEAT,), state, now)
             case Waits(ask=True) if sighting is not None:
@@ -245,6 +255,7 @@ class Conductor:
     def _end(
         self,
         operator: Operator,
+        state: State,
         heard: Heard,
         outcome: OperatorOutcome,
         reason: str,
@@ -259,7 +270,9 @@ class Conductor:
         if sighting is None or report is None:
             self._enqueue(EndOperator(*about), now)
         else:
-            told = report.peers, sighting.store, report.bytes
+            effects = operator.started.decision.effects
+            outcomes = self._figures(state, heard).outcomes(operator.region, effects)
+            told = report.peers, sighting.store, report.bytes, outcomes
             self._enqueue(EndOperator(*about, *told), now)
 
     def _forget_all_but(self, state: State) -> None:

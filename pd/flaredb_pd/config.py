@@ -55,6 +55,9 @@ class Config(Struct, frozen=True, kw_only=True):
     replace_after: float = 600.0
     """How long a store may be silent before its replicas are replaced by others elsewhere."""
 
+    location_labels: tuple[str, ...] = ("zone", "rack", "host")
+    """Which labels say where a store stands, the widest place first."""
+
     balance: bool = True
     """Whether replicas, leaderships and load are evened out over the stores."""
 

@@ -12,6 +12,7 @@ from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
 from flaredb_pd.config import Config
 from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
+from flaredb_pd.idle_facts import TellIdle, told_idle
 from flaredb_pd.joins import Admission, find_removed, judge
 from flaredb_pd.operator_facts import (
     EndOperator,
@@ -132,6 +133,7 @@ Command = (
     | StartOperator
     | NoteStep
     | EndOperator
+    | TellIdle
     | DrainStore
     | KeepStore
     | RemoveStore
@@ -167,6 +169,8 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return stepped(state, command)
         case EndOperator():
             return ended(state, command)
+        case TellIdle():
+            return told_idle(state, command)
         case DrainStore():
             return drained(state, command)
         case KeepStore():

@@ -17,19 +17,30 @@ from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.holdings import MOST_EXAMPLES, Holdings, holdings
 from flaredb_pd.instant import Instant
+from flaredb_pd.ledger import Filters, Weighed, weigh
+from flaredb_pd.locations import Locations
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, best_store, why_nowhere
+from flaredb_pd.placing import Stores, weigh_stores, why_nowhere
 from flaredb_pd.proposals import DRAIN, LIMIT, Proposal
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
 from flaredb_pd.state import Drain, State
 from flaredb_pd.watch import StoreWatch
+from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import NO_PEER, NO_STORE, RegionId, StoreId
 from flaredb_schemas.pd_answers import DrainBlock, DrainProgress, PdFailure
 from flaredb_schemas.regions import Peer, PeerRole
 
 DRAINS: Final = "drain"
 """The trigger of what is undertaken here."""
+
+HANDS_OVER: Final = "drain-leaders"
+EMPTIES: Final = "drain-replicas"
+"""The policies here."""
+
+BEHIND: Final = "a replica that is behind or not heard"
+AWAY: Final = "a replica on a store that is not up"
+LEAVES: Final = "a replica on a store that is being drained"
 
 LOOK_SECONDS: Final = 1.0
 
@@ -100,7 +111,16 @@ class Drains:
         self._look_at = now.seconds + max(LOOK_SECONDS, pause)
         self._blocked = {store: {} for store in draining}
         leaders = Counter(sighting.store for sighting in heard.regions)
-        refusals, stores = 0, Stores(state, heard, self._is_up, coming())
+        refusals, stores = (
+            0,
+            Stores(
+                state,
+                heard,
+                self._is_up,
+                coming(),
+                Locations(state, heard, self._config.location_labels),
+            ),
+        )
         room = self._room(state)
         for leaving in _leaving(draining, heard):
             region = leaving.sighting.region.id
@@ -172,43 +192,77 @@ class Drains:
         if any(peer.role is not PeerRole.VOTER for peer in sighting.region.peers):
             return CHANGING
         reason = f"store {leaving.goes.store} is being drained"
-        to = self._best_leader(sighting, stores, leaders) if leaving.leads else None
-        if to is not None:
-            region = sighting.region.id
-            failure = offer(Proposal("transfer", region, DRAINS, reason, DRAIN, to=to))
-            leaders[to] += failure is None
+        led = self._weigh_leaders(leaving, stores, leaders) if leaving.leads else Weighed()
+        best = led.best
+        if best is not None:
+            failure = offer(_handed_over(led, best, reason))
+            leaders[best.target] += failure is None
         else:
-            target = best_store(sighting.region, leaving.goes, sighting.report.bytes, stores)
-            if target is None:
+            placed = weigh_stores(sighting.region, leaving.goes, sighting.report.bytes, stores)
+            best = placed.best
+            if best is None:
                 return why_nowhere(sighting.region, stores)
-            failure = offer(self._replaced(leaving, target, reason))
+            failure = offer(self._replaced(placed, best, reason))
         return "" if failure is None else _WHY.get(failure.code, failure.message)
 
-    def _replaced(self, leaving: Leaving, target: StoreId, reason: str) -> Proposal:
-        source = leaving.goes.store
+    def _replaced(self, weighed: Weighed, best: Candidate, reason: str) -> Proposal:
+        source, target = best.source, best.target
         kind: Final = "move" if self._is_up(source) else "replace"
-        region = leaving.sighting.region.id
-        return Proposal(kind, region, DRAINS, reason, DRAIN, add=target, remove=source)
+        return Proposal(
+            kind,
+            best.region,
+            DRAINS,
+            reason,
+            DRAIN,
+            add=target,
+            remove=source,
+            policy=EMPTIES,
+            weighed=weighed,
+        )
 
-    def _best_leader(
-        self, sighting: Sighting, stores: Stores, leaders: Counter[StoreId]
-    ) -> StoreId | None:
+    def _weigh_leaders(
+        self, leaving: Leaving, stores: Stores, leaders: Counter[StoreId]
+    ) -> Weighed:
         """Which store that is to stay, and whose replica has everything, leads the fewest."""
-        report = sighting.report
+        report, filters, able = leaving.sighting.report, Filters(), list[StoreId]()
         assert report is not None
         lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
-        able = [
-            peer.store
-            for peer in sighting.region.peers
-            if peer.id not in lame and self._is_up(peer.store) and stores.state.serves(peer.store)
-        ]
-        return min(able, key=lambda store: (leaders[store], store), default=None)
+        for peer in leaving.sighting.region.peers:
+            if not stores.state.serves(peer.store):
+                filters.out(LEAVES, store=peer.store)
+            elif not self._is_up(peer.store):
+                filters.out(AWAY, store=peer.store)
+            elif peer.id in lame:
+                filters.out(BEHIND, store=peer.store)
+            else:
+                able.append(peer.store)
+        region, source = leaving.sighting.region.id, leaving.goes.store
+        return weigh(
+            [
+                Candidate(region=region, source=source, target=to, terms={"leaders": leaders[to]})
+                for to in able
+            ],
+            filters,
+        )
 
     def _is_down(self, store: StoreId) -> bool:
         return self._watch.health(store) == "down"
 
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
+
+
+def _handed_over(weighed: Weighed, best: Candidate, reason: str) -> Proposal:
+    return Proposal(
+        "transfer",
+        best.region,
+        DRAINS,
+        reason,
+        DRAIN,
+        to=best.target,
+        policy=HANDS_OVER,
+        weighed=weighed,
+    )
 
 
 def _leaving(draining: Iterable[StoreId], heard: Heard) -> list[Leaving]:

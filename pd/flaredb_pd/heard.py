@@ -22,12 +22,14 @@ _NUMBER = re.compile(r"\d{1,19}")
 class StoreSighting(Struct, frozen=True):
     """A store's own report.
 
-    `n` numbers its heartbeats within one boot; `full` says that a full one has come.
+    `n` numbers its heartbeats within one boot, `id` is the message's; `full` says that a full one
+    has come.
     """
 
     report: StoreReport
     n: tuple[int, ...]
     full: bool
+    id: str
 
 
 class Heard:
@@ -63,7 +65,7 @@ class Heard:
         # The last chunk: messages of one sender come in order, so the others were heard or lost.
         whole = beat.full and beat.chunk == beat.chunks - 1
         full = whole or (same_boot and known is not None and known.full)
-        self.stores[report.store] = StoreSighting(report, n, full)
+        self.stores[report.store] = StoreSighting(report, n, full, beat.id)
 
     def _note_region(self, report: RegionReport, store: StoreId) -> bool:
         region = reported_region(report)

@@ -1,8 +1,10 @@
 """How busy regions are: keys read and written per second, smoothed over some reports."""
 
+from collections import Counter
+
 from msgspec import Struct
 
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
 from flaredb_schemas.placement import RegionReport
 
 SHARE = 0.5
@@ -13,21 +15,26 @@ SHORTEST_SECONDS = 1.0
 
 
 class Rate(Struct):
-    """A region's keys per second, when it was told last, and what came since without a time."""
+    """A region's keys per second, when it was told last, and what came since without a time;
+    who leads it, and as how many keys it counts there."""
 
     keys: float
     at: float
     gathered: int = 0
+    store: StoreId = NO_STORE
+    counted: int = 0
 
 
 class Loads:
     """The rates of all regions that were told of at least twice.
 
-    Invariant: a rate is never negative.
+    Invariants: a rate is never negative; `_borne` sums them up over what each store leads, in whole
+    keys.
     """
 
     def __init__(self) -> None:
         self._rates: dict[RegionId, Rate] = {}
+        self._borne: Counter[StoreId] = Counter()
 
     def note(self, report: RegionReport, now: float) -> None:
         """A leader has told what clients did to its region since it told last."""
@@ -35,7 +42,7 @@ class Loads:
         known = self._rates.get(report.id)
         if known is None:
             # Since when it counted is not known.
-            self._rates[report.id] = Rate(0.0, now)
+            self._rates[report.id] = Rate(0.0, now, store=_leads(report))
             return
         known.gathered += count
         passed = now - known.at
@@ -43,13 +50,30 @@ class Loads:
             newest = known.gathered / passed
             known.keys += SHARE * (newest - known.keys)
             known.at, known.gathered = now, 0
+        self._bear(known, _leads(report), round(known.keys))
+
+    def _bear(self, rate: Rate, store: StoreId, keys: int) -> None:
+        if (store, keys) != (rate.store, rate.counted):
+            self._borne[rate.store] -= rate.counted
+            self._borne[store] += keys
+            rate.store, rate.counted = store, keys
+
+    def borne(self, store: StoreId) -> int:
+        """Keys per second of all regions that a store leads."""
+        return self._borne[store]
 
     def rate(self, region: RegionId) -> float:
         """Keys per second, as far as is known."""
         known = self._rates.get(region)
         return known.keys if known is not None else 0.0
 
-    def keep(self, regions: "set[RegionId]") -> None:
+    def keep(self, regions: set[RegionId]) -> None:
         """Forget all others: they are no more."""
-        if len(self._rates) > 2 * len(regions) + 16:
-            self._rates = {one: rate for one, rate in self._rates.items() if one in regions}
+        for gone in self._rates.keys() - regions:
+            rate = self._rates.pop(gone)
+            self._borne[rate.store] -= rate.counted
+
+
+def _leads(report: RegionReport) -> StoreId:
+    found = (peer.store for peer in report.peers if peer.id == report.leader)
+    return next(found, NO_STORE)

@@ -7,6 +7,7 @@ from msgspec import Struct
 from flaredb_pd.fresh_ids import grant
 from flaredb_pd.operators import Operator
 from flaredb_pd.state import State
+from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import NO_PEER, NO_STORE, OperatorId, PeerId, RegionId, StoreId
 from flaredb_schemas.operators import (
     OperatorEnded,
@@ -28,6 +29,7 @@ class Plan(Struct, frozen=True):
 
     `add` is the store that gets a replica, `remove` the peer that goes, `to` who is to lead: zero
     and None where nobody does. A higher `priority` takes a lower one's place. At most `seconds`.
+    `decision` is why.
     """
 
     kind: OperatorKind
@@ -40,6 +42,7 @@ class Plan(Struct, frozen=True):
     add: StoreId = NO_STORE
     remove: Peer | None = None
     to: PeerId = NO_PEER
+    decision: Decision = Decision()
 
 
 class StartOperator(Struct, frozen=True):
@@ -61,7 +64,8 @@ class NoteStep(Struct, frozen=True):
 
 
 class EndOperator(Struct, frozen=True):
-    """An operator is over, if it still runs; `peers`, `store` and `bytes` as last told."""
+    """An operator is over, if it still runs; `peers`, `store` and `bytes` as last told, and what
+    came of what was foretold."""
 
     operator: OperatorId
     region: RegionId
@@ -71,6 +75,7 @@ class EndOperator(Struct, frozen=True):
     peers: tuple[PeerReport, ...] = ()
     store: StoreId = NO_STORE
     bytes: int = 0
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def started(state: State, command: StartOperator) -> tuple[JournalFact, ...]:
@@ -103,6 +108,7 @@ def _started(highest_id: int, plan: Plan) -> OperatorStarted:
         before=initial_region(plan.region),
         expected=report_peers((*stay, *([add] if add else []))),
         highest_id=ids[-1],
+        decision=plan.decision,
     )
 
 
@@ -128,7 +134,7 @@ def ended(state: State, command: EndOperator) -> tuple[JournalFact, ...]:
     known = _running(state, command.region, command.operator)
     if known is None:
         return ()
-    told = command.peers, command.store, command.bytes
+    told = command.peers, command.store, command.bytes, command.outcomes
     return (_ended(known, command.outcome, command.reason, command.now, *told),)
 
 
@@ -140,6 +146,7 @@ def _ended(
     peers: tuple[PeerReport, ...] = (),
     store: StoreId = NO_STORE,
     size: int = 0,
+    outcomes: tuple[Outcome, ...] = (),
 ) -> OperatorEnded:
     return OperatorEnded(
         operator=known.id,
@@ -151,6 +158,9 @@ def _ended(
         peers=peers,
         store=store,
         bytes=size,
+        predicted_ms=known.started.decision.ms,
+        predicted_bytes=known.started.decision.bytes,
+        outcomes=outcomes,
     )
 
 

@@ -3,10 +3,18 @@
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from flaredb_pd.operators import Operator, Operators
 from flaredb_schemas.ids import NO_PEER, NO_STORE, OperatorId
-from flaredb_schemas.pd_answers import OperatorRow, OperatorsAnswer, OperatorsQuery, PdFailure
+from flaredb_schemas.pd_answers import (
+    OperatorLedger,
+    OperatorRow,
+    OperatorsAnswer,
+    OperatorsQuery,
+    PdFailure,
+    StepDone,
+)
 
 _queries = msgspec.json.Decoder(OperatorsQuery)
 
@@ -14,7 +22,7 @@ _queries = msgspec.json.Decoder(OperatorsQuery)
 def answer_operators(
     operators: Operators, show: Callable[[Operator], OperatorRow], payload: bytes
 ) -> OperatorsAnswer | PdFailure:
-    """All that are known, by id, or the one that the JSON `payload` asks for."""
+    """All that are known, by id, or the one that the JSON `payload` asks for, with its ledger."""
     try:
         query = _queries.decode(payload) if payload.strip() else OperatorsQuery()
     except (msgspec.DecodeError, ValueError, RecursionError) as fault:
@@ -26,7 +34,15 @@ def answer_operators(
     found = operators.find(query.operator)
     if found is None:
         return unknown_operator(query.operator)
-    return OperatorsAnswer((show(found),))
+    return OperatorsAnswer((replace(show(found), ledger=_ledger(found)),))
+
+
+def _ledger(operator: Operator) -> OperatorLedger:
+    ended, done = operator.ended, tuple(StepDone(one.step, one.ms) for one in operator.done)
+    if ended is None:
+        return OperatorLedger(operator.started.decision, done)
+    came = ended.ms, ended.bytes, ended.outcomes
+    return OperatorLedger(operator.started.decision, done, *came)
 
 
 def unknown_operator(number: OperatorId) -> PdFailure:

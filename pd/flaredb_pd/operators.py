@@ -25,13 +25,18 @@ LOST: Final = "records of the journal were lost, so nobody knows how far it was"
 class Operator(Struct, frozen=True):
     """An operator as its records tell it; orders rest on the one at `sequence`.
 
-    `ended` is None while it runs.
+    `done` are the records of its steps, in their order; `ended` is None while it runs.
     """
 
     started: OperatorStarted
     sequence: JournalSequence
-    steps: tuple[OperatorStep, ...] = ()
+    done: tuple[OperatorStepped, ...] = ()
     ended: OperatorEnded | None = None
+
+    @property
+    def steps(self) -> tuple[OperatorStep, ...]:
+        """The steps that are done."""
+        return tuple(one.step for one in self.done)
 
     @property
     def id(self) -> OperatorId:
@@ -68,7 +73,7 @@ class Operators(Struct, frozen=True):
     def with_step(self, fact: OperatorStepped) -> "Operators":
         """After a step was done."""
         known = self._running(fact.region, fact.operator)
-        stepped = replace(known, steps=(*known.steps, fact.step))
+        stepped = replace(known, done=(*known.done, fact))
         return replace(self, running={**self.running, fact.region: stepped})
 
     def with_ended(self, fact: OperatorEnded) -> "Operators":

@@ -1,25 +1,33 @@
 """Which store is the best for one more replica of a region, and which replica is needed least."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from flaredb_pd.availability import IsUp
 from flaredb_pd.heard import Heard
+from flaredb_pd.ledger import Filters, Weighed, weigh
+from flaredb_pd.locations import Locations
 from flaredb_pd.state import State
-from flaredb_schemas.ids import PeerId, StoreId
+from flaredb_schemas.decisions import Candidate
+from flaredb_schemas.ids import NO_STORE, PeerId, StoreId
+from flaredb_schemas.placement import StoreReport
 from flaredb_schemas.regions import Peer, PeerRole, Region
 
 GIB = 2**30
 
-NAME = "name"
-"""The label that tells a store apart, rather than where it stands."""
-
-
 NO_OTHER_STORE: Final = "no other store is without a replica of it: one more store is needed"
 NO_ROOM: Final = "no store without a replica of it has room for one"
 NONE_UP: Final = "no store without a replica of it is up"
+
+HAS_ONE: Final = "a store that has a replica of it"
+HAD_ONE: Final = "a store that may still have a former replica of it"
+IS_DRAINED: Final = "a store that is being drained"
+IS_SILENT: Final = "a store that has not told of itself"
+IS_AWAY: Final = "a store that is not up"
+IS_FULL: Final = "a store without room for it"
+NO_VOTER: Final = "a replica that does not vote"
 
 
 class Stores(Struct, frozen=True):
@@ -29,42 +37,72 @@ class Stores(Struct, frozen=True):
     heard: Heard
     is_up: IsUp
     coming: Mapping[StoreId, int]
-
-    def labels(self, store: StoreId) -> Mapping[str, str]:
-        """Where a store stands."""
-        told, known = self.heard.stores.get(store), self.state.stores.get(store)
-        labels = told.report.labels if told is not None else {}
-        labels = labels or (known.labels if known is not None else {})
-        return {key: value for key, value in labels.items() if key != NAME}
-
-    def shared(self, store: StoreId, others: Iterable[StoreId]) -> int:
-        """How many labels a store has in common with each of the others, together."""
-        own = self.labels(store).items()
-        return sum(len(own & self.labels(other).items()) for other in others if other != store)
+    places: Locations
 
 
-def best_store(region: Region, without: Peer | None, size: int, stores: Stores) -> StoreId | None:
-    """Where one more replica of `size` bytes would stand best, `without` one that goes; or None.
+def able_stores(
+    region: Region, size: int, stores: Stores, filters: Filters
+) -> Iterator[tuple[StoreId, StoreReport]]:
+    """Which stores could take one more replica of `size` bytes, by id.
 
-    Standing apart from the others counts first, then what is on its way there already, then free
-    space in whole GiB, then how few replicas there are. No store will do that is not up, has or may
-    still have a replica of the region, is out of room, is being drained, or has not told of itself.
+    None is that is not up, has or may still have a replica of the region, is out of room, is being
+    drained, or has not told of itself.
     """
-    taken = {peer.store for peer in (*region.peers, *region.removed)}
-    stay = [peer.store for peer in region.peers if peer != without]
-    found: list[tuple[int, int, int, int, StoreId]] = []
+    held, former = set(region.stores), {peer.store for peer in region.removed}
     for store in sorted(stores.state.stores):
         told = stores.heard.stores.get(store)
-        able = told is not None and stores.is_up(store) and stores.state.serves(store)
-        if told is None or not able or store in taken or told.report.free <= size:
-            continue
-        apart, coming = stores.shared(store, stay), stores.coming.get(store, 0)
-        found.append((apart, coming, -(told.report.free // GIB), told.report.regions, store))
-    return min(found)[-1] if found else None
+        if store in held:
+            filters.out(HAS_ONE, store=store)
+        elif store in former:
+            filters.out(HAD_ONE, store=store)
+        elif not stores.state.serves(store):
+            filters.out(IS_DRAINED, store=store)
+        elif told is None:
+            filters.out(IS_SILENT, store=store)
+        elif not stores.is_up(store):
+            filters.out(IS_AWAY, store=store)
+        elif told.report.free <= size:
+            filters.out(IS_FULL, store=store)
+        else:
+            yield store, told.report
+
+
+def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:
+    """Where one more replica of `size` bytes would stand best, `without` one that goes.
+
+    Standing apart from the others counts first, then what is on its way there already, then free
+    space in whole GiB, then how few replicas there are.
+    """
+    stay = [peer.store for peer in region.peers if peer != without]
+    source, filters = without.store if without is not None else NO_STORE, Filters()
+    return weigh(
+        [
+            Candidate(
+                region=region.id,
+                source=source,
+                target=store,
+                terms={
+                    "shared_labels": stores.places.shared(store, stay),
+                    **wear(store, report, stores),
+                },
+            )
+            for store, report in able_stores(region, size, stores, filters)
+        ],
+        filters,
+    )
+
+
+def wear(store: StoreId, report: StoreReport, stores: Stores) -> dict[str, int]:
+    """What speaks against giving a store one more replica, wherever it stands."""
+    return {
+        "coming": stores.coming.get(store, 0),
+        "free_gib": -(report.free // GIB),
+        "replicas": report.regions,
+    }
 
 
 def why_nowhere(region: Region, stores: Stores) -> str:
-    """Why `best_store` finds none, as a person can change it."""
+    """Why `weigh_stores` finds none, as a person can change it."""
     taken = {peer.store for peer in (*region.peers, *region.removed)}
     others = [one for one in stores.state.stores if one not in taken and stores.state.serves(one)]
     if not others:
@@ -73,15 +111,28 @@ def why_nowhere(region: Region, stores: Stores) -> str:
     return NO_ROOM if told else NONE_UP
 
 
-def least_needed(region: Region, leader: PeerId, bad: Collection[Peer], stores: Stores) -> Peer:
+def weigh_peers(region: Region, leader: PeerId, bad: Collection[Peer], stores: Stores) -> Weighed:
     """Which of the voters is missed least: one that is `bad`, then on a store that is emptied, then
     not who leads, then what stands closest to the others, then where most replicas are."""
 
-    def rank(peer: Peer) -> tuple[bool, bool, bool, int, int, PeerId]:
+    def terms(peer: Peer) -> dict[str, int]:
         told = stores.heard.stores.get(peer.store)
-        crowd = told.report.regions if told is not None else 0
-        close = stores.shared(peer.store, region.stores)
-        leaves = stores.state.leaves(peer.store)
-        return peer in bad, leaves, peer.id != leader, close, crowd, peer.id
+        return {
+            "bad": -(peer in bad),
+            "drained": -stores.state.leaves(peer.store),
+            "leads": int(peer.id == leader),
+            "shared_labels": -stores.places.shared(peer.store, region.stores),
+            "replicas": -told.report.regions if told is not None else 0,
+            "peer": -peer.id,
+        }
 
-    return max((peer for peer in region.peers if peer.role is PeerRole.VOTER), key=rank)
+    filters, voters = Filters(), list[Peer]()
+    for peer in region.peers:
+        if peer.role is PeerRole.VOTER:
+            voters.append(peer)
+        else:
+            filters.out(NO_VOTER, region.id, peer.store)
+    return weigh(
+        [Candidate(region=region.id, source=one.store, terms=terms(one)) for one in voters],
+        filters,
+    )

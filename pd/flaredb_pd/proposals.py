@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb_pd.availability import IsUp, can_decide, has_majority
 from flaredb_pd.config import Config
+from flaredb_pd.foresight import Change, Figures
+from flaredb_pd.ledger import Weighed, bounded, decision
 from flaredb_pd.operator_facts import Plan
 from flaredb_pd.operator_steps import JOINT
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.state import State
+from flaredb_schemas.decisions import Decision
 from flaredb_schemas.ids import NO_PEER, NO_STORE, RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.pd_answers import PdFailure
@@ -27,6 +31,8 @@ MANUAL: Final = 1
 """The priority of what a person wishes; what balances stands below, at 0."""
 DRAIN: Final = MANUAL
 """What empties a store is a person's wish, too: above what balances, below what keeps data safe."""
+APART: Final = MANUAL
+"""What has replicas stand further apart: nothing is lost yet, so what is goes before."""
 REPAIR: Final = 2
 """The priority of what keeps data safe."""
 
@@ -44,8 +50,15 @@ _SEE: Final = "see `flaredb region list` and `flaredb store list`"
 _SEE_OPERATORS: Final = "try again when one has ended: `flaredb operator list`"
 
 
+BY_HAND: Final = "manual"
+"""The policy of what a person wishes: it compares nothing."""
+
+
 class Proposal(Struct, frozen=True):
-    """What somebody wants: `add` and `remove` a replica on these stores, `to` have one lead."""
+    """What somebody wants: `add` and `remove` a replica on these stores, `to` have one lead.
+
+    `policy` is who chose this, `weighed` what it was chosen from.
+    """
 
     kind: OperatorKind
     region: RegionId
@@ -55,13 +68,16 @@ class Proposal(Struct, frozen=True):
     add: StoreId = NO_STORE
     remove: StoreId = NO_STORE
     to: StoreId = NO_STORE
+    policy: str = BY_HAND
+    weighed: Weighed = Weighed()
 
 
 class View(Struct, frozen=True):
     """What a proposal is judged by.
 
     `waiting` are the plans whose records are not written yet; `why_changing` tells in words which
-    split or merge of a region PD has ordered, or nothing.
+    split or merge of a region PD has ordered, or nothing. By `figures` it is told what a proposal
+    is expected to change.
     """
 
     state: State
@@ -69,6 +85,7 @@ class View(Struct, frozen=True):
     is_up: IsUp
     waiting: Mapping[RegionId, Plan]
     why_changing: Callable[[RegionId], str]
+    figures: Figures
 
 
 def judge(proposal: Proposal, view: View, config: Config) -> Plan | PdFailure:
@@ -87,7 +104,7 @@ def judge(proposal: Proposal, view: View, config: Config) -> Plan | PdFailure:
         or _endangered(proposal, sighting, view.is_up)
         or _too_many(proposal, view, config)
     )
-    return refused or _plan(proposal, sighting, sighting.report)
+    return refused or _plan(proposal, sighting, sighting.report, view.figures)
 
 
 def unknown_region(region: RegionId) -> PdFailure:
@@ -95,7 +112,7 @@ def unknown_region(region: RegionId) -> PdFailure:
     return PdFailure("unknown_region", f"there is no region {region}", "see `flaredb region list`")
 
 
-def _plan(proposal: Proposal, sighting: Sighting, report: RegionReport) -> Plan:
+def _plan(proposal: Proposal, sighting: Sighting, report: RegionReport, figures: Figures) -> Plan:
     region = sighting.region
     target = region.peer_on(proposal.to) if proposal.to else None
     return Plan(
@@ -109,6 +126,22 @@ def _plan(proposal: Proposal, sighting: Sighting, report: RegionReport) -> Plan:
         add=proposal.add,
         remove=region.peer_on(proposal.remove) if proposal.remove else None,
         to=target.id if target is not None else NO_PEER,
+        decision=_decision(proposal, sighting, figures),
+    )
+
+
+def _decision(proposal: Proposal, sighting: Sighting, figures: Figures) -> Decision:
+    named = [one for each in proposal.weighed.candidates for one in (each.source, each.target)]
+    seen = figures.seen(sighting, [proposal.remove, proposal.add, proposal.to, *named])
+    size = sighting.bytes if proposal.add else 0
+    change = Change(proposal.add, proposal.remove, proposal.to)
+    return bounded(
+        replace(
+            decision(proposal.policy, proposal.weighed, seen),
+            bytes=size,
+            ms=figures.expected_ms(bool(proposal.add), size),
+            effects=figures.effects(change, sighting),
+        )
     )
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from flaredb_pd.bearing import Bearing
 from flaredb_schemas.ids import NO_PEER, NO_STORE, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import KeyRange, find_fault
 from flaredb_schemas.placement import RegionReport
@@ -27,6 +28,11 @@ class Sighting(Struct, frozen=True):
     store: StoreId = NO_STORE
     term: Term = Term(0)
     report: RegionReport | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it holds, as far as is known."""
+        return self.report.bytes if self.report is not None else 0
 
     @property
     def route(self) -> Route:
@@ -52,7 +58,7 @@ class RegionMap:
 
     Finding is O(log n); a changed range moves O(n) list slots, which is one memory move.
     Invariants: `_starts` holds the start of each of `_order`, strictly ascending; no two ranges
-    overlap; `_by_id` holds exactly the ids of `_order`.
+    overlap; `_by_id` holds exactly the ids of `_order`; `bearing` counts exactly these.
     """
 
     def __init__(self) -> None:
@@ -60,6 +66,7 @@ class RegionMap:
         self._order: list[RegionId] = []
         self._by_id: dict[RegionId, Sighting] = {}
         self._covers_all: bool | None = False
+        self.bearing = Bearing()
 
     def __len__(self) -> int:
         return len(self._order)
@@ -111,6 +118,7 @@ class RegionMap:
             return Stale(stale)
         if known and known.region.keys == told.region.keys:
             self._by_id[told.region.id] = told
+            self._count_anew(known, told)
             return Accepted(())
         others = [found for found in self._overlapped(told) if found.region.id != told.region.id]
         for other in others:
@@ -131,12 +139,23 @@ class RegionMap:
             at = bisect_left(self._starts, sighting.region.keys.start)
             assert self._order[at] == sighting.region.id, "order and starts disagree"
             del self._starts[at], self._order[at], self._by_id[sighting.region.id]
+            self._count(sighting, -1)
         at = bisect_left(self._starts, come.region.keys.start)
         self._starts.insert(at, come.region.keys.start)
         self._order.insert(at, come.region.id)
         self._by_id[come.region.id] = come
+        self._count(come, 1)
         self._covers_all = None
         self._check_neighbours(at)
+
+    def _count_anew(self, before: Sighting, now: Sighting) -> None:
+        same = before.region.peers == now.region.peers and before.store == now.store
+        if not same or before.bytes != now.bytes:
+            self._count(before, -1)
+            self._count(now, 1)
+
+    def _count(self, sighting: Sighting, sign: int) -> None:
+        self.bearing.count(sighting.region, sighting.store, sighting.bytes, sign)
 
     def _check_neighbours(self, at: int) -> None:
         assert len(self._starts) == len(self._order) == len(self._by_id)
@@ -152,6 +171,11 @@ class RegionMap:
         assert self._starts == [self._by_id[region].region.keys.start for region in self._order]
         for at in range(len(self._order)):
             self._check_neighbours(at)
+        counted = Bearing()
+        for sighting in self:
+            counted.count(sighting.region, sighting.store, sighting.bytes, 1)
+        assert counted.replicas == self.bearing.replicas
+        assert (counted.bytes, counted.leaders) == (self.bearing.bytes, self.bearing.leaders)
 
 
 def are_neighbours(one: KeyRange, other: KeyRange) -> bool:

@@ -3,12 +3,13 @@
 Needs nothing but what leaders tell and which stores live, so that it also finds what nobody
 remembers: an operator that was given up, or a journal that was lost. Of one region the first of
 these is repaired: a learner that belongs to nothing under way; a replica that is lost, or whose
-store both PD and the region's leader have missed for long; a replica too few; one too many. Joint
-majorities are left by leaders themselves.
+store both PD and the region's leader have missed for long; a replica too few; one too many. What
+only stands badly is moved last of all (`misplaced.py`). Joint majorities are left by leaders
+themselves.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -16,19 +17,38 @@ from msgspec import Struct
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
+from flaredb_pd.ledger import Filters, Idle, Weighed
+from flaredb_pd.locations import Locations
+from flaredb_pd.misplaced import Misplaced
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, best_store, least_needed
+from flaredb_pd.placing import Stores, weigh_peers, weigh_stores, why_nowhere
 from flaredb_pd.proposals import REPAIR, Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.state import State
 from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.regions import Peer, PeerRole
 
 REPAIRS: Final = "repair"
 """The trigger of what is undertaken here."""
+
+LEARNERS: Final = "repair-learners"
+REPLACES: Final = "repair-lost"
+ADDS: Final = "repair-missing"
+REMOVES: Final = "repair-extra"
+"""The policies here."""
+
+POLICIES: Final = {"add": ADDS, "remove": REMOVES, "replace": REPLACES}
+
+WHOLE: Final = {
+    LEARNERS: "no learner is left over",
+    REPLACES: "no replica is lost, and no store has been away for long",
+    ADDS: "no region has a replica too few",
+    REMOVES: "no region has a replica too many",
+}
+"""Why each of them has nothing to do, as a rule."""
 
 LEFTOVER: Final = "a learner that belongs to nothing under way"
 LOST: Final = "a replica is lost for good"
@@ -47,6 +67,7 @@ class Repairs:
         self._config = config
         self._watch = watch
         self._learners: set[RegionId] = set()
+        self._misplaced = Misplaced(config)
         self._looked = 0
 
     def note(self, reports: Iterable[RegionReport]) -> None:
@@ -65,26 +86,39 @@ class Repairs:
             if not learners:
                 self._learners.discard(region)
             elif region not in state.operators.running:
-                yield _repair("remove", region, LEFTOVER, remove=learners[0].store)
+                goes = learners[0].store
+                yield _repair(LEARNERS, "remove", region, LEFTOVER, Weighed(), remove=goes)
 
     def others(
         self, state: State, heard: Heard, coming: Callable[[], Counter[StoreId]], now: Instant
-    ) -> Iterator[Proposal]:
-        """What else is to be done, at most one thing per region; O(regions).
+    ) -> Iterator[Proposal | Idle]:
+        """What else is to be done, at most one thing per region, or why nothing is; O(regions).
 
         Goes on behind the region with which the last look ended, and then round. `coming` counts
         the replicas that are on their way to each store.
         """
         order = list(heard.regions)
         first = self._looked % max(len(order), 1)
+        places = Locations(state, heard, self._config.location_labels)
+        acts = {one.started.decision.policy for one in state.operators.running.values()}
+        stuck: dict[str, Filters] = {}
         for sighting in order[first:] + order[:first]:
             self._looked += 1
             fault = self._fault_of(sighting, state, now)
-            if fault is not None:
-                stores = Stores(state, heard, self._is_up, coming())
-                proposal = _repaired(fault, sighting, stores)
-                if proposal is not None:
-                    yield proposal
+            if fault is None:
+                continue
+            stores = Stores(state, heard, self._is_up, coming(), places)
+            proposal = _repaired(fault, sighting, stores)
+            if proposal is not None:
+                acts.add(proposal.policy)
+                yield proposal
+            else:
+                why = why_nowhere(sighting.region, stores)
+                stuck.setdefault(POLICIES[fault.kind], Filters()).out(why, sighting.region.id)
+        acts |= {LEARNERS} if self._learners else set()
+        yield from _idle(acts, stuck)
+        stores = Stores(state, heard, self._is_up, coming(), places)
+        yield from self._misplaced.look(stores, coming, now)
 
     def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
         report, peers = sighting.report, sighting.region.peers
@@ -125,24 +159,46 @@ class Fault(Struct, frozen=True):
     bad: tuple[Peer, ...] = ()
 
 
+def _idle(acts: Set[str], stuck: Mapping[str, Filters]) -> Iterator[Idle]:
+    """Why those policies that do nothing have nothing to do, or can do nothing."""
+    for policy, whole in WHOLE.items():
+        if policy in acts:
+            continue
+        filters = stuck[policy].told() if policy in stuck else ()
+        # In one order, so that the reason changes only where it is another one.
+        reasons = "; ".join(sorted(one.rule for one in filters))
+        yield Idle(policy, reasons or whole, Weighed(filters=filters), usual=not filters)
+
+
 def _repaired(fault: Fault, sighting: Sighting, stores: Stores) -> Proposal | None:
     """How to repair it; None where no store will do: it is waited for one, and not settled for
     less."""
     region, report = sighting.region, sighting.report
     assert report is not None
+    policy = POLICIES[fault.kind]
     if fault.kind == "remove":
-        spare = least_needed(region, sighting.leader, fault.bad, stores)
-        return _repair("remove", region.id, fault.why, remove=spare.store)
+        weighed = weigh_peers(region, sighting.leader, fault.bad, stores)
+        spare = weighed.best
+        assert spare is not None, "a region without voters"
+        return _repair(policy, "remove", region.id, fault.why, weighed, remove=spare.source)
     goes = fault.bad[0] if fault.bad else None
-    target = best_store(region, goes, report.bytes, stores)
-    if target is None:
+    weighed = weigh_stores(region, goes, report.bytes, stores)
+    best = weighed.best
+    if best is None:
         return None
-    remove = goes.store if goes is not None else NO_STORE
-    return _repair(fault.kind, region.id, fault.why, add=target, remove=remove)
+    stands = {"add": best.target, "remove": best.source}
+    return _repair(policy, fault.kind, region.id, fault.why, weighed, **stands)
 
 
-def _repair(kind: OperatorKind, region: RegionId, why: str, **stores: StoreId) -> Proposal:
-    return Proposal(kind, region, REPAIRS, why, REPAIR, **stores)
+def _repair(
+    policy: str,
+    kind: OperatorKind,
+    region: RegionId,
+    why: str,
+    weighed: Weighed,
+    **stores: StoreId,
+) -> Proposal:
+    return Proposal(kind, region, REPAIRS, why, REPAIR, policy=policy, weighed=weighed, **stores)
 
 
 def _stands(running: Operator, bad: tuple[Peer, ...]) -> bool:

@@ -12,10 +12,13 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flaredb_pd.balance import PRIORITY
+from flaredb_pd.balance_scene import PRIORITY
 from flaredb_pd.config import Config
+from flaredb_pd.ledger import Filters, weigh
+from flaredb_pd.locations import Locations
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
+from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import RegionReport
@@ -29,6 +32,9 @@ BUSY_KEYS_PER_SECOND: Final = 100
 
 TOGETHER: Final = "merge"
 """The trigger of a move that brings small neighbours together."""
+POLICY: Final = "merge-together"
+
+WORSE: Final = "a move after which its replicas would stand less far apart"
 
 MOST_AT_ONCE: Final = 4
 """How many merges of small regions are under way at a time."""
@@ -116,15 +122,40 @@ class SmallRegions:
         return healthy and whole and waited and bool(sighting.leader)
 
 
-def apart(source: Sighting, target: Sighting) -> Proposal | None:
-    """The move that brings the two closer together; None where they stand on the same stores."""
-    here, there = set(source.region.stores), set(target.region.stores)
+def apart(source: Sighting, target: Sighting, places: Locations) -> Proposal | None:
+    """The move that brings the two closer together: a follower first, where that will do.
+
+    None where they stand on the same stores, or where each move would have replicas stand less far
+    apart, which would be repaired at once.
+    """
+    region, held = source.region, source.region.stores
+    here, there = set(held), set(target.region.stores)
     if here == there or len(here) != len(there):
         return None
-    goes = min(here - there, key=lambda store: (store == source.store, store))
-    reason = f"to be merged with region {target.region.id}"
-    region = source.region.id
-    return Proposal("move", region, TOGETHER, reason, PRIORITY, add=min(there - here), remove=goes)
+    filters, candidates = Filters(), list[Candidate]()
+    for goes in sorted(here - there):
+        for comes in sorted(there - here):
+            if places.would_worsen(held, goes, comes):
+                filters.out(WORSE, region.id, comes)
+            else:
+                terms = {"leads": int(goes == source.store)}
+                move = Candidate(region=region.id, source=goes, target=comes, terms=terms)
+                candidates.append(move)
+    weighed = weigh(candidates, filters)
+    best = weighed.best
+    if best is None:
+        return None
+    return Proposal(
+        "move",
+        region.id,
+        TOGETHER,
+        f"to be merged with region {target.region.id}",
+        PRIORITY,
+        add=best.target,
+        remove=best.source,
+        policy=POLICY,
+        weighed=weighed,
+    )
 
 
 def _is_stirred(known: Calm, report: RegionReport, now: float) -> bool:

@@ -19,6 +19,12 @@ EMPTY_BYTES: Final = 2**20
 """What a replica costs its store beside its bytes: so empty ones are spread, too."""
 
 
+FULL: Final = 0.85
+"""A store that is fuller gives replicas away."""
+NEARLY_FULL: Final = 0.80
+"""A store that is fuller gets none, but to replace what is lost."""
+
+
 class Standing(Struct):
     """One store: how many leaders and replicas, of what weight in bytes, and how many keys per
     second in the regions that it leads."""

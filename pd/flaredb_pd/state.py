@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from flaredb.bus.bus import StreamRecord
 from flaredb_pd.operators import Operators
+from flaredb_pd.told_idle import Told, after_idle, after_start
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -41,7 +42,7 @@ from flaredb_schemas.journal import (
     TookOver,
     Unreadable,
 )
-from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.operators import NothingToDo, OperatorEnded, OperatorStarted, OperatorStepped
 from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact
 from flaredb_schemas.regions import Region
 
@@ -121,6 +122,7 @@ class State(Struct, frozen=True, kw_only=True):
     bootstrap_sequence: JournalSequence = JournalSequence(0)
     leaders_ms: int | None = None
     operators: Operators = Operators()
+    idle: Told = {}
     reigns: tuple[OpenedReign, ...] = ()
     rebuilding: bool = False
     lost_epoch: PdEpoch = PdEpoch(0)
@@ -224,11 +226,14 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
             return change(state, registered=state.registered | {fact.region.id})
         case OperatorStarted():
             operators = state.operators.with_started(fact, sequence)
-            return change(state, operators=operators, highest_id=fact.highest_id)
+            idle = after_start(state.idle, fact)
+            return change(state, operators=operators, idle=idle, highest_id=fact.highest_id)
         case OperatorStepped():
             return change(state, operators=state.operators.with_step(fact))
         case OperatorEnded():
             return change(state, operators=state.operators.with_ended(fact))
+        case NothingToDo():
+            return change(state, idle=after_idle(state.idle, fact))
         case LeadersElected():
             return change(state, leaders_ms=fact.ms)
         case RebuildStarted():

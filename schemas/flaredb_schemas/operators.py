@@ -2,11 +2,13 @@
 
 An operator is a thing of the journal. It is started by one record, which grants the ids that it
 needs, and ended by one; in between each step is recorded when heartbeats show that it is done.
-Orders rest on the first of these records, and everything else on what heartbeats say.
+Orders rest on the first of these records, and everything else on what heartbeats say. The first one
+also tells why, and the last one what came of it; that nothing is wanted is a record, too.
 """
 
 from typing import Literal
 
+from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import NO_PEER, NO_STORE, OperatorId, PeerId, RegionId, StoreId
 from flaredb_schemas.journal import Fact, InitialRegion
 from flaredb_schemas.placement import PeerReport
@@ -30,6 +32,7 @@ class OperatorStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="op
     `add` is the new peer, `remove` the one that goes; `leader` led when this was decided, `to` is
     whom a transfer has lead. `reason` and `trigger` (`manual`, or what asked for it) tell why. It
     may take `seconds`. `before` is the region as PD knew it; `expected` are its peers after it.
+    `decision` is what it was chosen from; a person's wish was chosen from nothing.
     """
 
     operator: OperatorId
@@ -46,6 +49,7 @@ class OperatorStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="op
     before: InitialRegion
     expected: tuple[PeerReport, ...]
     highest_id: Count
+    decision: Decision = Decision()
 
 
 class OperatorStepped(Fact, frozen=True, kw_only=True, tag_field="type", tag="operator.stepped"):
@@ -63,7 +67,8 @@ class OperatorEnded(Fact, frozen=True, kw_only=True, tag_field="type", tag="oper
     """An operator is over, `ms` milliseconds after its start; nothing is ordered for it any more.
 
     `reason` says why, where it is not `done`. `peers`, `store` (which leads) and `bytes` are of the
-    region as last told; nobody and nothing where it is not known.
+    region as last told; nobody and nothing where it is not known. `outcomes` are the figures that
+    its start foretold; `predicted_ms` and `predicted_bytes` are from there, too.
     """
 
     operator: OperatorId
@@ -75,3 +80,18 @@ class OperatorEnded(Fact, frozen=True, kw_only=True, tag_field="type", tag="oper
     peers: tuple[PeerReport, ...] = ()
     store: StoreId = NO_STORE
     bytes: Count = 0
+    predicted_ms: Count = 0
+    predicted_bytes: Count = 0
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class NothingToDo(Fact, frozen=True, kw_only=True, tag_field="type", tag="balance.nothing_to_do"):
+    """A balancer or a repair finds nothing to do, and why.
+
+    Told when the reason is another one than before, or the same again after `policy` has started
+    something; once it has stood for some seconds, and at most once a minute.
+    """
+
+    policy: str
+    reason: str
+    decision: Decision = Decision()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import BootCounter, OperatorId, PeerId, RegionId, StoreId, StoreUuid
 from flaredb_schemas.operators import OperatorKind, OperatorOutcome
 from flaredb_schemas.placement import PeerReport
@@ -228,13 +229,35 @@ class OperatorsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     operator: OperatorId | None = None
 
 
-class OperatorRow(Struct, frozen=True):
+class StepDone(Struct, frozen=True):
+    """A step that was done, `ms` milliseconds after the operator's start."""
+
+    step: str
+    ms: Count
+
+
+class OperatorLedger(Struct, frozen=True):
+    """Why an operator was started, what was done, and what came of it.
+
+    `outcomes` are there once it has ended and its region was known then; `bytes` are the region's
+    at the end, `ms` how long it took: 0 while it runs.
+    """
+
+    decision: Decision
+    done: tuple[StepDone, ...]
+    ms: Count = 0
+    bytes: Count = 0
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class OperatorRow(Struct, frozen=True, omit_defaults=True):
     """What PD does, or has done, to the replicas of a region.
 
     `state` is `running`, or how it ended. A replica goes from `from_store` to `to_store`, either of
     which is 0 where none goes or comes; a transfer has `to_store` lead. `steps` are done; `doing`
     says what is waited for, or why it ended. Times are milliseconds since 1970, `seconds` is how
-    long it has taken so far, `within_seconds` how long it may take.
+    long it has taken so far, `within_seconds` how long it may take. `ledger` is told of an operator
+    that was asked for by its number.
     """
 
     id: OperatorId
@@ -251,6 +274,7 @@ class OperatorRow(Struct, frozen=True):
     ended_at: int | None
     seconds: float
     within_seconds: Count
+    ledger: OperatorLedger | None = None
 
 
 class OperatorsAnswer(Struct, frozen=True):

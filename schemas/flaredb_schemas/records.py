@@ -30,7 +30,12 @@ from flaredb_schemas.journal import (
     Unreadable,
 )
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.operators import (
+    NothingToDo,
+    OperatorEnded,
+    OperatorStarted,
+    OperatorStepped,
+)
 from flaredb_schemas.placement import report_peers, reported_peers
 from flaredb_schemas.regions import Epoch, Region
 
@@ -47,6 +52,7 @@ JournalFact = (
     | OperatorStarted
     | OperatorStepped
     | OperatorEnded
+    | NothingToDo
     | IdsGranted
     | RegionRegistered
     | LeadersElected
@@ -68,6 +74,7 @@ JOURNAL_TYPES: Final[tuple[type[JournalFact], ...]] = (
     OperatorStarted,
     OperatorStepped,
     OperatorEnded,
+    NothingToDo,
     IdsGranted,
     RegionRegistered,
     LeadersElected,
@@ -89,9 +96,9 @@ def kind_of_fact(fact: JournalFact) -> str:
     return tag
 
 
-def about_fact(fact: JournalFact) -> int:
-    """What the record is about, as it stands in the subject: a store, a region, an operator, else
-    the reign."""
+def about_fact(fact: JournalFact) -> int | str:
+    """What the record is about, as it stands in the subject: a store, a region, an operator, a
+    policy, else the reign."""
     match fact:
         case StoreJoined() | StoreDraining() | StoreServing() | StoreRemoved():
             return fact.store
@@ -101,6 +108,8 @@ def about_fact(fact: JournalFact) -> int:
             return fact.region.id
         case OperatorStarted() | OperatorStepped() | OperatorEnded():
             return fact.operator
+        case NothingToDo():
+            return fact.policy
         case _:
             return fact.epoch
 
@@ -153,6 +162,8 @@ def _noun_of(fact: JournalFact) -> str:
             return "region"
         case OperatorStarted() | OperatorStepped() | OperatorEnded():
             return "operator"
+        case NothingToDo():
+            return "balance"
         case _:
             return "pd"
 

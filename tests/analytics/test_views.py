@@ -234,6 +234,30 @@ def test_operators_tell_what_was_undertaken_and_what_came_of_it(warehouse: Wareh
     ]
 
 
+def test_decisions_tell_who_decided_what_was_foretold_and_what_came(warehouse: Warehouse) -> None:
+    cluster = {"ce-source": "/flaredb/c0ffee/pd/a"}
+    decision = {"policy": "balance-replicas", "candidates": [{"terms": {"leads": 0}}]}
+    move = {"operator": 9, "kind": "move", "region": 4, "decision": decision}
+    figure = {"figure": "replicas", "store": 8, "before": 1, "predicted": 2, "realised": 3}
+    came = {"operator": 9, "outcome": "done", "ms": 2_500, "predicted_ms": 700}
+    idle = {"policy": "balance-load", "reason": "no store is busy", "decision": decision}
+    store_records(
+        warehouse,
+        JOURNAL,
+        record(1, fact("operator.started", 1, **move), **cluster),
+        record(2, fact("operator.ended", 2, outcomes=[figure], **came), **cluster),
+        record(3, fact("balance.nothing_to_do", 3, **idle), **cluster),
+    )
+    assert ask(
+        warehouse,
+        "SELECT policy, decision ->> '$.candidates[0].terms.leads', predicted_seconds, seconds, "
+        "outcomes ->> '$[0].realised' FROM operators",
+    ) == [("balance-replicas", "0", 0.7, 2.5, "3")]
+    assert ask(warehouse, "SELECT policy, reason FROM nothing_to_do") == [
+        ("balance-load", "no store is busy")
+    ]
+
+
 def test_leader_changes_lists_elections(warehouse: Warehouse) -> None:
     store_records(
         warehouse,

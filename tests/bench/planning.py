@@ -1,7 +1,8 @@
 """`python -m tests.bench.planning`: how long PD takes to look once at everything that could move.
 
-100 stores and 100,000 regions in memory, all of them just told of ("dirty") and nothing looked at
-before ("cold"): all checks for repairs, and all balancers. Prints one JSON object.
+100 stores in five zones and 100,000 regions in memory, all of them just told of ("dirty") and
+nothing looked at before ("cold"): all checks for repairs, and all balancers, with the ledgers of
+what they decide. Prints one JSON object.
 """
 
 import argparse
@@ -12,11 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from flaredb_pd.balance import Scene, proposals
+from flaredb_pd.balance import decisions
+from flaredb_pd.balance_scene import Scene
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.loads import Loads
+from flaredb_pd.locations import Locations
 from flaredb_pd.repairs import Repairs
 from flaredb_pd.small_regions import SmallRegions
 from flaredb_pd.state import State, StoreRecord
@@ -42,6 +45,7 @@ from flaredb_schemas.placement import (
 MIB = 2**20
 NOW = Instant(100.0, 1_800_000_000_000)
 CLUSTER = ClusterId("0" * 32)
+ZONES = 5
 
 
 def main() -> None:
@@ -67,7 +71,7 @@ def main() -> None:
     watch.tick(stores, config, NOW)
     took = {
         "repairs_s": seconds(repairs(state, heard, watch, config)),
-        "balance_s": seconds(balance(heard, loads)),
+        "balance_s": seconds(balance(state, heard, loads, config)),
         "merges_s": seconds(merges(heard, config, reports)),
     }
     whole = round(sum(took.values()), 3)
@@ -78,8 +82,9 @@ def main() -> None:
 
 
 def report(number: int, given: argparse.Namespace, dice: random.Random) -> RegionReport:
-    """A region on three stores, one of which it favours."""
-    stores = dice.sample(range(1, given.stores + 1), 3)
+    """A region on three stores in as many zones, the first of which leads it."""
+    zones = dice.sample(range(ZONES), 3)
+    stores = [dice.choice(range(zone + 1, given.stores + 1, ZONES)) for zone in zones]
     peers = tuple(
         PeerReport(PeerId(1_000_000 + 4 * number + place), StoreId(store), "voter")
         for place, store in enumerate(stores)
@@ -127,7 +132,8 @@ def beat(store: StoreId, regions: Iterable[RegionReport]) -> Heartbeat:
 def record(store: StoreId) -> StoreRecord:
     """A store as the journal knows it."""
     uuid = StoreUuid(f"{store:032x}")
-    return StoreRecord(store, uuid, BootCounter(1), "", {}, 0, "", Generation(1))
+    labels = {"zone": f"zone-{(store - 1) % ZONES}", "host": f"host-{store}"}
+    return StoreRecord(store, uuid, BootCounter(1), "", labels, 0, "", Generation(1))
 
 
 def repairs(state: State, heard: Heard, watch: StoreWatch, config: Config) -> Iterable[object]:
@@ -138,9 +144,10 @@ def repairs(state: State, heard: Heard, watch: StoreWatch, config: Config) -> It
     yield from looked.others(state, heard, Counter, NOW)
 
 
-def balance(heard: Heard, loads: Loads) -> Iterable[object]:
-    """All that is proposed for the sake of balance."""
-    return proposals(Scene(heard, loads, (), set(), set(), lambda store: True))
+def balance(state: State, heard: Heard, loads: Loads, config: Config) -> Iterable[object]:
+    """All that is proposed for the sake of balance, with its ledgers, and why nothing else is."""
+    places = Locations(state, heard, config.location_labels)
+    return decisions(Scene(heard, loads, (), set(), set(), lambda store: True, places))
 
 
 def merges(heard: Heard, config: Config, reports: Iterable[RegionReport]) -> Iterable[object]:

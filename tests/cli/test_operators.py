@@ -18,6 +18,7 @@ from tests.pd.fake_store import SUBJECTS
 from tests.pd.town import Town, town
 
 Run = Callable[..., Any]
+LEDGER = ("decision", "steps_done", "outcome")
 
 
 class Elsewhere:
@@ -101,7 +102,16 @@ def test_a_move_is_waited_for(run: Run, elsewhere: Elsewhere) -> None:
     assert (moved["kind"], moved["state"], moved["to_store"]) == ("transfer", "done", 12)
     listed = run("operator", "list")
     assert [one["id"] for one in listed] == [done["id"], moved["id"]]
-    assert run("operator", "show", str(done["id"])) == listed[0]
+    shown = run("operator", "show", str(done["id"]))
+    assert shown == {**listed[0], **{name: shown[name] for name in LEDGER}}
+    assert shown["decision"]["policy"] == "manual" and shown["decision"]["seen"]["heartbeats"]
+    assert [one["step"] for one in shown["steps_done"]] == done["steps"]
+    figures = {(one["figure"], one["store"]): one for one in shown["outcome"]["figures"]}
+    came = figures["replicas", 12]
+    assert came["predicted"] == came["realised"] == came["before"] + 1
+    show = ["operator", "show", str(done["id"]), "--nats", elsewhere.url]
+    told = CliRunner().invoke(make_app(), show).stdout
+    assert "Decision" in told and "learner_added" in told and "realised" in told
     table = CliRunner().invoke(make_app(), ["operator", "list", "--nats", elsewhere.url]).stdout
     assert "learner_added, leader_moved" in table
 

@@ -1,6 +1,6 @@
 """Messages of stores as tests need them: short to write, complete on the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flaredb_pd.config import Config
 from flaredb_schemas.ids import (
@@ -78,6 +78,7 @@ def join(
     seen: tuple[int, int, int] = (0, 0, 0),
     by: str = "",
     bootstrapped: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> Join:
     """A store asks to be accepted; `seen` is epoch, sequence and id, `by` the PD of that epoch."""
     return Join(
@@ -95,6 +96,7 @@ def join(
         accepted=BootCounter(accepted),
         incarnation=incarnation_of(by) if by else PdIncarnation(""),
         generation=Generation(generation),
+        labels=dict(labels or {}),
     )
 
 

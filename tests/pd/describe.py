@@ -24,7 +24,12 @@ from flaredb_schemas.journal import (
 from flaredb_schemas.keys import show_key
 from flaredb_schemas.membership import ForgetPeers, OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
-from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.operators import (
+    NothingToDo,
+    OperatorEnded,
+    OperatorStarted,
+    OperatorStepped,
+)
 from flaredb_schemas.placement import (
     CreateRegions,
     Joined,
@@ -74,6 +79,8 @@ def describe_fact(fact: JournalFact) -> str:
             return f"{head} {source} {target} {fact.trigger}"
         case OperatorStarted() | OperatorStepped() | OperatorEnded():
             return f"{head} {_of_operator(fact)}"
+        case NothingToDo():
+            return f"{head} {fact.policy}: {fact.reason}"
         case IdsGranted():
             ids = f"{fact.first}+{fact.count} highest_id={fact.highest_id}"
             return f"{head} store={fact.store} region={fact.region} {ids}"

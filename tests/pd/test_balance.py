@@ -10,11 +10,16 @@ from msgspec.structs import replace
 from flaredb.runtime.settings import PdSettings
 from flaredb.runtime.settings_sources import load
 from flaredb_pd.__main__ import configure
-from flaredb_pd.balance import Scene, proposals
+from flaredb_pd.balance import decisions
+from flaredb_pd.balance_scene import ALL_EVEN, NOTHING_MOVES, WAS_MOVED, WORSE, Scene
+from flaredb_pd.even_load import NOT_BUSY
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
+from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
+from flaredb_pd.locations import Locations
 from flaredb_pd.proposals import Proposal
+from flaredb_pd.state import State, StoreRecord
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -22,6 +27,7 @@ from flaredb_schemas.ids import (
     PeerId,
     RegionId,
     StoreId,
+    StoreUuid,
     Term,
 )
 from flaredb_schemas.keys import KeyRange
@@ -41,6 +47,7 @@ class Cluster:
         self.used: dict[StoreId, int] = {StoreId(one): 0 for one in range(1, stores + 1)}
         self.reports: dict[RegionId, RegionReport] = {}
         self.moves: Counter[RegionId] = Counter()
+        self.zones: dict[StoreId, str] = {}
         self.now = 0.0
         self._ids = 10_000
         for number in range(regions):
@@ -102,6 +109,7 @@ class Cluster:
             frames_refused=0,
             bootstrapped=True,
             generation=Generation(1),
+            labels={"zone": self.zones[store]} if store in self.zones else {},
         )
         number = self._next()
         return Heartbeat(f"{store}.1.hb{number}.0", 1, ClusterId("c"), report, regions, full=True)
@@ -111,8 +119,21 @@ class Cluster:
         return next(peer.store for peer in report.peers if peer.id == report.leader)
 
     def look(self, moved: set[RegionId] | None = None) -> list[Proposal]:
-        scene = Scene(self.heard, self.loads, (), moved or set(), set(), lambda store: True)
-        return list(proposals(scene))
+        return [one for one in self.decide(moved) if isinstance(one, Proposal)]
+
+    def decide(self, moved: set[RegionId] | None = None) -> list[Proposal | Idle]:
+        """What is proposed, and why nothing else is."""
+        rest = moved or set()
+        scene = Scene(self.heard, self.loads, (), rest, set(), lambda store: True, self.places)
+        return list(decisions(scene))
+
+    @property
+    def state(self) -> State:
+        return State(stores={store: record(store) for store in self.used}, replicas=3)
+
+    @property
+    def places(self) -> Locations:
+        return Locations(self.state, self.heard, ("zone",))
 
     def settle(self, rates: Mapping[RegionId, int] | None = None, most: int = 400) -> int:
         """Carry out what is proposed until nothing is; how many looks that took."""
@@ -159,6 +180,11 @@ class Cluster:
         for region, rate in rates.items():
             found[self.leader_of(region)] += rate
         return found
+
+
+def record(store: StoreId) -> StoreRecord:
+    """A store as the journal knows it."""
+    return StoreRecord(store, StoreUuid(f"{store:032x}"), BootCounter(1), "", {}, 0, "")
 
 
 def test_a_fourth_store_gets_its_share_and_then_all_is_at_rest() -> None:
@@ -246,3 +272,46 @@ def test_it_can_be_switched_off() -> None:
     for said, balance in (({}, True), ({"FLAREDB_BALANCE": "false"}, False)):
         settings, _ = load(PdSettings, {}, said)
         assert configure(settings).balance is balance
+
+
+def test_a_look_says_of_each_policy_what_it_does_or_why_nothing() -> None:
+    cluster = Cluster(stores=4, regions=60)
+    cluster.tell()
+    decided = cluster.decide()
+    moves = [one for one in decided if isinstance(one, Proposal)]
+    assert {one.policy for one in moves} == {"balance-replicas"}
+    first = moves[0].weighed
+    assert first.best is not None and first.best.region == moves[0].region
+    assert (first.compared, len(first.candidates)) == (60, 50)
+    assert [one.terms["leads"] for one in first.candidates] == [0] * 40 + [1] * 10
+    cluster.settle()
+    cluster.tell()
+    reasons = {one.policy: one.reason for one in cluster.decide() if isinstance(one, Idle)}
+    assert reasons == {
+        "balance-replicas": ALL_EVEN,
+        "balance-leaders": ALL_EVEN,
+        "balance-load": NOT_BUSY,
+    }
+
+
+def test_what_is_left_out_is_counted_with_examples() -> None:
+    cluster = Cluster(stores=4, regions=12)
+    cluster.tell()
+    everything = set(cluster.reports)
+    replicas = next(one for one in cluster.decide(everything) if isinstance(one, Idle))
+    assert (replicas.policy, replicas.reason) == ("balance-replicas", NOTHING_MOVES)
+    rule = next(one for one in replicas.weighed.filters if one.rule == WAS_MOVED)
+    assert (rule.count, [one.region for one in rule.examples]) == (12, [100, 101, 102])
+    assert replicas.weighed.candidates[0].target == 4, "the pairs that were compared"
+
+
+def test_balance_does_not_have_replicas_stand_less_far_apart() -> None:
+    cluster = Cluster(stores=4, regions=30)
+    cluster.zones = {StoreId(1): "a", StoreId(2): "b", StoreId(3): "c", StoreId(4): "c"}
+    cluster.settle()
+    assert cluster.replicas() == {1: 30, 2: 30, 3: 15, 4: 15}
+    for report in cluster.reports.values():
+        assert cluster.places.together(peer.store for peer in report.peers) == 0
+    cluster.tell()
+    replicas = next(one for one in cluster.decide() if isinstance(one, Idle))
+    assert WORSE in [one.rule for one in replicas.weighed.filters]

@@ -5,6 +5,15 @@ from pathlib import Path
 import msgspec
 
 from flaredb_pd.bootstrap import place_regions
+from flaredb_schemas.decisions import (
+    Candidate,
+    Decision,
+    Effect,
+    Example,
+    Filter,
+    Outcome,
+    Seen,
+)
 from flaredb_schemas.ids import (
     BootCounter,
     Generation,
@@ -15,6 +24,7 @@ from flaredb_schemas.ids import (
     PeerId,
     RegionId,
     StoreId,
+    Term,
 )
 from flaredb_schemas.journal import (
     Bootstrapped,
@@ -35,7 +45,12 @@ from flaredb_schemas.journal import (
     Unreadable,
 )
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
+from flaredb_schemas.operators import (
+    NothingToDo,
+    OperatorEnded,
+    OperatorStarted,
+    OperatorStepped,
+)
 from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.records import (
     JOURNAL_TYPES,
@@ -51,12 +66,34 @@ from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 from tests.pd.builders import MINE, uuid_of
 
+DECISION = Decision(
+    policy="balance-replicas",
+    policy_hash="ab",
+    seen=Seen(
+        sequence=JournalSequence(9), version=1, conf_ver=2, term=Term(6), heartbeats=("7.4.hb1.0",)
+    ),
+    compared=2,
+    candidates=(
+        Candidate(
+            region=RegionId(3),
+            source=StoreId(7),
+            target=StoreId(8),
+            terms={"leads": 0, "keys_per_second": 5, "bytes": -11},
+        ),
+    ),
+    filters=(Filter(rule="a rule", count=4, examples=(Example(region=RegionId(5)),)),),
+    bytes=11,
+    ms=700,
+    effects=(Effect(figure="replicas", store=StoreId(8), before=1, after=2),),
+)
+
 TESTDATA = Path(__file__).parent / "testdata"
 OLD = TESTDATA / "journal-v1.jsonl"
 UNSPLIT = TESTDATA / "journal-v2.jsonl"
 UNMOVED = TESTDATA / "journal-v3.jsonl"
 UNDRAINED = TESTDATA / "journal-v4.jsonl"
-GOLDEN = TESTDATA / "journal-v5.jsonl"
+UNREASONED = TESTDATA / "journal-v5.jsonl"
+GOLDEN = TESTDATA / "journal-v6.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -161,6 +198,7 @@ def _of_operators(region: Region) -> list[JournalFact]:
             before=initial_region(region),
             expected=(new,),
             highest_id=9,
+            decision=DECISION,
         ),
         OperatorStepped(
             operator=number,
@@ -180,7 +218,13 @@ def _of_operators(region: Region) -> list[JournalFact]:
             peers=(old, new),
             store=StoreId(7),
             bytes=11,
+            predicted_ms=700,
+            predicted_bytes=11,
+            outcomes=(
+                Outcome(figure="replicas", store=StoreId(8), before=1, predicted=2, realised=3),
+            ),
         ),
+        NothingToDo(policy="balance-load", reason="no store is busy", decision=DECISION),
     ]
 
 
@@ -222,9 +266,26 @@ def test_what_knew_no_drains_is_read_as_ever() -> None:
     assert read == _undrained()
 
 
+def test_what_gave_no_reasons_is_read_as_ever() -> None:
+    read = [decode_fact(line.encode()) for line in UNREASONED.read_text().splitlines()]
+    assert read == _unreasoned()
+
+
+def _unreasoned() -> list[JournalFact]:
+    return [_without_reasons(fact) for fact in every_kind() if not isinstance(fact, NothingToDo)]
+
+
+def _without_reasons(fact: JournalFact) -> JournalFact:
+    if isinstance(fact, OperatorStarted):
+        return msgspec.structs.replace(fact, decision=Decision())
+    if isinstance(fact, OperatorEnded):
+        return msgspec.structs.replace(fact, predicted_ms=0, predicted_bytes=0, outcomes=())
+    return fact
+
+
 def _undrained() -> list[JournalFact]:
     later = StoreDraining | StoreServing | StoreRemoved
-    return [fact for fact in every_kind() if not isinstance(fact, later)]
+    return [fact for fact in _unreasoned() if not isinstance(fact, later)]
 
 
 def _unmoved() -> list[JournalFact]:

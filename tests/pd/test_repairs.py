@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from flaredb_pd.decide import Bootstrap, TakeOver, decide
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
+from flaredb_pd.locations import Locations
 from flaredb_pd.operator_facts import Plan, StartOperator
-from flaredb_pd.placing import GIB, Stores, best_store, least_needed
-from flaredb_pd.proposals import MANUAL, REPAIR
+from flaredb_pd.placing import GIB, Stores, weigh_peers, weigh_stores
+from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
 from flaredb_pd.repairs import EXTRA, GONE, LEFTOVER, LOST, MISSING, Repairs
 from flaredb_pd.state import State, evolve, numbered
 from flaredb_pd.watch import StoreWatch
@@ -78,14 +79,26 @@ class Scene:
             *self.repairs.leftovers(self.state, self.heard.regions),
             *self.repairs.others(self.state, self.heard, coming, self.now),
         ]
-        return [(one.kind, one.reason, one.remove, one.add) for one in found]
+        proposals = [one for one in found if isinstance(one, Proposal)]
+        return [(one.kind, one.reason, one.remove, one.add) for one in proposals]
 
     @property
     def stores(self) -> Stores:
         def is_up(store: StoreId) -> bool:
             return self.watch.health(store) == "up"
 
-        return Stores(self.state, self.heard, is_up, {})
+        places = Locations(self.state, self.heard, CONFIG.location_labels)
+        return Stores(self.state, self.heard, is_up, {}, places)
+
+    def best_for(self, goes: Peer, **changes: object) -> StoreId | None:
+        """Where a replica goes in the place of this one."""
+        best = weigh_stores(self.region, goes, 0, replace(self.stores, **changes)).best
+        return best.target if best is not None else None
+
+    def least_needed(self, leader: PeerId, *bad: Peer) -> Peer | None:
+        """Which replica goes first."""
+        best = weigh_peers(self.region, leader, bad, self.stores).best
+        return self.region.peer_on(best.source) if best is not None else None
 
     def start(self, priority: int, remove: Peer | None = None) -> None:
         plan = Plan("move", self.region, self.region.peers[0].id, 60, priority, "x", "x")
@@ -196,15 +209,14 @@ def test_standing_apart_counts_first_then_room_then_few_regions() -> None:
     zones = {1: "a", 2: "b", 3: "c", 4: "a", 5: "b", 6: "c"}
     for store, zone in zones.items():
         scene.tell(store, free=9 * GIB, zone=zone, name=f"store-{store}")
-    assert best_store(scene.region, goes, 0, scene.stores) == 6
+    assert scene.best_for(goes) == 6
     for store in ALL:
         scene.tell(store, free=9 * GIB)
     scene.tell(5, free=10 * GIB)
-    assert best_store(scene.region, goes, 0, scene.stores) == 5
+    assert scene.best_for(goes) == 5
     scene.tell(5, free=9 * GIB, regions=0)
-    assert best_store(scene.region, goes, 0, scene.stores) == 5
-    busy = replace(scene.stores, coming={StoreId(5): 1})
-    assert best_store(scene.region, goes, 0, busy) == 4
+    assert scene.best_for(goes) == 5
+    assert scene.best_for(goes, coming={StoreId(5): 1}) == 4
 
 
 def test_the_leader_is_not_the_one_too_many() -> None:
@@ -212,6 +224,6 @@ def test_the_leader_is_not_the_one_too_many() -> None:
     peers = scene.region.peers
     for store, zone in ((1, "a"), (2, "a"), (3, "b")):
         scene.tell(store, zone=zone)
-    assert least_needed(scene.region, peers[0].id, (), scene.stores) == peers[1]
-    assert least_needed(scene.region, peers[0].id, (peers[2],), scene.stores) == peers[2]
-    assert least_needed(scene.region, peers[1].id, (), scene.stores) == peers[0]
+    assert scene.least_needed(peers[0].id) == peers[1]
+    assert scene.least_needed(peers[0].id, peers[2]) == peers[2]
+    assert scene.least_needed(peers[1].id) == peers[0]

@@ -2,8 +2,12 @@
 
 import msgspec
 
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.locations import Locations
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions, apart
+from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import OrderMerge
@@ -12,6 +16,7 @@ from flaredb_schemas.regions import Epoch, Region
 from tests.pd.builders import pd_config, peers, region_report
 
 CONFIG = msgspec.structs.replace(pd_config(), merge_bytes=1_000, merge_keys=100, merge_after=60.0)
+NOWHERE = Locations(State(), Heard((), Instant(0.0, 0)), ())
 ON_THREE = peers((11, 1), (12, 2), (13, 3))
 
 
@@ -54,11 +59,11 @@ def test_neighbours_on_different_stores_are_brought_together_first() -> None:
     far = msgspec.structs.replace(region_report(region, elsewhere[0]), bytes=30)
     seen = Seen(report(1, b"", b"m", bytes=20), far)
     ((source, target),) = seen.small.find(seen.regions, (), 60.0)
-    move = apart(source, target)
+    move = apart(source, target, NOWHERE)
     assert move is not None, "a follower first, then who leads"
     assert (move.kind, move.region, move.remove, move.add) == ("move", 1, 3, 4)
     here = report(1, b"", b"m", bytes=20)
-    assert apart(source, Sighting(reported_region(here))) is None
+    assert apart(source, Sighting(reported_region(here)), NOWHERE) is None
 
 
 def test_together_they_must_stay_small() -> None:

@@ -86,16 +86,20 @@ class Teller:
     def do_cluster(self, case: Case) -> str:
         """PD `a` and as many stores as it needs, and up to `stores` more, all up and told of.
 
-        Each region is led by its first peer. Says only what there is then.
+        Each region is led by its first peer. With `zones=(a,b,...)` each store says where it
+        stands. Says only what there is then.
         """
         replicas, stores = int(case.option("replicas", "3")), int(case.option("stores", "4"))
         ranges = tuple(_range(line) for line in case.input.splitlines()) or (KeyRange(b"", b""),)
-        config = pd_config("a", ranges=ranges, stores=replicas, replicas=replicas)
+        balance = "balance" in case.words
+        config = pd_config("a", ranges=ranges, stores=replicas, replicas=replicas, balance=balance)
         self.world.start(config)
         self.world.pass_time(3.1)
-        for letter in "abcdef"[:stores]:
+        zones = (*case.options.get("zones", ()), *[""] * stores)
+        for letter, zone in zip("abcdef"[:stores], zones, strict=False):
             subject = SUBJECTS.pd_request(StoreId(0), "join")
-            self.world.tell(subject, _join.encode(join(letter)))
+            labels = {"zone": zone} if zone else {}
+            self.world.tell(subject, _join.encode(join(letter, labels=labels)))
         state = self.world.pds["a"].state
         for store in state.stores:
             led = [one for one in state.regions if one.peers[0].store == store]

@@ -80,6 +80,8 @@ WHERE merged.type = 'region.merged';
 
 -- One operator: what PD undertook to do to the replicas of a region, from store to store, at `time`;
 -- `outcome` and `seconds` are empty while it runs. `steps` are those that were done, in their order.
+-- `policy` chose it, `decision` is from what: what was seen, the best candidates with their scores, what
+-- was left out, and what was expected; `outcomes` are these figures before, foretold, and in the end.
 CREATE OR REPLACE VIEW operators AS
 WITH ended AS (
     SELECT
@@ -87,7 +89,9 @@ WITH ended AS (
         payload ->> '$.outcome' AS outcome,
         payload ->> '$.reason' AS why,
         CAST(payload ->> '$.ms' AS BIGINT) / 1000.0 AS seconds,
-        CAST(payload ->> '$.bytes' AS BIGINT) AS bytes
+        CAST(payload ->> '$.bytes' AS BIGINT) AS bytes,
+        CAST(payload ->> '$.predicted_ms' AS BIGINT) / 1000.0 AS predicted_seconds,
+        payload -> '$.outcomes' AS outcomes
     FROM events WHERE type = 'operator.ended'
 ), stepped AS (
     SELECT
@@ -110,10 +114,25 @@ SELECT
     ended.outcome, ended.why, ended.seconds, ended.bytes,
     payload -> '$.before' AS before,
     payload -> '$.expected' AS expected,
+    payload ->> '$.decision.policy' AS policy,
+    payload -> '$.decision' AS decision,
+    ended.predicted_seconds, ended.outcomes,
     started.id, started.seq
 FROM started
 LEFT JOIN ended ON ended.cluster = started.cluster AND ended.operator = started.operator
 LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = started.operator;
+
+-- One reason why a policy, a balancer or a repair, had nothing to do from `time` on: until the next one of
+-- the same policy, or until an operator of it. `decision` is what it compared and left out.
+CREATE OR REPLACE VIEW nothing_to_do AS
+SELECT
+    cluster, time,
+    payload ->> '$.policy' AS policy,
+    payload ->> '$.reason' AS reason,
+    payload -> '$.decision' AS decision,
+    id, seq
+FROM events
+WHERE type = 'balance.nothing_to_do';
 
 -- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
 -- seconds (`disconnected`) or for longer (`down`): `silent` is for how many seconds it was not heard.

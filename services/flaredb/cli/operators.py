@@ -8,6 +8,7 @@ import typer
 from msgspec import structs
 
 from flaredb.cli.commands import cluster_command, not_found
+from flaredb.cli.ledgers import ledger_record, show_ledger
 from flaredb.cli.output import Format, note
 from flaredb.cli.session import Session
 from flaredb.client.errors import FlareDBError, UnavailableError
@@ -75,8 +76,14 @@ async def operator_list(session: Session) -> None:
 
 
 async def operator_show(session: Session, number: OperatorNumber) -> None:
-    """One operator: its steps, and what it waits for."""
-    session.printer.record(operator_record(await _operator(session, number)))
+    """One operator: its steps, what it waits for, why it was chosen, and what came of it."""
+    await _operator(session, number)
+    row = await (await session.db()).placement.operator(OperatorId(number))
+    if session.printer.form is Format.TABLE and row.ledger is not None:
+        session.printer.record(operator_record(structs.replace(row, ledger=None)))
+        show_ledger(session.printer, row.ledger)
+    else:
+        session.printer.record(operator_record(row))
 
 
 async def operator_cancel(session: Session, number: OperatorNumber) -> None:
@@ -87,8 +94,10 @@ async def operator_cancel(session: Session, number: OperatorNumber) -> None:
 
 
 def operator_record(row: OperatorRow) -> dict[str, Any]:
-    """An operator as JSON tells it."""
-    return {**structs.asdict(row), "steps": list(row.steps)}
+    """An operator as JSON tells it; with its ledger, where it was told."""
+    record = {**structs.asdict(row), "steps": list(row.steps)}
+    del record["ledger"]
+    return record if row.ledger is None else {**record, **ledger_record(row.ledger)}
 
 
 async def _finish(session: Session, row: OperatorRow, wait: bool) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,10 @@ from flaredb.playground.record import PlaygroundRecord
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.pd_answers import DrainProgress, StoreRow
 
-COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "damaged", "used")
+COLUMNS = ("id", "state", "last_seen", "regions", "leaders", "damaged", "used", "labels")
+
+NAME = "name"
+"""The label by which a playground knows its stores."""
 
 StoreNumber = Annotated[int, typer.Argument(metavar="ID", help="The store's number.")]
 
@@ -43,7 +47,8 @@ async def store_list(
         for row, record in zip(rows, records, strict=True):
             record["last_seen"] = _ago(record["last_seen_ms"])
             record["state"] = _state(row)
-    here, away = ("pid", "data", "log"), ("free", "cpu", "boot", "labels")
+            record["labels"] = labels_text(row.labels)
+    here, away = ("pid", "data", "log"), ("free", "cpu", "boot")
     more = away if session.reach.playground is None else here
     session.printer.records(records, (*COLUMNS, *more))
 
@@ -91,9 +96,15 @@ def store_record(row: StoreRow, playground: PlaygroundRecord | None) -> dict[str
         blocked = [structs.asdict(block) for block in row.drain.blocked]
         record["drain"] = {**structs.asdict(row.drain), "blocked": blocked}
     for process in playground.processes if playground else ():
-        if process.name == row.labels.get("name"):
+        if process.name == row.labels.get(NAME):
             record |= structs.asdict(process)
     return record
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Where a store stands, in a cell, but not what it is called."""
+    told = [f"{name}={value}" for name, value in sorted(labels.items()) if name != NAME]
+    return ", ".join(told) or "-"
 
 
 def progress_of(drain: DrainProgress) -> str:
@@ -112,6 +123,8 @@ def progress_of(drain: DrainProgress) -> str:
 
 def _show(session: Session, row: StoreRow) -> None:
     record = store_record(row, session.reach.playground)
+    if session.printer.form is Format.TABLE:
+        record["labels"] = labels_text(row.labels)
     if session.printer.form is Format.TABLE and row.drain is not None:
         record["drain"] = progress_of(row.drain)
         if row.drain.blocked:

@@ -67,8 +67,8 @@ class StoreSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_f
     """One store."""
 
     data: Annotated[Given, about("the data folder")] = "flaredb-store"
-    labels: Annotated[dict[str, str], about("where this store stands, as zone=a,rack=b")] = field(
-        default_factory=dict
+    labels: Annotated[dict[str, str], about("where this store stands, as zone=a,rack=b,host=c")] = (
+        field(default_factory=dict)
     )
     capacity_bytes: Annotated[
         Bytes,
@@ -185,6 +185,10 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
         Seconds,
         about("silence of a store after which its replicas are made anew elsewhere", le=10**7),
     ] = 600.0
+    location_labels: Annotated[
+        tuple[str, ...],
+        Meta(description="labels that say where stores stand, the widest place first, by commas"),
+    ] = ("zone", "rack", "host")
     balance: Annotated[
         bool, about("whether replicas, leaders and load are evened out over the stores")
     ] = True
@@ -216,6 +220,8 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("replace_after_seconds must be at least store_down_seconds")
         if self.replicas % 2 == 0:
             raise ValueError("replicas must be odd: one more would survive no further failure")
+        if len({*self.location_labels}) < len(self.location_labels) or "" in self.location_labels:
+            raise ValueError("location_labels must name each label once")
         if list(self.initial_boundaries) != sorted({*self.initial_boundaries} - {""}):
             raise ValueError("initial_boundaries must rise, without repeats or empty keys")
 

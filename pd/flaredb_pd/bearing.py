@@ -1,0 +1,28 @@
+"""How many replicas and leaders each store bears, and how many bytes: kept as regions are told."""
+
+from collections import Counter
+
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.regions import Region
+
+
+class Bearing:
+    """The sums over the regions of one map.
+
+    Invariant: every region of the map is counted once, as it was told last.
+    """
+
+    __slots__ = ("bytes", "leaders", "replicas")
+
+    def __init__(self) -> None:
+        self.replicas: Counter[StoreId] = Counter()
+        self.bytes: Counter[StoreId] = Counter()
+        self.leaders: Counter[StoreId] = Counter()
+
+    def count(self, region: Region, leader: StoreId, size: int, sign: int) -> None:
+        """A region of `size` bytes comes (1) or goes (-1), led from `leader` (0: from nowhere)."""
+        for peer in region.peers:
+            self.replicas[peer.store] += sign
+            self.bytes[peer.store] += sign * size
+        if leader:
+            self.leaders[leader] += sign

@@ -1,0 +1,159 @@
+"""The load of what stores lead: from one whose regions are busier than others' to one whose are
+less so."""
+
+from statistics import mean
+from typing import Final
+
+from flaredb_pd.balance_scene import (
+    ALL_EVEN,
+    COLD_SHARE,
+    HAS_ONE,
+    MOST_TRIED,
+    NOTHING_FITS,
+    NOTHING_MOVES,
+    WORSE,
+    Look,
+    handed_over,
+    is_free,
+    proposed,
+)
+from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
+from flaredb_pd.proposals import Proposal
+from flaredb_pd.region_map import Sighting
+from flaredb_pd.standings import NEARLY_FULL, Standing, leads, moves
+from flaredb_schemas.decisions import MOST_CANDIDATES, Candidate
+from flaredb_schemas.ids import RegionId, StoreId
+
+POLICY: Final = "balance-load"
+
+LOAD_TOLERANCE: Final = 0.15
+"""Load is never the same for long: within this share of the mean a store is even enough."""
+LEAST_LOAD: Final = 200.0
+"""Keys per second of a store below which load is no reason to move anything."""
+
+NOT_BUSY: Final = "no store is busy"
+
+IS_COLD: Final = "a region that is cold: those are moved for the number of leaders"
+TOO_BUSY: Final = "a region that is too busy for what the two stores differ by"
+NO_ROOM: Final = "a region without a replica there, on a store whose disk is nearly full"
+NO_FOLLOWER: Final = "a region without a follower that can be moved there"
+
+
+def find(look: Look) -> Proposal | Idle:
+    """One transfer, or a move before it, counted as done; or why there is none."""
+    even = mean(one.load for one in look.standings.values())
+    ranked = sorted(look.standings.values(), key=lambda one: (-round(one.load), one.store))
+    source, filters = ranked[0], look.not_led
+    pairs = [
+        _difference(source, one) for one in ranked[: -MOST_TRIED - 1 : -1] if one is not source
+    ]
+    if source.load < LEAST_LOAD:
+        return Idle(POLICY, NOT_BUSY, weigh(pairs, filters))
+    if source.load <= even * (1 + LOAD_TOLERANCE):
+        return Idle(POLICY, ALL_EVEN, weigh(pairs, filters))
+    led = look.led(source.store)
+    for target in ranked[: -MOST_TRIED - 1 : -1]:
+        fitting = _fitting(led, source, target, COLD_SHARE * even, look, filters)
+        for place, (_, _, sighting) in enumerate(fitting):
+            goes = _follower_that_goes(sighting, target, look, filters)
+            if goes is None and sighting.region.peer_on(target.store) is None:
+                continue
+            rest = fitting[place : place + MOST_CANDIDATES]
+            weighed = _weighed(rest, source, target, len(fitting) - place, filters)
+            return _shift(sighting, source, target, goes, weighed, look)
+    reason = NOTHING_FITS if led else NOTHING_MOVES
+    return Idle(POLICY, reason, weigh(pairs, filters))
+
+
+Fitting = tuple[int, RegionId, Sighting]
+"""A region that could be led elsewhere: how far the two stores would be from each other, its
+number, and itself."""
+
+
+def _fitting(
+    led: list[Sighting],
+    source: Standing,
+    target: Standing,
+    cold: float,
+    look: Look,
+    filters: Filters,
+) -> list[Fitting]:
+    """The one that brings the two closest to each other first."""
+    gap, found = source.load - target.load, list[Fitting]()
+    for sighting in led:
+        load = look.loads.rate(sighting.region.id)
+        if load < cold:
+            filters.out(IS_COLD, sighting.region.id)
+        elif load >= gap:
+            filters.out(TOO_BUSY, sighting.region.id)
+        else:
+            found.append((abs(round(load - gap / 2)), sighting.region.id, sighting))
+    return sorted(found, key=lambda one: one[:2])
+
+
+def _follower_that_goes(
+    sighting: Sighting, target: Standing, look: Look, filters: Filters
+) -> StoreId | None:
+    """Which follower gives its place to one on the target, which has none; None if none does."""
+    region = sighting.region
+    if region.peer_on(target.store) is not None:
+        return None
+    if target.fullness >= NEARLY_FULL:
+        filters.out(NO_ROOM, region.id, target.store)
+        return None
+    if not is_free(sighting, target):
+        filters.out(HAS_ONE, region.id, target.store)
+        return None
+    followers = [
+        look.standings[store]
+        for store in region.stores
+        if store != sighting.store and store in look.standings and sighting in look.held(store)
+    ]
+    if not followers:
+        filters.out(NO_FOLLOWER, region.id, target.store)
+        return None
+    apart = [
+        one
+        for one in followers
+        if not look.places.would_worsen(region.stores, one.store, target.store)
+    ]
+    if not apart:
+        filters.out(WORSE, region.id, target.store)
+        return None
+    return max(apart, key=lambda one: (one.weight, one.store)).store
+
+
+def _shift(
+    sighting: Sighting,
+    source: Standing,
+    target: Standing,
+    goes: StoreId | None,
+    weighed: Weighed,
+    look: Look,
+) -> Proposal:
+    """Have the target lead the region, after it has got a follower's place if it has none."""
+    best, why = weighed.candidates[0], f"the regions that store {source.store} leads are busier"
+    if goes is not None:
+        moves(look.standings, sighting, goes, target.store)
+    leads(look.standings, sighting, target.store, look.loads.rate(sighting.region.id))
+    reason = f"{why} than others"
+    if goes is None:
+        return handed_over(POLICY, reason, best, weighed)
+    return proposed(
+        POLICY, reason, Candidate(region=best.region, source=goes, target=target.store), weighed
+    )
+
+
+def _weighed(
+    fitting: list[Fitting], source: Standing, target: Standing, compared: int, filters: Filters
+) -> Weighed:
+    candidates = tuple(
+        Candidate(region=region, source=source.store, target=target.store, terms={"off": off})
+        for off, region, _ in fitting
+    )
+    return Weighed(candidates, compared, filters.told())
+
+
+def _difference(source: Standing, target: Standing) -> Candidate:
+    terms = {"keys_per_second": round(target.load - source.load)}
+    return Candidate(source=source.store, target=target.store, terms=terms)

@@ -1,0 +1,90 @@
+"""Where stores stand, and how much two of them would be lost together.
+
+Location labels have an order, the widest place first (zone, rack, host). Two stores share a place
+as far as their labels are the same from the widest on; one that does not say where it stands counts
+as standing where the other does, so that nothing is ever moved to it for its silence. To share a
+wider place is worse than to share any number of narrower ones.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Final
+
+from flaredb_pd.heard import Heard
+from flaredb_pd.state import State
+from flaredb_schemas.ids import StoreId
+
+WORSE: Final = 100
+"""How much worse it is to share a place than to share the next narrower one. A region has fewer
+pairs of replicas than that."""
+
+
+class Locations:
+    """The places of all stores at one moment.
+
+    Invariant: only labels that some store has count, so that without any nothing is shared.
+    """
+
+    def __init__(self, state: State, heard: Heard, levels: Sequence[str]) -> None:
+        told = {store: _labels(store, state, heard) for store in state.stores}
+        used = [level for level in levels if any(level in labels for labels in told.values())]
+        self._places: Final = {
+            store: tuple(labels.get(level, "") for level in used) for store, labels in told.items()
+        }
+        self._weights: Final = [WORSE ** (len(used) - 1 - at) for at in range(len(used))]
+        self._common: Final[dict[tuple[StoreId, StoreId], int]] = {}
+
+    @property
+    def are_known(self) -> bool:
+        """Whether any store says where it stands."""
+        return bool(self._weights)
+
+    def common(self, one: StoreId, other: StoreId) -> int:
+        """How much two stores share: 0 where they stand in different widest places."""
+        known = self._common.get((one, other))
+        if known is None:
+            known = self._common[one, other] = self._compare(one, other)
+        return known
+
+    def _compare(self, one: StoreId, other: StoreId) -> int:
+        # Of a store that is no member nobody knows where it stands: it is to go in any case.
+        here, there = self._places.get(one, ()), self._places.get(other, ())
+        shared = 0
+        for weight, mine, its in zip(self._weights, here, there, strict=False):
+            if mine and its and mine != its:
+                break
+            shared += weight
+        return shared if here and there else 0
+
+    def shared(self, store: StoreId, others: Iterable[StoreId]) -> int:
+        """What a store shares with each of the others, together."""
+        return sum(self.common(store, other) for other in others if other != store)
+
+    def together(self, stores: Iterable[StoreId]) -> int:
+        """What each two of these stores share, together: the less, the better they stand."""
+        return sum(self.common(one, other) for one, other in combinations(stores, 2))
+
+    def would_worsen(self, stores: Iterable[StoreId], goes: StoreId, comes: StoreId) -> bool:
+        """Whether these stores would share more with `comes` in the place of `goes`."""
+        if not self.are_known:
+            return False
+        stay = [store for store in stores if store != goes]
+        return self.shared(comes, stay) > self.shared(goes, stay)
+
+    def least(self, stores: Iterable[StoreId], count: int) -> int:
+        """What `count` of these stores share if they are chosen well; O(count x stores)."""
+        left, chosen, total = sorted(stores), list[StoreId](), 0
+        costs = dict.fromkeys(left, 0)
+        for _ in range(min(count, len(left))):
+            best = min(left, key=lambda store: (costs[store], store))
+            left.remove(best)
+            chosen.append(best)
+            total += costs[best]
+            for store in left:
+                costs[store] += self.common(store, best)
+        return total
+
+
+def _labels(store: StoreId, state: State, heard: Heard) -> dict[str, str]:
+    told = heard.stores.get(store)
+    return (told.report.labels if told is not None else {}) or state.stores[store].labels
