@@ -169,7 +169,9 @@ class Changes:
     ) -> None:
         """A heartbeat was taken in."""
         self._repairs.note(beat.regions)
-        self._balancer.note(beat.regions, now)
+        # What was older than what is known would count as led from where it was led once.
+        known = ((told, heard.regions.get(told.id)) for told in beat.regions)
+        self._balancer.note((told for told, held in known if held and held.report is told), now)
         self._forgetting.note(beat.regions)
         if not may_order:
             return

@@ -7,7 +7,6 @@ wider place is worse than to share any number of narrower ones.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from typing import Final
 
 from flaredb_pd.heard import Heard
@@ -17,6 +16,9 @@ from flaredb_schemas.ids import StoreId
 WORSE: Final = 100
 """How much worse it is to share a place than to share the next narrower one. A region has fewer
 pairs of replicas than that."""
+
+
+_NOTHING: Final[dict[StoreId, int]] = {}
 
 
 class Locations:
@@ -32,7 +34,7 @@ class Locations:
             store: tuple(labels.get(level, "") for level in used) for store, labels in told.items()
         }
         self._weights: Final = [WORSE ** (len(used) - 1 - at) for at in range(len(used))]
-        self._common: Final[dict[tuple[StoreId, StoreId], int]] = {}
+        self._rows: Final[dict[StoreId, dict[StoreId, int]]] = {}
 
     @property
     def are_known(self) -> bool:
@@ -41,9 +43,12 @@ class Locations:
 
     def common(self, one: StoreId, other: StoreId) -> int:
         """How much two stores share: 0 where they stand in different widest places."""
-        known = self._common.get((one, other))
+        row = self._rows.get(one)
+        if row is None:
+            row = self._rows[one] = {}
+        known = row.get(other)
         if known is None:
-            known = self._common[one, other] = self._compare(one, other)
+            known = row[other] = self._compare(one, other)
         return known
 
     def _compare(self, one: StoreId, other: StoreId) -> int:
@@ -62,7 +67,14 @@ class Locations:
 
     def together(self, stores: Iterable[StoreId]) -> int:
         """What each two of these stores share, together: the less, the better they stand."""
-        return sum(self.common(one, other) for one, other in combinations(stores, 2))
+        before, total = list[StoreId](), 0
+        for store in stores:
+            row = self._rows.get(store, _NOTHING)
+            for other in before:
+                known = row.get(other)
+                total += known if known is not None else self.common(store, other)
+            before.append(store)
+        return total
 
     def would_worsen(self, stores: Iterable[StoreId], goes: StoreId, comes: StoreId) -> bool:
         """Whether these stores would share more with `comes` in the place of `goes`."""

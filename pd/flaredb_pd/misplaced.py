@@ -132,11 +132,9 @@ def _suspects(stores: Stores) -> Iterator[Sighting]:
     able = frozenset(store for store in serving if stores.is_up(store))
     least: dict[int, int] = {}
     for sighting in stores.heard.regions:
-        if not _rests(sighting, state):
-            continue
-        held = sighting.region.stores
+        held = [peer.store for peer in sighting.region.peers]
         shared = places.together(held)
-        if not shared:
+        if not shared or not _rests(sighting, state):
             continue
         count = len(held)
         if count not in least:

@@ -1,4 +1,4 @@
-"""What each store bears, counted in one pass over all regions; and as it will be soon.
+"""What each store bears, as it is counted while regions are told; and as it will be soon.
 
 What running operators bring and take counts as done, so that nothing is moved twice for one reason.
 """
@@ -64,18 +64,19 @@ def count(
     bears: Callable[[StoreId], bool],
 ) -> dict[StoreId, Standing]:
     """The standings of all stores that have told of themselves and that `bears` accepts."""
+    bearing = heard.regions.bearing
     standings = {
-        store: Standing(store, fullness(told.report))
+        store: Standing(
+            store,
+            fullness(told.report),
+            leaders=bearing.leaders[store],
+            replicas=bearing.replicas[store],
+            weight=bearing.bytes[store] + EMPTY_BYTES * bearing.replicas[store],
+            load=float(loads.borne(store)),
+        )
         for store, told in sorted(heard.stores.items())
         if bears(store)
     }
-    for sighting in heard.regions:
-        for peer in sighting.region.peers:
-            standing = standings.get(peer.store)
-            if standing is not None:
-                standing.take(sighting, 1)
-                if peer.id == sighting.leader:
-                    standing.lead(loads.rate(sighting.region.id), 1)
     for operator in running:
         told = heard.regions.get(operator.region)
         if told is not None:
