@@ -33,7 +33,7 @@ _join: Codec[Join] = Codec(Join)
 class Chaos:
     """Two PDs, five stores, three regions of three replicas."""
 
-    def __init__(self, seed: int, balance: bool = False) -> None:
+    def __init__(self, seed: int, balance: bool = False, zones: str = "") -> None:
         self.dice = random.Random(seed)
         self.world = PdWorld()
         self.world.on_order = self._ordered
@@ -45,6 +45,7 @@ class Chaos:
         self.losing = 0.0
         self.tidiness = 0.05
         self.balance = balance
+        self.zones = zones
         self.seen_epoch = 0
         self._restart: dict[str, float] = {}
         self._beats = 0
@@ -54,8 +55,10 @@ class Chaos:
         for name in "ab":
             self.start(name)
         self.world.pass_time(3.1)
-        for letter in LETTERS:
-            self.world.tell(SUBJECTS.pd_request(StoreId(0), "join"), _join.encode(join(letter)))
+        for place, letter in enumerate(LETTERS):
+            labels = {"zone": self.zones[place]} if self.zones else {}
+            asked = _join.encode(join(letter, labels=labels))
+            self.world.tell(SUBJECTS.pd_request(StoreId(0), "join"), asked)
         state = next(pd.state for pd in self.world.pds.values() if pd.leading)
         self.stores = sorted(state.stores)
         self.regions = {region.id: FakeRegion(region) for region in state.regions}
@@ -223,6 +226,34 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for region in chaos.regions.values():
         roles = [peer.role for peer in region.region.peers]
         assert roles == [PeerRole.VOTER] * 3 and not region.region.removed
+    check_journal(chaos.journal())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_the_end_every_region_stands_apart_and_stays(seed: int) -> None:
+    zones = "aabbc"
+    chaos = Chaos(seed, balance=seed % 2 == 0, zones=zones)
+    chaos.losing = chaos.dice.choice([0.0, 0.3])
+    for _ in range(120):
+        chaos.trouble()
+        chaos.second()
+    chaos.losing, chaos.tidiness = 0.0, 1.0
+    chaos.down.clear()
+    for store in chaos.stores:
+        chaos._beat(store)
+    for name in "ab":
+        if name not in chaos.world.pds:
+            chaos.start(name)
+    for _ in range(150):
+        chaos.second()
+    before = len(chaos.journal())
+    for region in chaos.regions.values():
+        stands = [zones[chaos.stores.index(store)] for store in region.region.stores]
+        assert sorted(stands) == ["a", "b", "c"]
+    for _ in range(60):
+        chaos.second()
+    later = [fact for fact in chaos.journal()[before:] if isinstance(fact, OperatorStarted)]
+    assert [fact.decision.policy for fact in later if fact.trigger != "balance"] == []
     check_journal(chaos.journal())
 
 
