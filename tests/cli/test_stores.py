@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flaredb.cli.app import make_app
-from flaredb.cli.stores import progress_of
+from flaredb.cli.stores import labels_text, progress_of
 from flaredb.client import placement
 from flaredb.client.placement import blocks_of
 from flaredb_schemas.ids import RegionId, StoreId
@@ -69,6 +69,11 @@ def test_a_drain_that_cannot_go_on_says_why(
 def test_a_store_that_is_not_there_is_not_found(run: Run) -> None:
     for command in ("show", "drain", "remove"):
         assert "no store 99" in run("store", command, "99", code=3)
+
+
+def test_where_a_store_stands_is_told_in_a_cell() -> None:
+    assert labels_text({"zone": "a", "rack": "1", "name": "store-1"}) == "rack=1, zone=a"
+    assert labels_text({"name": "store-1"}) == "-"
 
 
 def test_progress_is_told_in_a_line() -> None:

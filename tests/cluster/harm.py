@@ -19,10 +19,10 @@ START_SECONDS: Final = 60.0
 
 @asynccontextmanager
 async def running(
-    folder: Path, settings: Mapping[str, str] | None = None, stores: int = 3
+    folder: Path, settings: Mapping[str, str] | None = None, stores: int = 3, zones: int = 0
 ) -> AsyncIterator[LocalCluster]:
     """Stores, PD and nats-server with these settings, stopped at the end."""
-    cluster = LocalCluster(folder, stores=stores, analytics=False, settings=settings)
+    cluster = LocalCluster(folder, stores=stores, analytics=False, settings=settings, zones=zones)
     await run_sync(cluster.start)
     try:
         yield cluster

@@ -82,6 +82,7 @@ WHERE merged.type = 'region.merged';
 -- `outcome` and `seconds` are empty while it runs. `steps` are those that were done, in their order.
 -- `policy` chose it, `decision` is from what: what was seen, the best candidates with their scores, what
 -- was left out, and what was expected; `outcomes` are these figures before, foretold, and in the end.
+-- `predicted_seconds` are empty where nothing like it had been done before.
 CREATE OR REPLACE VIEW operators AS
 WITH ended AS (
     SELECT
@@ -90,7 +91,7 @@ WITH ended AS (
         payload ->> '$.reason' AS why,
         CAST(payload ->> '$.ms' AS BIGINT) / 1000.0 AS seconds,
         CAST(payload ->> '$.bytes' AS BIGINT) AS bytes,
-        CAST(payload ->> '$.predicted_ms' AS BIGINT) / 1000.0 AS predicted_seconds,
+        nullif(CAST(payload ->> '$.predicted_ms' AS BIGINT), 0) / 1000.0 AS predicted_seconds,
         payload -> '$.outcomes' AS outcomes
     FROM events WHERE type = 'operator.ended'
 ), stepped AS (

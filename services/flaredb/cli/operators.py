@@ -104,7 +104,7 @@ async def _finish(session: Session, row: OperatorRow, wait: bool) -> None:
     """Show what PD has undertaken, and before that wait for its end, if wanted."""
     if wait:
         row = await _ended(session, row)
-    session.printer.record(operator_record(row))
+    session.printer.record(operator_record(structs.replace(row, ledger=None)))
     if row.state not in ("running", "done"):
         raise _unfinished(row)
 

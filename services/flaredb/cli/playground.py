@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ def add_playground_command(app: typer.Typer) -> None:
         "playground",
         epilog=examples(
             "flaredb playground", "flaredb playground --stores 5 --dir /tmp/five",
+            "flaredb playground --stores 6 --zones 3",
             "flaredb playground --nats nats://127.0.0.1:4222",
         ),
     )(playground)  # fmt: skip
@@ -40,6 +42,9 @@ def playground(
         Path | None, typer.Option("--dir", help="Folder of all data and logs [.flaredb].")
     ] = None,
     stores: Annotated[int | None, typer.Option("--stores", help="How many stores [3].")] = None,
+    zones: Annotated[
+        int | None, typer.Option("--zones", help="In how many zones they stand by turns [0].")
+    ] = None,
     nats: Annotated[
         str, typer.Option("--nats", help="Use this NATS instead of starting one.")
     ] = "",
@@ -54,7 +59,8 @@ def playground(
 
     Data stays in the folder; other commands find the cluster by it.
     """
-    guarded(Format.TABLE, lambda: _run(_settings(dir_, stores, http), nats, http, analytics))
+    settings = partial(_settings, dir_, stores, zones, http)
+    guarded(Format.TABLE, lambda: _run(settings(), nats, http, analytics))
 
 
 def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: bool) -> None:
@@ -68,6 +74,7 @@ def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: b
         nats_server=settings.nats_server,
         prefix=settings.prefix,
         http=wanted,
+        zones=settings.zones,
     )
     with _told_to_stop() as stop:
         try:
@@ -88,10 +95,13 @@ def cannot_start(fault: Exception, folder: Path) -> FlareDBError:
     return FlareDBError(str(fault), hint=told or f"what each process says: {folder / 'logs'}")
 
 
-def _settings(folder: Path | None, stores: int | None, http: str | None) -> PlaygroundSettings:
+def _settings(
+    folder: Path | None, stores: int | None, zones: int | None, http: str | None
+) -> PlaygroundSettings:
     flags = {
         "dir": str(folder) if folder else None,
         "stores": None if stores is None else str(stores),
+        "zones": None if zones is None else str(zones),
         "http": http,
     }
     try:

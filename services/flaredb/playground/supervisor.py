@@ -29,7 +29,8 @@ class LocalCluster:
 
     `folder` holds their data and logs (a temporary one, removed at the end, by default). With
     `nats_url` no nats-server is started. `http` is where analytics serves (None or port
-    0: a free one). `settings` are given to every process, by their names. Stores count from 1.
+    0: a free one). `settings` are given to every process, by their names. Stores count from 1, and
+    stand by turns in so many `zones` (0: they do not say where).
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -45,10 +46,12 @@ class LocalCluster:
         prefix: str = DEFAULT_PREFIX,
         http: str | None = None,
         settings: Mapping[str, str] | None = None,
+        zones: int = 0,
     ) -> None:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="flaredb-")
         self.path: Final = folder or Path(self._temporary.name if self._temporary else "")
         self.stores = stores
+        self._zones: Final = zones
         self.prefix: Final = prefix
         self._folder: Final = PlaygroundFolder(self.path)
         self._with_analytics: Final = analytics
@@ -203,7 +206,9 @@ class LocalCluster:
     def _plan_store(self, number: int) -> Child:
         """A store that tells PD its name, which gives it the same number in a new cluster."""
         name, folder = f"store-{number}", self.store_folder(number)
-        labels = ",".join(filter(None, (self._settings.get("labels", ""), f"name={name}")))
+        zone = f"zone=zone-{(number - 1) % self._zones + 1}" if self._zones else ""
+        given = self._settings.get("labels", ""), zone, f"name={name}"
+        labels = ",".join(filter(None, given))
         settings = {"data": str(folder.resolve()), "labels": labels}
         return self._with_ops(name, "flaredb.store", settings)
 

@@ -258,6 +258,9 @@ class PlaygroundSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unkn
 
     dir: Annotated[Given, about("folder of everything")] = ".flaredb"
     stores: Annotated[Number, about("stores to start", le=16)] = 3
+    zones: Annotated[
+        int, about("zones in which the stores stand by turns; 0: they do not say", ge=0, le=16)
+    ] = 0
     http: Annotated[Address, Meta(min_length=1), about("host:port where SQL answers")] = (
         "127.0.0.1:7480"
     )
