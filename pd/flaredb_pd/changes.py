@@ -226,7 +226,10 @@ class Changes:
         for operator, why in list(self.drains.misled(state, heard)):
             self.conductor.give_up(operator, why, state, heard, now)
         offer = partial(self._offer, state=state, heard=heard, now=now)
-        self.drains.look(state, heard, partial(self.conductor.coming, state), offer, now)
+        coming = partial(self.conductor.coming, state)
+        idle = self.drains.look(state, heard, coming, offer, now)
+        if idle is not None:
+            self._undertake([idle], state, heard, now)
 
     def _repair_all(self, state: State, heard: Heard, now: Instant) -> None:
         coming = partial(self.conductor.coming, state)

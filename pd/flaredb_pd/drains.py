@@ -17,7 +17,7 @@ from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.holdings import MOST_EXAMPLES, Holdings, holdings
 from flaredb_pd.instant import Instant
-from flaredb_pd.ledger import Filters, Weighed, weigh
+from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
 from flaredb_pd.locations import Locations
 from flaredb_pd.operators import Operator
 from flaredb_pd.placing import Stores, weigh_stores, why_nowhere
@@ -37,6 +37,9 @@ DRAINS: Final = "drain"
 HANDS_OVER: Final = "drain-leaders"
 EMPTIES: Final = "drain-replicas"
 """The policies here."""
+
+NO_DRAIN: Final = "no store is being drained"
+NONE_WAITS: Final = "nothing waits to leave the stores that are being drained"
 
 BEHIND: Final = "a replica that is behind or not heard"
 AWAY: Final = "a replica on a store that is not up"
@@ -102,11 +105,16 @@ class Drains:
         coming: Callable[[], Counter[StoreId]],
         offer: Offer,
         now: Instant,
-    ) -> None:
-        """Offer what is to leave now; O(regions). `coming` counts what is on its way to stores."""
+    ) -> Idle | None:
+        """Offer what is to leave now; O(regions). `coming` counts what is on its way to stores.
+
+        Returns why nothing leaves; None where something does, or was looked for a moment ago.
+        """
         draining = [store for store, known in state.stores.items() if known.drain is not None]
-        if not draining or now.seconds < self._look_at:
-            return
+        if not draining:
+            return Idle(EMPTIES, NO_DRAIN, usual=True)
+        if now.seconds < self._look_at:
+            return None
         pause = len(heard.regions) / REGIONS_PER_SECOND
         self._look_at = now.seconds + max(LOOK_SECONDS, pause)
         self._blocked = {store: {} for store in draining}
@@ -138,6 +146,17 @@ class Drains:
         unheard = [one.region.id for one in heard.regions if one.report is None]
         for blocked in self._blocked.values():
             blocked.update(dict.fromkeys(unheard, NO_LEADER))
+        return self._idle() if room == self._most else None
+
+    def _idle(self) -> Idle:
+        """Why nothing leaves, where nothing is under way, either."""
+        filters = Filters()
+        for store, blocked in sorted(self._blocked.items()):
+            for region, why in sorted(blocked.items()):
+                filters.out(why, region, store)
+        told = filters.told()
+        reason = "; ".join(sorted(one.rule for one in told)) or NONE_WAITS
+        return Idle(EMPTIES, reason, Weighed(filters=told), usual=not told)
 
     def misled(self, state: State, heard: Heard) -> Iterator[tuple[Operator, str]]:
         """Which operators are to be given up, and why: what they bring would have to leave again,
@@ -178,9 +197,14 @@ class Drains:
         )
 
     def _room(self, state: State) -> int:
-        """How many more may be undertaken: half of what may be under way is left to repairs."""
+        """How many more may be undertaken."""
         mine = [one for one in state.operators.running.values() if one.started.trigger == DRAINS]
-        return max(1, self._config.operators_at_once // 2) - len(mine)
+        return self._most - len(mine)
+
+    @property
+    def _most(self) -> int:
+        """Half of what may be under way is left to repairs."""
+        return max(1, self._config.operators_at_once // 2)
 
     def _try(
         self, leaving: Leaving, stores: Stores, leaders: Counter[StoreId], offer: Offer

@@ -86,7 +86,7 @@ class OperatorEnded(Fact, frozen=True, kw_only=True, tag_field="type", tag="oper
 
 
 class NothingToDo(Fact, frozen=True, kw_only=True, tag_field="type", tag="balance.nothing_to_do"):
-    """A balancer or a repair finds nothing to do, and why.
+    """A balancer, a repair or a drain finds nothing to do, or can do nothing, and why.
 
     Told when the reason is another one than before, or the same again after `policy` has started
     something; once it has stood for some seconds, and at most once a minute.

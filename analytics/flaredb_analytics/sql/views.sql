@@ -123,7 +123,7 @@ FROM started
 LEFT JOIN ended ON ended.cluster = started.cluster AND ended.operator = started.operator
 LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = started.operator;
 
--- One reason why a policy, a balancer or a repair, had nothing to do from `time` on: until the next one of
+-- One reason why a policy, of a balance, repair or drain, could do nothing from `time` on: until the next of
 -- the same policy, or until an operator of it. `decision` is what it compared and left out.
 CREATE OR REPLACE VIEW nothing_to_do AS
 SELECT
