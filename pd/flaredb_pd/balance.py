@@ -18,7 +18,7 @@ from flaredb_pd.loads import Loads
 from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import Sighting
-from flaredb_pd.standings import Standing, count, leads, moves, weight_of
+from flaredb_pd.standings import Standing, count, leads, moves, size_of, weight_of
 from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.regions import PeerRole
@@ -38,12 +38,10 @@ LEAST_LOAD: Final = 200.0
 """Keys per second of a store below which load is no reason to move anything."""
 COLD_SHARE: Final = 0.05
 """A region with less than this share of the mean store's load is cold: leaderships are evened out
-by those."""
-
-FULL: Final = 0.85
-"""A store that is fuller gives replicas away."""
-NEARLY_FULL: Final = 0.80
-"""A store that is fuller gets none."""
+by those, and by others where that does not make the load uneven."""
+LEAST_GAIN: Final = 0.1
+"""By this share of the mean the busier of two stores must become less busy: what was measured is
+not that exact, and what gains less would be moved back one day."""
 
 MOST_AT_ONCE: Final = 8
 """How many proposals one look makes."""
@@ -61,6 +59,8 @@ class Scene(Struct, frozen=True):
     handed_over: Collection[RegionId]
     bears: Callable[[StoreId], bool]
     """Whether a store takes replicas and leaderships: it is up, and is to stay."""
+    lately: Collection[Operator] = ()
+    """What ended a moment ago: what that has changed on disks stores may not have told yet."""
 
 
 class Movable(Struct, frozen=True):
@@ -76,7 +76,9 @@ class Look:
 
     def __init__(self, scene: Scene) -> None:
         self.loads: Final = scene.loads
-        self.standings: Final = count(scene.heard, scene.loads, scene.running, scene.bears)
+        self.standings: Final = count(
+            scene.heard, scene.loads, scene.running, scene.lately, scene.bears
+        )
         self.taken: Final[set[RegionId]] = set()
         self._movable: Final = _movable(scene)
 
@@ -127,24 +129,24 @@ def _replica(look: Look) -> Proposal | None:
     standings, loads = look.standings, look.loads
     even = mean(one.weight for one in standings.values())
     light = sorted(standings.values(), key=lambda one: (one.weight, one.store))
-    targets = [one for one in light if one.fullness < NEARLY_FULL][:MOST_TRIED]
+    targets = [one for one in light if one.has_room()][:MOST_TRIED]
     for source in sorted(standings.values(), key=_by_need)[:MOST_TRIED]:
-        is_full = source.fullness >= FULL
         for target in targets:
             uneven = _is_uneven(source.weight, target.weight, even)
-            if target is source or not (is_full or uneven):
+            if target is source or not (source.is_full or uneven):
                 continue
-            chosen = _best_to_move(look.held(source.store), source, target, is_full, loads)
+            chosen = _best_to_move(look.held(source.store), source, target, loads)
             if chosen is not None:
+                full = "its disk is nearly full"
+                why = full if source.is_full else "it bears more than its share"
                 moves(standings, chosen, source.store, target.store)
-                why = "its disk is nearly full" if is_full else "it bears more than its share"
                 reason = f"{why}: store {source.store}"
                 return _propose("move", chosen, reason, source.store, target.store)
     return None
 
 
 def _by_need(one: Standing) -> tuple[bool, int, StoreId]:
-    return one.fullness < FULL, -one.weight, one.store
+    return not one.is_full, -one.weight, one.store
 
 
 def _is_uneven(source: int, target: int, even: float) -> bool:
@@ -153,14 +155,14 @@ def _is_uneven(source: int, target: int, even: float) -> bool:
 
 
 def _best_to_move(
-    held: list[Sighting], source: Standing, target: Standing, is_full: bool, loads: Loads
+    held: list[Sighting], source: Standing, target: Standing, loads: Loads
 ) -> Sighting | None:
     """A region of which `target` has nothing; a follower, and as large and as cold as can be."""
     gap = source.weight - target.weight
     fitting = [
         sighting
         for sighting in held
-        if _is_free(sighting, target) and (is_full or 2 * weight_of(sighting) <= gap)
+        if _is_free(sighting, target) and (source.is_full or 2 * weight_of(sighting) <= gap)
     ]
     return min(
         fitting,
@@ -175,13 +177,14 @@ def _best_to_move(
 
 
 def _is_free(sighting: Sighting, target: Standing) -> bool:
-    """Whether the store has nothing of the region, nor anything left of it."""
+    """Whether the store has nothing of the region, nor anything left of it, and room for it."""
     region = sighting.region
-    return all(peer.store != target.store for peer in (*region.peers, *region.removed))
+    others = all(peer.store != target.store for peer in (*region.peers, *region.removed))
+    return others and target.has_room(size_of(sighting))
 
 
 def _leadership(look: Look) -> Proposal | None:
-    """From a store that leads too many regions to one that leads too few; cold ones only."""
+    """From a store that leads too many regions to one that leads too few."""
     standings, loads = look.standings, look.loads
     even = mean(one.leaders for one in standings.values())
     most = max(LEAST_LEADERS, TOLERANCE * even)
@@ -195,11 +198,18 @@ def _leadership(look: Look) -> Proposal | None:
                 continue
             for sighting in led:
                 load = loads.rate(sighting.region.id)
-                if load <= cold and sighting.region.peer_on(target.store) is not None:
+                light = load <= cold or _evens_out(load, source, target)
+                if light and sighting.region.peer_on(target.store) is not None:
                     why = f"store {source.store} leads {source.leaders} regions"
                     leads(standings, sighting, target.store, load)
                     return _propose("transfer", sighting, why, to=target.store)
     return None
+
+
+def _evens_out(load: float, source: Standing, target: Standing) -> bool:
+    """Whether the target may lead a region of this load, which would not be taken from it again: it
+    stays less busy than the source was, or than any store whose load matters."""
+    return target.load + load <= source.load or target.load + load < LEAST_LOAD
 
 
 def _load(look: Look) -> Proposal | None:
@@ -214,7 +224,8 @@ def _load(look: Look) -> Proposal | None:
     for target in ranked[: -MOST_TRIED - 1 : -1]:
         gap = source.load - target.load
         rated = [(loads.rate(one.region.id), one) for one in led]
-        fitting = [item for item in rated if COLD_SHARE * even <= item[0] < gap]
+        most = gap - LEAST_GAIN * even
+        fitting = [item for item in rated if COLD_SHARE * even <= item[0] <= most]
         # The one that brings the two closest to each other.
         for load, sighting in sorted(
             fitting, key=lambda item: (abs(round(item[0] - gap / 2)), item[1].region.id)
@@ -237,7 +248,7 @@ def _shift(sighting: Sighting, source: Standing, target: Standing, look: Look) -
         for store in region.stores
         if store != sighting.store and store in look.standings and sighting in look.held(store)
     ]
-    if target.fullness >= NEARLY_FULL or not _is_free(sighting, target) or not followers:
+    if not _is_free(sighting, target) or not followers:
         return None
     goes = max(followers, key=lambda one: (one.weight, one.store))
     moves(look.standings, sighting, goes.store, target.store)

@@ -9,6 +9,7 @@ from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.loads import Loads
+from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId, StoreId
@@ -20,6 +21,9 @@ REGIONS_PER_SECOND: Final = 20_000
 
 REST_SECONDS: Final = 120.0
 """How long a region is left alone after it was moved or handed over for the sake of balance."""
+
+TOLD_SECONDS: Final = 10.0
+"""What has come to a disk or gone from it is seen in the next full report, or so much later."""
 
 SETTLE_SECONDS: Final = 10.0
 """How long a reign listens before it balances: what it has heard by then is of one time."""
@@ -56,7 +60,8 @@ class Balancer:
             return
         self._loads.keep({sighting.region.id for sighting in heard.regions})
         running = state.operators.running.values()
-        scene = Scene(heard, self._loads, running, *_resting(state, now), bears)
+        lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
+        scene = Scene(heard, self._loads, running, *_resting(state, now), bears, lately)
         yield from proposals(scene)
 
 
@@ -65,10 +70,15 @@ def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:
 
     Also where nothing came of it: others are tried first.
     """
-    since = now.wall - REST_SECONDS * 1000
     moved: set[RegionId] = set()
     handed_over: set[RegionId] = set()
-    for one in state.operators.ended:
-        if one.started.trigger == BALANCE and one.ended is not None and one.ended.at >= since:
+    for one in _ended_lately(state, now, REST_SECONDS):
+        if one.started.trigger == BALANCE:
             (handed_over if one.started.kind == "transfer" else moved).add(one.region)
     return moved, handed_over
+
+
+def _ended_lately(state: State, now: Instant, seconds: float) -> list[Operator]:
+    """What has ended within so many seconds."""
+    since = now.wall - seconds * 1000
+    return [one for one in state.operators.ended if one.ended is not None and one.ended.at >= since]

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.placement import RegionReport
 
 SHARE = 0.5
@@ -13,9 +13,10 @@ SHORTEST_SECONDS = 1.0
 
 
 class Rate(Struct):
-    """A region's keys per second, when it was told last, and what came since without a time."""
+    """A region's keys per second, who told it last and when, and what came since without a time."""
 
     keys: float
+    leader: PeerId
     at: float
     gathered: int = 0
 
@@ -35,7 +36,11 @@ class Loads:
         known = self._rates.get(report.id)
         if known is None:
             # Since when it counted is not known.
-            self._rates[report.id] = Rate(0.0, now)
+            self._rates[report.id] = Rate(0.0, report.leader, now)
+            return
+        if known.leader != report.leader:
+            # It counts since it leads, and nobody tells what the one before it had counted.
+            known.leader, known.at, known.gathered = report.leader, now, 0
             return
         known.gathered += count
         passed = now - known.at

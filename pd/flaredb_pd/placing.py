@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from flaredb_pd.availability import IsUp
 from flaredb_pd.heard import Heard
+from flaredb_pd.standings import FULL, NEARLY_FULL, fullness
 from flaredb_pd.state import State
 from flaredb_schemas.ids import PeerId, StoreId
 from flaredb_schemas.regions import Peer, PeerRole, Region
@@ -46,20 +47,24 @@ class Stores(Struct, frozen=True):
 def best_store(region: Region, without: Peer | None, size: int, stores: Stores) -> StoreId | None:
     """Where one more replica of `size` bytes would stand best, `without` one that goes; or None.
 
-    Standing apart from the others counts first, then what is on its way there already, then free
-    space in whole GiB, then how few replicas there are. No store will do that is not up, has or may
-    still have a replica of the region, is out of room, is being drained, or has not told of itself.
+    Standing apart from the others counts first, then that it will not be nearly full, then what is
+    on its way there already, then free space in whole GiB, then how few replicas there are. No
+    store will do that is not up, has or may still have a replica of the region, would be too full
+    with it and what is on its way, is being drained, or has not told of itself.
     """
     taken = {peer.store for peer in (*region.peers, *region.removed)}
     stay = [peer.store for peer in region.peers if peer != without]
-    found: list[tuple[int, int, int, int, StoreId]] = []
+    found: list[tuple[int, bool, int, int, int, StoreId]] = []
     for store in sorted(stores.state.stores):
         told = stores.heard.stores.get(store)
         able = told is not None and stores.is_up(store) and stores.state.serves(store)
         if told is None or not able or store in taken or told.report.free <= size:
             continue
-        apart, coming = stores.shared(store, stay), stores.coming.get(store, 0)
-        found.append((apart, coming, -(told.report.free // GIB), told.report.regions, store))
+        coming = stores.coming.get(store, 0)
+        used = fullness(told.report, (coming + 1) * size)
+        if used < FULL:
+            apart, free = stores.shared(store, stay), told.report.free // GIB
+            found.append((apart, used >= NEARLY_FULL, coming, -free, told.report.regions, store))
     return min(found)[-1] if found else None
 
 

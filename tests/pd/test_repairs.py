@@ -207,6 +207,27 @@ def test_standing_apart_counts_first_then_room_then_few_regions() -> None:
     assert best_store(scene.region, goes, 0, busy) == 4
 
 
+def test_who_would_be_too_full_gets_none_and_who_would_be_nearly_so_is_the_last() -> None:
+    scene = Scene()
+    goes = scene.region.peers[2]
+
+    def tell(store: int, free: int, regions: int) -> None:
+        beat = heartbeat(store, 1)
+        report = replace(beat.store, free=free, capacity=1_000, regions=regions)
+        scene.heard.on_heartbeat(replace(beat, store=report))
+
+    tell(4, free=210, regions=1)
+    tell(5, free=900, regions=9)
+    tell(6, free=159, regions=0)
+    assert best_store(scene.region, goes, 5, scene.stores) == 4
+    assert best_store(scene.region, goes, 20, scene.stores) == 5
+    scene.pass_time(30.0, *ALL[:4])
+    assert best_store(scene.region, goes, 20, scene.stores) == 4
+    assert best_store(scene.region, goes, 70, scene.stores) is None, "it would be full"
+    busy = replace(scene.stores, coming={StoreId(4): 3})
+    assert best_store(scene.region, goes, 20, busy) is None, "it will be full"
+
+
 def test_the_leader_is_not_the_one_too_many() -> None:
     scene = Scene()
     peers = scene.region.peers
