@@ -24,17 +24,24 @@ NEARLY_FULL: Final = 0.80
 """A store of which more is used gets none for the sake of balance, and elsewhere as the last."""
 
 
+MOST_PER_BYTE: Final = 3.0
+"""How many bytes of disk a byte of a replica takes at most, as far as is believed."""
+
+
 class Standing(Struct):
     """One store: how many leaders and replicas, of what weight in bytes, and how many keys per
     second in the regions that it leads.
 
-    `coming` and `going` are bytes of replicas that it may not have counted yet as used, or as free.
-    What has just come or gone may be counted twice, so that each errs on the safe side.
+    `held`, `coming` and `going` are bytes of the replicas that it has, and of those that it may not
+    have counted yet as used, or as free. What has just come or gone may be counted twice, so that
+    each errs on the safe side.
     """
 
     store: StoreId
     capacity: int
+    used: int
     free: int
+    held: int = 0
     coming: int = 0
     going: int = 0
     leaders: int = 0
@@ -45,11 +52,17 @@ class Standing(Struct):
     @property
     def is_full(self) -> bool:
         """Whether it will be too full even without what goes."""
-        return _used(self.capacity, self.free - self.coming + self.going) >= FULL
+        return self._fullness(self.coming - self.going) >= FULL
 
     def has_room(self, size: int = 0) -> bool:
         """Whether so many bytes more will leave room, even if nothing goes."""
-        return _used(self.capacity, self.free - self.coming - size) < NEARLY_FULL
+        return self._fullness(self.coming + size) < NEARLY_FULL
+
+    def _fullness(self, more: int) -> float:
+        """The share that is used with so many bytes more of replicas, which take as much of the
+        disk for each byte as those that are there: logs and pages that are half full count, too."""
+        each = min(MOST_PER_BYTE, max(1.0, self.used / self.held)) if self.held else 1.0
+        return _used(self.capacity, self.free - round(each * more))
 
     def take(self, sighting: Sighting, sign: int) -> None:
         """A replica comes (1) or goes (-1)."""
@@ -94,7 +107,7 @@ def count(
     What ended `lately` may not show yet in what stores tell of their disks.
     """
     standings = {
-        store: Standing(store, told.report.capacity, told.report.free)
+        store: Standing(store, told.report.capacity, told.report.used, told.report.free)
         for store, told in sorted(heard.stores.items())
         if bears(store)
     }
@@ -103,6 +116,7 @@ def count(
             standing = standings.get(peer.store)
             if standing is not None:
                 standing.take(sighting, 1)
+                standing.held += size_of(sighting)
                 if peer.id == sighting.leader:
                     standing.lead(loads.rate(sighting.region.id), 1)
         for peer in sighting.region.removed:

@@ -51,19 +51,24 @@ def fullness(row: StoreRow) -> float:
     return 1 - row.free / row.capacity
 
 
-def fill_up(row: StoreRow, folder: Path) -> None:
-    """Take so much of the disk by something else that the store is as full as is wanted."""
-    spare = round(row.used * (1 - WANTED) / WANTED)
-    with (folder / "somebody-elses").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, row.free - spare)
+def take(size: int, folder: Path) -> None:
+    """Take so much more of the disk for something else."""
+    with (folder / "somebody-elses").open("ab") as file:
+        os.posix_fallocate(file.fileno(), file.tell(), size)
 
 
-async def until_fuller(db: Client, store: StoreId, than: float) -> float:
-    """Wait until PD knows that the store is so full; how full it is then."""
-    async with asyncio.timeout(PATIENCE):
-        while (found := fullness(await store_row(db, store))) < than:
+async def fill_up(db: Client, store: StoreId, folder: Path) -> float:
+    """Have PD know that the store is as full as is wanted; how full it is then."""
+    deadline, row = time.monotonic() + PATIENCE, await store_row(db, store)
+    while (full := fullness(row)) < FULL:
+        assert time.monotonic() < deadline, row
+        spare = round(row.used * (1 - WANTED) / WANTED)
+        await run_sync(take, row.free - spare, folder)
+        told = row
+        while (row.used, row.free) == (told.used, told.free) and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
-    return found
+            row = await store_row(db, store)
+    return full
 
 
 async def until_relieved(db: Client, store: StoreId) -> float:
@@ -93,8 +98,7 @@ async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
         before = len(await moves(db))
         load = Load(cluster)
         async with load.running():
-            await run_sync(fill_up, await store_row(db, full), small_disk.folder)
-            at_most = await until_fuller(db, full, FULL)
+            at_most = await fill_up(db, full, small_disk.folder)
             took = await until_relieved(db, full)
             await asyncio.sleep(QUIET_SECONDS if is_figure else FEW_SECONDS)
             after, rows = await store_row(db, full), await db.placement.regions()

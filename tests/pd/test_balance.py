@@ -89,7 +89,7 @@ def test_a_new_store_gets_busy_regions_as_well() -> None:
 
 def test_a_full_store_gets_nothing_and_gives_away() -> None:
     cluster = Cluster(stores=4, regions=20)
-    cluster.used[StoreId(1)] = 860 * MIB
+    cluster.used[StoreId(1)] = 880 * MIB
     cluster.used[StoreId(4)] = 100 * MIB
     cluster.tell()
     found = cluster.look()
