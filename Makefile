@@ -13,7 +13,7 @@ help:  ## what can be made
 setup: $(filter .tools/bin/uv,$(UV))  ## uv where it is missing, and .venv/ from uv.lock
 	$(UV) sync --frozen
 
-demo: setup  ## three stores under load, one of them killed, every promise checked
+demo: setup  ## a cluster under load: a store lost, one more, one drained; every promise checked
 	$(RUN) flaredb demo
 
 test: setup  ## every test: the quick ones, real processes, then containers where an engine runs

@@ -30,7 +30,10 @@ TOLERANCE: Final = 0.05
 """A store whose count or weight is within this share of the mean is even enough."""
 COLD_SHARE: Final = 0.05
 """A region with less than this share of the mean store's load is cold: leaderships are evened out
-by those."""
+by those, and by others where that does not make the load uneven."""
+
+LEAST_LOAD: Final = 200.0
+"""Keys per second of a store below which load is no reason to move anything."""
 
 MOST_TRIED: Final = 5
 """How many of the most and of the least laden stores are tried against each other."""
@@ -43,6 +46,7 @@ IS_CHANGING: Final = "a region not all of whose replicas vote"
 WAS_MOVED: Final = "a region that was moved a moment ago"
 WAS_HANDED_OVER: Final = "a region that was handed over a moment ago"
 HAS_ONE: Final = "a region that has, or had, a replica there"
+NO_ROOM: Final = "a region for which the store's disk has no room"
 HAS_NONE: Final = "a region without a replica there"
 WORSE: Final = "a region whose replicas would stand less far apart"
 
@@ -62,6 +66,8 @@ class Scene(Struct, frozen=True):
     bears: Callable[[StoreId], bool]
     """Whether a store takes replicas and leaderships: it is up, and is to stay."""
     places: Locations
+    lately: Collection[Operator] = ()
+    """What ended a moment ago: what that has changed on disks stores may not have told yet."""
 
 
 class Movable:
@@ -81,7 +87,9 @@ class Look:
     def __init__(self, scene: Scene) -> None:
         self.loads: Final = scene.loads
         self.places: Final = scene.places
-        self.standings: Final = count(scene.heard, scene.loads, scene.running, scene.bears)
+        self.standings: Final = count(
+            scene.heard, scene.loads, scene.running, scene.lately, scene.bears
+        )
         self.taken: Final[set[RegionId]] = set()
         self._movable: Final = _movable(scene)
 

@@ -12,6 +12,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
+from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId, StoreId
@@ -23,6 +24,9 @@ REGIONS_PER_SECOND: Final = 20_000
 
 REST_SECONDS: Final = 120.0
 """How long a region is left alone after it was moved or handed over for the sake of balance."""
+
+TOLD_SECONDS: Final = 10.0
+"""What has come to a disk or gone from it is seen in the next full report, or so much later."""
 
 SETTLE_SECONDS: Final = 10.0
 """How long a reign listens before it balances: what it has heard by then is of one time."""
@@ -67,9 +71,9 @@ class Balancer:
         self._loads.keep({sighting.region.id for sighting in heard.regions})
         running = state.operators.running.values()
         places = Locations(state, heard, self._config.location_labels)
-        yield from decisions(
-            Scene(heard, self._loads, running, *_resting(state, now), bears, places)
-        )
+        lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
+        resting = _resting(state, now)
+        yield from decisions(Scene(heard, self._loads, running, *resting, bears, places, lately))
 
 
 def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:
@@ -77,10 +81,15 @@ def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:
 
     Also where nothing came of it: others are tried first.
     """
-    since = now.wall - REST_SECONDS * 1000
     moved: set[RegionId] = set()
     handed_over: set[RegionId] = set()
-    for one in state.operators.ended:
-        if one.started.trigger == BALANCE and one.ended is not None and one.ended.at >= since:
+    for one in _ended_lately(state, now, REST_SECONDS):
+        if one.started.trigger == BALANCE:
             (handed_over if one.started.kind == "transfer" else moved).add(one.region)
     return moved, handed_over
+
+
+def _ended_lately(state: State, now: Instant, seconds: float) -> list[Operator]:
+    """What has ended within so many seconds."""
+    since = now.wall - seconds * 1000
+    return [one for one in state.operators.ended if one.ended is not None and one.ended.at >= since]

@@ -1,4 +1,6 @@
-"""How many replicas and leaders each store bears, and how many bytes: kept as regions are told."""
+"""How many replicas and leaders each store bears, and how many bytes: kept as regions are told.
+
+`leaving` are the bytes of replicas that have left their regions and may be there still."""
 
 from collections import Counter
 
@@ -12,17 +14,20 @@ class Bearing:
     Invariant: every region of the map is counted once, as it was told last.
     """
 
-    __slots__ = ("bytes", "leaders", "replicas")
+    __slots__ = ("bytes", "leaders", "leaving", "replicas")
 
     def __init__(self) -> None:
         self.replicas: Counter[StoreId] = Counter()
         self.bytes: Counter[StoreId] = Counter()
         self.leaders: Counter[StoreId] = Counter()
+        self.leaving: Counter[StoreId] = Counter()
 
     def count(self, region: Region, leader: StoreId, size: int, sign: int) -> None:
         """A region of `size` bytes comes (1) or goes (-1), led from `leader` (0: from nowhere)."""
         for peer in region.peers:
             self.replicas[peer.store] += sign
             self.bytes[peer.store] += sign * size
+        for peer in region.removed:
+            self.leaving[peer.store] += sign * size
         if leader:
             self.leaders[leader] += sign

@@ -1,4 +1,7 @@
-"""Leaderships, by their number: from stores that lead too many regions; cold ones only."""
+"""Leaderships, by their number: from stores that lead too many regions to some that lead too few.
+
+Of busy regions only those whose leadership does not make the load uneven there.
+"""
 
 from collections.abc import Iterator
 from heapq import nsmallest
@@ -10,6 +13,7 @@ from flaredb_pd.balance_scene import (
     COLD_SHARE,
     EVEN,
     HAS_NONE,
+    LEAST_LOAD,
     MOST_TRIED,
     NOTHING_FITS,
     NOTHING_MOVES,
@@ -29,7 +33,7 @@ POLICY: Final = "balance-leaders"
 LEAST_LEADERS: Final = 1
 """A store within so many leaders of the mean is even enough."""
 
-IS_WARM: Final = "a region that is busy: those are moved for their load"
+IS_WARM: Final = "a region too busy for the store that would lead it"
 
 
 def find(look: Look) -> Proposal | Idle:
@@ -82,11 +86,11 @@ def _weigh(
     look: Look,
     filters: Filters,
 ) -> Weighed:
-    """Cold regions with a replica there, the coldest first."""
+    """Regions with a replica there that are cold, or not too busy for it; the coldest first."""
     found: list[tuple[int, RegionId]] = []
     for sighting in led:
         region, load = sighting.region, look.loads.rate(sighting.region.id)
-        if load > cold:
+        if load > cold and not _evens_out(load, source, target):
             filters.out(IS_WARM, region.id)
         elif region.peer_on(target.store) is None:
             filters.out(HAS_NONE, region.id, target.store)
@@ -102,6 +106,12 @@ def _weigh(
         for keys, region in nsmallest(MOST_CANDIDATES, found)
     )
     return Weighed(best, len(found), filters.told() if best else ())
+
+
+def _evens_out(load: float, source: Standing, target: Standing) -> bool:
+    """Whether the target may lead a region of this load, which would not be taken from it again: it
+    stays less busy than the source was, or than any store whose load matters."""
+    return target.load + load <= source.load or target.load + load < LEAST_LOAD
 
 
 def _differences(look: Look) -> list[Candidate]:

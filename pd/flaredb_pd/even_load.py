@@ -8,7 +8,9 @@ from flaredb_pd.balance_scene import (
     ALL_EVEN,
     COLD_SHARE,
     HAS_ONE,
+    LEAST_LOAD,
     MOST_TRIED,
+    NO_ROOM,
     NOTHING_FITS,
     NOTHING_MOVES,
     WORSE,
@@ -20,7 +22,7 @@ from flaredb_pd.balance_scene import (
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import Sighting
-from flaredb_pd.standings import NEARLY_FULL, Standing, leads, moves
+from flaredb_pd.standings import Standing, leads, moves, size_of
 from flaredb_schemas.decisions import MOST_CANDIDATES, Candidate
 from flaredb_schemas.ids import RegionId, StoreId
 
@@ -28,14 +30,14 @@ POLICY: Final = "balance-load"
 
 LOAD_TOLERANCE: Final = 0.15
 """Load is never the same for long: within this share of the mean a store is even enough."""
-LEAST_LOAD: Final = 200.0
-"""Keys per second of a store below which load is no reason to move anything."""
+LEAST_GAIN: Final = 0.1
+"""By this share of the mean the busier of two stores must become less busy: what was measured is
+not that exact, and what gains less would be moved back one day."""
 
 NOT_BUSY: Final = "no store is busy"
 
 IS_COLD: Final = "a region that is cold: those are moved for the number of leaders"
 TOO_BUSY: Final = "a region that is too busy for what the two stores differ by"
-NO_ROOM: Final = "a region without a replica there, on a store whose disk is nearly full"
 NO_FOLLOWER: Final = "a region without a follower that can be moved there"
 
 
@@ -53,7 +55,7 @@ def find(look: Look) -> Proposal | Idle:
         return Idle(POLICY, ALL_EVEN, weigh(pairs, filters))
     led = look.led(source.store)
     for target in ranked[: -MOST_TRIED - 1 : -1]:
-        fitting = _fitting(led, source, target, COLD_SHARE * even, look, filters)
+        fitting = _fitting(led, source, target, even, look, filters)
         for place, (_, _, sighting) in enumerate(fitting):
             goes = _follower_that_goes(sighting, target, look, filters)
             if goes is None and sighting.region.peer_on(target.store) is None:
@@ -74,17 +76,18 @@ def _fitting(
     led: list[Sighting],
     source: Standing,
     target: Standing,
-    cold: float,
+    even: float,
     look: Look,
     filters: Filters,
 ) -> list[Fitting]:
     """The one that brings the two closest to each other first."""
     gap, found = source.load - target.load, list[Fitting]()
+    cold, most = COLD_SHARE * even, gap - LEAST_GAIN * even
     for sighting in led:
         load = look.loads.rate(sighting.region.id)
         if load < cold:
             filters.out(IS_COLD, sighting.region.id)
-        elif load >= gap:
+        elif load > most:
             filters.out(TOO_BUSY, sighting.region.id)
         else:
             found.append((abs(round(load - gap / 2)), sighting.region.id, sighting))
@@ -98,7 +101,7 @@ def _follower_that_goes(
     region = sighting.region
     if region.peer_on(target.store) is not None:
         return None
-    if target.fullness >= NEARLY_FULL:
+    if not target.has_room(size_of(sighting)):
         filters.out(NO_ROOM, region.id, target.store)
         return None
     if not is_free(sighting, target):

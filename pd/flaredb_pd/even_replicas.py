@@ -10,6 +10,7 @@ from flaredb_pd.balance_scene import (
     EVEN,
     HAS_ONE,
     MOST_TRIED,
+    NO_ROOM,
     NOTHING_FITS,
     NOTHING_MOVES,
     TOLERANCE,
@@ -21,7 +22,7 @@ from flaredb_pd.balance_scene import (
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import Sighting
-from flaredb_pd.standings import FULL, NEARLY_FULL, Standing, moves, weight_of
+from flaredb_pd.standings import Standing, moves, size_of, weight_of
 from flaredb_schemas.decisions import MOST_CANDIDATES, Candidate
 from flaredb_schemas.ids import RegionId, StoreId
 
@@ -41,8 +42,8 @@ def find(look: Look) -> Proposal | Idle:
         if weighed.best is not None:
             chosen = next(one for one in held if one.region.id == weighed.best.region)
             moves(look.standings, chosen, source.store, target.store)
-            full = source.fullness >= FULL
-            why = "its disk is nearly full" if full else "it bears more than its share"
+            full = "its disk is nearly full"
+            why = full if source.is_full else "it bears more than its share"
             return proposed(POLICY, f"{why}: store {source.store}", weighed.best, weighed)
     if not pairs:
         return Idle(POLICY, ALL_EVEN, weigh(_differences(look), filters))
@@ -57,14 +58,14 @@ def _uneven(
     standings = look.standings
     even = mean(one.weight for one in standings.values())
     light = sorted(standings.values(), key=lambda one: (one.weight, one.store))
-    targets = [one for one in light if one.fullness < NEARLY_FULL][:MOST_TRIED]
-    for full in (one for one in light if one.fullness >= NEARLY_FULL):
+    targets = [one for one in light if one.has_room()][:MOST_TRIED]
+    for full in (one for one in light if not one.has_room()):
         filters.out(IS_FULL, store=full.store)
     for source in sorted(standings.values(), key=_by_need)[:MOST_TRIED]:
         for target in targets:
             if target is source:
                 continue
-            if source.fullness < FULL and not _is_uneven(source.weight, target.weight, even):
+            if not source.is_full and not _is_uneven(source.weight, target.weight, even):
                 filters.out(EVEN, store=source.store)
                 continue
             pairs.append(_difference(source, target))
@@ -72,7 +73,7 @@ def _uneven(
 
 
 def _by_need(one: Standing) -> tuple[bool, int, StoreId]:
-    return one.fullness < FULL, -one.weight, one.store
+    return not one.is_full, -one.weight, one.store
 
 
 def _is_uneven(source: int, target: int, even: float) -> bool:
@@ -85,13 +86,15 @@ def _weigh(
 ) -> Weighed:
     """Regions of which `target` has nothing: a follower first, then as cold, then as large as can
     be."""
-    gap, is_full = source.weight - target.weight, source.fullness >= FULL
+    gap = source.weight - target.weight
     found: list[tuple[int, int, int, RegionId]] = []
     for sighting in held:
         region, weight = sighting.region, weight_of(sighting)
         if not is_free(sighting, target):
             filters.out(HAS_ONE, region.id, target.store)
-        elif is_full:
+        elif not target.has_room(size_of(sighting)):
+            filters.out(NO_ROOM, region.id, target.store)
+        elif source.is_full:
             found.append(_score(sighting, source, weight, look))
         elif 2 * weight > gap:
             filters.out(TOO_LARGE, region.id)

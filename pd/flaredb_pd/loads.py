@@ -44,6 +44,11 @@ class Loads:
             # Since when it counted is not known.
             self._rates[report.id] = Rate(0.0, now, store=_leads(report))
             return
+        if known.store != _leads(report):
+            # It counts since it leads, and nobody tells what the one before it had counted.
+            known.at, known.gathered = now, 0
+            self._bear(known, _leads(report), known.counted)
+            return
         known.gathered += count
         passed = now - known.at
         if passed >= SHORTEST_SECONDS:

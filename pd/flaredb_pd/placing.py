@@ -9,6 +9,7 @@ from flaredb_pd.availability import IsUp
 from flaredb_pd.heard import Heard
 from flaredb_pd.ledger import Filters, Weighed, weigh
 from flaredb_pd.locations import Locations
+from flaredb_pd.standings import FULL, NEARLY_FULL, fullness
 from flaredb_pd.state import State
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import NO_STORE, PeerId, StoreId
@@ -45,8 +46,8 @@ def able_stores(
 ) -> Iterator[tuple[StoreId, StoreReport]]:
     """Which stores could take one more replica of `size` bytes, by id.
 
-    None is that is not up, has or may still have a replica of the region, is out of room, is being
-    drained, or has not told of itself.
+    None is that is not up, has or may still have a replica of the region, would be too full with it
+    and what is on its way, is being drained, or has not told of itself.
     """
     held, former = set(region.stores), {peer.store for peer in region.removed}
     for store in sorted(stores.state.stores):
@@ -61,7 +62,7 @@ def able_stores(
             filters.out(IS_SILENT, store=store)
         elif not stores.is_up(store):
             filters.out(IS_AWAY, store=store)
-        elif told.report.free <= size:
+        elif told.report.free <= size or _used(store, told.report, size, stores) >= FULL:
             filters.out(IS_FULL, store=store)
         else:
             yield store, told.report
@@ -70,8 +71,8 @@ def able_stores(
 def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:
     """Where one more replica of `size` bytes would stand best, `without` one that goes.
 
-    Standing apart from the others counts first, then what is on its way there already, then free
-    space in whole GiB, then how few replicas there are.
+    Standing apart from the others counts first, then that it will not be nearly full, then what is
+    on its way there already, then free space in whole GiB, then how few replicas there are.
     """
     stay = [peer.store for peer in region.peers if peer != without]
     source, filters = without.store if without is not None else NO_STORE, Filters()
@@ -83,6 +84,7 @@ def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores
                 target=store,
                 terms={
                     "shared_labels": stores.places.shared(store, stay),
+                    "nearly_full": int(_used(store, report, size, stores) >= NEARLY_FULL),
                     **wear(store, report, stores),
                 },
             )
@@ -90,6 +92,11 @@ def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores
         ],
         filters,
     )
+
+
+def _used(store: StoreId, report: StoreReport, size: int, stores: Stores) -> float:
+    """Which share of its room the store will have used, with what is on its way there as well."""
+    return fullness(report, (stores.coming.get(store, 0) + 1) * size)
 
 
 def wear(store: StoreId, report: StoreReport, stores: Stores) -> dict[str, int]:

@@ -149,8 +149,9 @@ class RegionMap:
         self._check_neighbours(at)
 
     def _count_anew(self, before: Sighting, now: Sighting) -> None:
-        same = before.region.peers == now.region.peers and before.store == now.store
-        if not same or before.bytes != now.bytes:
+        one, other = before.region, now.region
+        same = one.peers == other.peers and one.removed == other.removed
+        if not same or (before.store, before.bytes) != (now.store, now.bytes):
             self._count(before, -1)
             self._count(now, 1)
 
@@ -176,6 +177,7 @@ class RegionMap:
             counted.count(sighting.region, sighting.store, sighting.bytes, 1)
         assert counted.replicas == self.bearing.replicas
         assert (counted.bytes, counted.leaders) == (self.bearing.bytes, self.bearing.leaders)
+        assert counted.leaving == self.bearing.leaving
 
 
 def are_neighbours(one: KeyRange, other: KeyRange) -> bool:

@@ -28,6 +28,7 @@ from tests.disk.stations import (
     lmdb_station,
     next_number,
     put_batch,
+    save,
     save_rows,
     sealed,
     until,
@@ -69,6 +70,18 @@ async def test_the_folder_is_for_its_owner_alone(lmdb: LmdbStation) -> None:
         "wal-1": 0o600,
         "writer.lock": 0o600,
     }
+
+
+async def test_what_rows_had_taken_they_can_take_again(lmdb: LmdbStation) -> None:
+    await save_rows(lmdb, [(b"d%04d" % number, bytes(1000)) for number in range(1000)])
+    await lmdb.restart()
+    before = lmdb.disk.usage()
+    await save(lmdb, lambda batch: batch.delete_range(b"d", b"e"))
+    await lmdb.restart()
+    after = lmdb.disk.usage()
+    assert before.used - after.used > 900_000
+    assert after.reusable - before.reusable > 900_000
+    assert after.room == after.free + after.reusable
 
 
 async def test_an_orderly_stop_acknowledges_what_is_under_way(lmdb: LmdbStation) -> None:

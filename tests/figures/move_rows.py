@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.figures.rows import Judged, Row, at_most, kept_everything
+from tests.figures.rows import Judged, Row, at_most, kept_everything, scenario, span
 from tests.figures.runs import Found
 
 _MOVED: Final = {
@@ -11,6 +11,8 @@ _MOVED: Final = {
     "longest_gap_s": (2.0, "s the longest gap"),
     "lost": (0.0, "lost"),
 }
+
+_KILLED: Final = "a store is killed for good, 100 MiB"
 
 _JOINED: Final = {
     "seconds": (420.0, "s until all is even"),
@@ -21,6 +23,44 @@ _JOINED: Final = {
     "unknown": (0.0, "unknown"),
     "lost": (0.0, "lost"),
 }
+
+_HOT: Final = {
+    "spread_s": (120.0, "s from the first hand-over until no store leads a fifth more than others"),
+    "furthest_off": (0.2, "of the mean is the furthest from it three minutes later"),
+    "came_back": (0.0, "came back"),
+    "failed": (0.0, "writes failed"),
+}
+
+_FULL: Final = {
+    "seconds": (120.0, "s until it is at 85 % no more"),
+    "received": (0.0, "replicas received"),
+    "came_back": (0.0, "came back"),
+    "refused": (0.0, "refused"),
+    "unknown": (0.0, "unknown"),
+    "lost": (0.0, "lost"),
+}
+
+_GONE: Final = {
+    "seconds": (120.0, "s from when it counts as down until all are whole"),
+    "longest_gap_s": (5.0, "s the longest gap"),
+    "lost": (0.0, "lost"),
+}
+
+_DRAINED: Final = {
+    "seconds": (120.0, "s until it is empty"),
+    "refused": (0.0, "refused"),
+    "unknown": (0.0, "unknown"),
+    "longest_gap_s": (2.0, "s the longest gap"),
+    "lost": (0.0, "lost"),
+}
+
+
+def _repaired(found: Found) -> Judged:
+    """In time, and with a majority alive throughout."""
+    judged = at_most(_KILLED, _GONE)(found)
+    least = [run["least_live_share"] for run in scenario(found, _KILLED)]
+    text = f"{judged.text}; {span(least)} of the votes alive at the least" if least else judged.text
+    return Judged(text, judged.holds and min(least, default=0.0) > 0.5)
 
 
 def _planned(found: Found) -> Judged:
@@ -48,6 +88,30 @@ MOVES: Final = (
         "even within max(1, 6 %) of the mean, no region moves twice, then nothing for 5 minutes",
         "balance",
         at_most("a fourth store joins 60 regions", _JOINED),
+    ),
+    Row(
+        "80 % of the writes go to 6 of 60 regions, all led by one of three stores",
+        "load spread within 20 % of the mean ≤ 2 min after it shows, nothing goes to and fro",
+        "hot_store",
+        at_most("a tenth of 60 regions is busy, and led by one store", _HOT),
+    ),
+    Row(
+        "a store whose disk is filled to more than 85 %, a file system of its own",
+        "gives replicas away, gets none, nothing goes to and fro",
+        "full_disk",
+        at_most("a disk of a store with 9 replicas is nearly full", _FULL),
+    ),
+    Row(
+        "one of four stores killed for good, 100 MiB in 12 regions, under 8 writers",
+        "three replicas each ≤ 2 min after it counts as down, never below a majority",
+        "store_gone",
+        _repaired,
+    ),
+    Row(
+        "a store of 100 MiB drained under 8 writers",
+        "empty ≤ 2 min, no write fails",
+        "drains",
+        at_most("a store is drained under 8 writers, 144 MiB in all", _DRAINED),
     ),
     Row(
         "one pass of all checks and balancers, 100 stores and 100,000 regions in memory",

@@ -122,6 +122,10 @@ RUNS: Final = (
     _cluster("splits", 5, 20),
     _cluster("moves", 5, 40),
     _cluster("balance", 1, 20),
+    _cluster("hot_store", 1, 15),
+    _cluster("full_disk", 1, 15),
+    _cluster("store_gone", 3, 15),
+    _cluster("drains", 3, 15),
     Run(
         "split_crashes",
         ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),

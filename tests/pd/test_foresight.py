@@ -12,7 +12,7 @@ from flaredb_pd.operator_facts import EndOperator
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.placement import reported_region
-from tests.pd.test_balance import Cluster
+from tests.pd.evened import Cluster
 from tests.pd.test_operators import started, when
 
 

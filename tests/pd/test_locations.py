@@ -7,7 +7,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.locations import Locations
 from flaredb_pd.state import State
 from flaredb_schemas.ids import StoreId
-from tests.pd.test_balance import record
+from tests.pd.evened import record
 
 LEVELS = ("zone", "rack", "host")
 

@@ -23,7 +23,7 @@ from flaredb_pd.state import Drain
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
 from flaredb_schemas.placement import DownPeer, PeerReport
 from tests.pd.builders import pd_config
-from tests.pd.test_balance import MIB, Cluster
+from tests.pd.evened import MIB, Cluster
 
 CONFIG = replace(pd_config(), location_labels=("zone",))
 

@@ -90,9 +90,9 @@ class Scene:
         places = Locations(self.state, self.heard, CONFIG.location_labels)
         return Stores(self.state, self.heard, is_up, {}, places)
 
-    def best_for(self, goes: Peer, **changes: object) -> StoreId | None:
-        """Where a replica goes in the place of this one."""
-        best = weigh_stores(self.region, goes, 0, replace(self.stores, **changes)).best
+    def best_for(self, goes: Peer, size: int = 0, **changes: object) -> StoreId | None:
+        """Where a replica of this size goes in the place of this one."""
+        best = weigh_stores(self.region, goes, size, replace(self.stores, **changes)).best
         return best.target if best is not None else None
 
     def least_needed(self, leader: PeerId, *bad: Peer) -> Peer | None:
@@ -217,6 +217,26 @@ def test_standing_apart_counts_first_then_room_then_few_regions() -> None:
     scene.tell(5, free=9 * GIB, regions=0)
     assert scene.best_for(goes) == 5
     assert scene.best_for(goes, coming={StoreId(5): 1}) == 4
+
+
+def test_who_would_be_too_full_gets_none_and_who_would_be_nearly_so_is_the_last() -> None:
+    scene = Scene()
+    goes = scene.region.peers[2]
+
+    def tell(store: int, free: int, regions: int) -> None:
+        beat = heartbeat(store, 1)
+        report = replace(beat.store, free=free, capacity=1_000, regions=regions)
+        scene.heard.on_heartbeat(replace(beat, store=report))
+
+    tell(4, free=210, regions=1)
+    tell(5, free=900, regions=9)
+    tell(6, free=159, regions=0)
+    assert scene.best_for(goes, 5) == 4
+    assert scene.best_for(goes, 20) == 5
+    scene.pass_time(30.0, *ALL[:4])
+    assert scene.best_for(goes, 20) == 4
+    assert scene.best_for(goes, 70) is None, "it would be full"
+    assert scene.best_for(goes, 20, coming={StoreId(4): 3}) is None, "it will be full"
 
 
 def test_the_leader_is_not_the_one_too_many() -> None:

@@ -167,7 +167,8 @@ class Teller:
             full="partial" not in case.words,
         )
         reports = tuple(_report(line, store) for line in case.input.splitlines())
-        beat = msgspec.structs.replace(beat, regions=reports)
+        about = msgspec.structs.replace(beat.store, free=int(case.option("free", "900")))
+        beat = msgspec.structs.replace(beat, store=about, regions=reports)
         self.world.tell(SUBJECTS.heartbeat(StoreId(store)), msgspec.json.encode(beat))
 
     def do_here(self, case: Case) -> None:

@@ -1,11 +1,13 @@
-"""demo: a cluster of three stores under load, one of which is killed, in figures."""
+"""demo: a cluster under load loses a store, gets one more, and empties another; in figures."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flaredb.cli.board import board
 from flaredb.cli.commands import Output, examples, guarded
 from flaredb.cli.output import ExitCode, Format, Printer, as_json, note
 from flaredb.cli.playground import cannot_start
@@ -39,7 +41,9 @@ def demo(
 ) -> None:
     """Start three stores, load Python's standard library, kill a store meanwhile, check it all.
 
-    A region may hold a tenth of it here, so regions split while they are loaded.
+    A region may hold a tenth of it here, so regions split while they are loaded. Then, while
+    clients go on writing, a fourth store joins and gets its share, a region moves by hand, and a
+    store is drained.
 
     Exit code 1 if a promise was not kept.
     """
@@ -53,11 +57,12 @@ def _run(folder: Path | None, form: Format, bars: bool) -> None:
     cluster = LocalCluster(folder, stores=STORES, settings={"split_bytes": str(most)})
     try:
         cluster.start(on_progress=lambda name: note(f"{name} is up"))
-        outcome = asyncio.run(
-            demonstration.demonstrate(
-                cluster, rows, lambda what, total: progress(what, total, bars), note
-            )
+        screen = demonstration.Screen(
+            note,
+            lambda what, total: progress(what, total, bars),
+            partial(board, wanted=bars),
         )
+        outcome = asyncio.run(demonstration.demonstrate(cluster, rows, screen))
     except (FolderUnusable, ProcessFailed, OSError) as fault:
         raise cannot_start(fault, cluster.path) from fault
     finally:
@@ -96,7 +101,7 @@ def _show(outcome: demonstration.Outcome) -> None:
         title="Criteria",
     )
     printer.line(
-        f"{outcome.splits} splits; {outcome.writes:,} writes in {outcome.load_s:.1f} s, "
+        f"loaded in {outcome.load_s:.1f} s, {outcome.splits} splits; {outcome.writes:,} writes, "
         f"{outcome.writes_failed} failed; "
         f"{outcome.keys_verified:,} keys read back and equal; "
         f"longest time without an acknowledged write {outcome.longest_gap_s:.2f} s"

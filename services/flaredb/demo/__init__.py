@@ -1,1 +1,1 @@
-"""The demonstration: a cluster under load loses a store and keeps every promise, in figures."""
+"""The demonstration: a cluster under load is harmed and changed, and keeps every promise."""

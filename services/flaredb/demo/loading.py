@@ -59,15 +59,13 @@ class Load:
         self.acknowledged.add(key)
 
 
-async def count_verified(
-    db: Client, rows: Mapping[bytes, bytes], keys: Iterable[bytes], advance: Advance
-) -> int:
-    """Read `keys` back, and count those whose value is the one in `rows`."""
-    ordered = sorted(keys)
+async def count_verified(db: Client, held: Mapping[bytes, bytes], advance: Advance) -> int:
+    """Read everything in `held` back, and count the keys that hold this value."""
+    ordered = sorted(held)
     verified = 0
     for start in range(0, len(ordered), READ_KEYS):
         wanted = ordered[start : start + READ_KEYS]
         found = await db.get_many(wanted)
-        verified += sum(found.get(key) == rows[key] for key in wanted)
+        verified += sum(found.get(key) == held[key] for key in wanted)
         advance(len(wanted))
     return verified

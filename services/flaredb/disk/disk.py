@@ -100,12 +100,20 @@ class View(Protocol):
 class Usage(Struct, frozen=True):
     """How full the disk is, in bytes: what rows take, the store's quota, the file system's rest.
 
-    What was saved lately may count in full, although it replaces or removes something.
+    What was saved lately may count in full, although it replaces or removes something. `reusable`
+    is what rows had taken and will take again before the file system's rest: a file of rows does
+    not shrink.
     """
 
     used: int
     quota: int
     free: int
+    reusable: int = 0
+
+    @property
+    def room(self) -> int:
+        """How much more rows can take, whatever the quota says."""
+        return self.free + self.reusable
 
 
 class CopyRows(Struct, frozen=True, tag=True):

@@ -154,11 +154,13 @@ class LmdbDisk:
         committed = pages["psize"] * (
             pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
         )
+        whole = pages["psize"] * (self._environment.info()["last_pgno"] + 1)
         rest = os.statvfs(self._folder)
         return Usage(
             used=committed + self._committer.bytes,
             quota=self._quota,
             free=rest.f_bavail * rest.f_frsize,
+            reusable=max(0, whole - committed),
         )
 
     async def close(self) -> None:

@@ -169,7 +169,7 @@ class Reporter:
     def _store(self) -> StoreReport:
         context = self._context
         usage = context.disk.usage()
-        capacity = context.settings.capacity_bytes or min(usage.quota, usage.used + usage.free)
+        capacity = context.settings.capacity_bytes or min(usage.quota, usage.used + usage.room)
         return StoreReport(
             store=context.me.store,
             boot=context.me.boot,
@@ -177,7 +177,7 @@ class Reporter:
             leaders=self._leaders,
             capacity=capacity,
             used=usage.used,
-            free=min(usage.free, max(0, capacity - usage.used)),
+            free=min(usage.room, max(0, capacity - usage.used)),
             cpu=self._cpu_share(),
             frames_refused=context.counters.frames_refused,
             labels=context.settings.labels,

@@ -136,7 +136,7 @@ class StoreProcess:
         said = ""
         while not self._stop_asked and self.failure is None:
             usage = disk.usage()
-            capacity = self._settings.capacity_bytes or min(usage.quota, usage.used + usage.free)
+            capacity = self._settings.capacity_bytes or min(usage.quota, usage.used + usage.room)
             question = joining.question(capacity, self._settings.labels, VERSION)
             payload = await events.request(subject, question, timeout=2.0)
             answer = joining.answer(payload)

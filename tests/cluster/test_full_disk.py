@@ -1,0 +1,123 @@
+"""A store whose disk is nearly full gives replicas away, no more than it must, and gets none."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from anyio.to_thread import run_sync
+
+from flaredb.client.client import Client
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.pd_answers import StoreRow
+from tests.cluster import harm
+from tests.cluster.filling import MIB, UNSPLIT, came_back, fill_regions, store_row
+from tests.cluster.load import Load
+from tests.cluster.test_balance import boundaries, moves, replicas, wait_until_even
+from tests.cluster.verdict import BUSY, Measured, judge
+from tests.disk.powered_disk import PoweredDisk, skip_without_rights
+
+pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
+
+REGIONS: Final = 12
+STORES: Final = 4
+FULL: Final = 0.85
+WANTED: Final = 0.88
+"""How full the disk is made."""
+DISK_BYTES: Final = 768 * MIB
+PATIENCE: Final = 120.0
+QUIET_SECONDS: Final = 90.0
+"""How long it is looked on after that, in a run of the figures; else some seconds."""
+FEW_SECONDS: Final = 15.0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[PoweredDisk]:
+    """A disk for the first store, under the folder that the cluster will have."""
+    skip_without_rights()
+    disk = PoweredDisk(tmp_path / "image", tmp_path / "cluster" / "store-1", DISK_BYTES)
+    if not disk.mount():
+        pytest.skip("needs the right to mount a file")
+    yield disk
+    disk.unmount()
+
+
+def fullness(row: StoreRow) -> float:
+    """The share of its room that a store has used."""
+    return 1 - row.free / row.capacity
+
+
+def take(size: int, folder: Path) -> None:
+    """Take so much more of the disk for something else."""
+    with (folder / "somebody-elses").open("ab") as file:
+        os.posix_fallocate(file.fileno(), file.tell(), size)
+
+
+async def fill_up(db: Client, store: StoreId, folder: Path) -> float:
+    """Have PD know that the store is as full as is wanted; how full it is then."""
+    deadline, row = time.monotonic() + PATIENCE, await store_row(db, store)
+    while (full := fullness(row)) < FULL:
+        assert time.monotonic() < deadline, row
+        spare = round(row.used * (1 - WANTED) / WANTED)
+        await run_sync(take, row.free - spare, folder)
+        told = row
+        while (row.used, row.free) == (told.used, told.free) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            row = await store_row(db, store)
+    return full
+
+
+async def until_relieved(db: Client, store: StoreId) -> float:
+    """Wait until PD knows that the store is full no more; how many seconds that took."""
+    begun = time.monotonic()
+    while fullness(await store_row(db, store)) >= FULL:
+        assert time.monotonic() - begun < BUSY * PATIENCE, "it gives nothing away"
+        await asyncio.sleep(0.2)
+    return time.monotonic() - begun
+
+
+@pytest.mark.timeout(900)
+async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
+    small_disk: PoweredDisk, tmp_path: Path, measured: Measured, request: pytest.FixtureRequest
+) -> None:
+    is_figure = request.config.getoption("--figures") is not None
+    settings = {"initial_boundaries": boundaries(REGIONS), **UNSPLIT}
+    async with (
+        harm.running(tmp_path / "cluster", settings, stores=STORES) as cluster,
+        cluster.client(timeout=30.0) as db,
+    ):
+        await fill_regions(db, (12 if is_figure else 4) * MIB)
+        stores = [row.id for row in await db.placement.stores()]
+        full = harm.store_id(cluster, 1)
+        rows = await wait_until_even(db, stores)
+        held, led = replicas(rows)[full], {row.id: row.leader_store for row in rows}
+        before = len(await moves(db))
+        load = Load(cluster)
+        async with load.running():
+            at_most = await fill_up(db, full, small_disk.folder)
+            took = await until_relieved(db, full)
+            await asyncio.sleep(QUIET_SECONDS if is_figure else FEW_SECONDS)
+            after, rows = await store_row(db, full), await db.placement.regions()
+        done = (await moves(db))[before:]
+        figures = await judge(cluster, load)
+    away = [row for row in done if row.from_store == full]
+    measured(
+        f"a disk of a store with {held} replicas is nearly full",
+        full=round(at_most, 3),
+        seconds=round(took, 1),
+        full_later=round(fullness(after), 3),
+        given_away=len(away),
+        received=sum(row.to_store == full for row in done),
+        came_back=len(came_back(done, led)),
+        most_moves_of_a_region=max(Counter(row.region for row in done).values()),
+        **figures,
+    )
+    assert away and fullness(after) < FULL
+    assert not [row for row in done if row.to_store == full], "it gets nothing"
+    assert replicas(rows)[full] >= held / 2, "it gives away no more than it must"
+    assert not came_back(done, led)
+    assert load.refused == load.unknown == 0, load.troubles
