@@ -30,6 +30,8 @@ HOT_SHARE: Final = 0.8
 """Of the writes; they go to a tenth of the regions, or to a quarter where there are few."""
 LEAST_HOT: Final = 3
 CLIENTS: Final = 8
+AT_ONCE: Final = 16
+"""How many writes of a client are under way: too little load is no reason for PD to do anything."""
 
 UNEVEN: Final = 0.2
 SPREAD_SECONDS: Final = 120.0
@@ -78,13 +80,16 @@ class HotWriters:
     async def _write(self, dice: random.Random) -> None:
         async with self._cluster.client(timeout=10.0) as db:
             while not self._stopped:
-                place = dice.choice(self._hot if dice.random() < HOT_SHARE else self._cold)
-                try:
-                    await db.put(place + b"-%04d" % dice.randrange(10_000), b"v")
-                except FlareDBError as error:
-                    self.failed.append(error)
-                else:
-                    self.acknowledged += 1
+                await asyncio.gather(*(self._put(db, dice) for _ in range(AT_ONCE)))
+
+    async def _put(self, db: Client, dice: random.Random) -> None:
+        place = dice.choice(self._hot if dice.random() < HOT_SHARE else self._cold)
+        try:
+            await db.put(place + b"-%04d" % dice.randrange(10_000), b"v")
+        except FlareDBError as error:
+            self.failed.append(error)
+        else:
+            self.acknowledged += 1
 
 
 async def balanced(db: Client) -> list[OperatorRow]:
@@ -136,6 +141,7 @@ async def test_busy_regions_of_one_store_are_spread(
             spread = await spread_at(db, writers, stores)
             await asyncio.sleep(WATCHED_SECONDS if is_figure else FEW_SECONDS)
             later = writers.loads(await db.placement.regions(), stores)
+            per_second = writers.acknowledged / (time.monotonic() - begun)
         done = (await balanced(db))[before:]
         await all_replicas_agree(cluster)
     back = came_back(done, led)
@@ -148,7 +154,7 @@ async def test_busy_regions_of_one_store_are_spread(
         moves=sum(row.kind == "move" for row in done),
         most_changes_of_a_region=max(Counter(row.region for row in done).values()),
         came_back=len(back),
-        acknowledged=writers.acknowledged,
+        writes_per_second=round(per_second),
         failed=len(writers.failed),
     )
     assert spread - shown <= BUSY * SPREAD_SECONDS
