@@ -16,7 +16,7 @@ from flaredb.disk.layout import (
 )
 from flaredb.store.applying import propose_command
 from flaredb_schemas.commands import Split
-from flaredb_schemas.events import MergePrepared, MergeRolledBack, RegionMerged
+from flaredb_schemas.events import MergeAborted, MergePrepared, MergeRolledBack, RegionMerged
 from flaredb_schemas.failures import Busy, EpochMismatch
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
@@ -124,7 +124,8 @@ def test_a_region_that_cannot_be_absorbed_in_time_goes_on_as_it_was() -> None:
     )
     assert isinstance(asked, Refused) and isinstance(asked.refusal, Busy)
     group.until(lambda: wish in group.merges)
-    assert group.merges[wish] == "the merge was given up"
+    late = f"nothing was heard of region {right.id} on store {mute.id} in 3 s"
+    assert group.merges[wish] == f"the merge was given up: {late}"
     mute.is_mute = False
     group.regions[left.id] = leader.replica(left.id).region
     assert group.regions[left.id].epoch.version == left.epoch.version + 1
@@ -132,6 +133,8 @@ def test_a_region_that_cannot_be_absorbed_in_time_goes_on_as_it_was() -> None:
     check_agreement(group)
     check_rows(group)
     assert len(events(group, MergeRolledBack)) == 1
+    (aborted,) = events(group, MergeAborted)
+    assert isinstance(aborted, MergeAborted) and aborted.reason == late
     merge(group, right.id, left.id)
     check_agreement(group)
     check_rows(group)
