@@ -92,7 +92,8 @@ def store_record(row: StoreRow, playground: PlaygroundRecord | None) -> dict[str
         record["drain"] = {**structs.asdict(row.drain), "blocked": blocked}
     for process in playground.processes if playground else ():
         if process.name == row.labels.get("name"):
-            record |= structs.asdict(process)
+            told = structs.asdict(process)
+            record |= {name: told[name] for name in ("name", "pid", "log", "ops", "data")}
     return record
 
 
