@@ -41,7 +41,7 @@ def test_what_is_missing_is_named() -> None:
     assert find_lacks(stores, regions) == [
         "store 2 is down",
         "store 3 has 2 damaged replicas",
-        "1 region without a majority of its stores (5)",
+        "1 region without a majority of stores (5)",
         "1 region without a leader (6)",
         "2 regions with a replica that is away (4, 7)",
     ]

@@ -27,9 +27,14 @@ def test_a_split_names_its_regions_and_where_they_meet() -> None:
 def test_peers_are_named_with_their_stores_and_what_sets_them_apart() -> None:
     peers = [{"id": 5, "store": 1, "role": "voter"}, {"id": 9, "store": 4, "role": "learner"}]
     said = {"type": "region.peers_changed", "region": 4, "peers": peers, "removed": []}
-    assert line(said).endswith(" region=4 peers=5@1,9@4(learner) removed=[]")
-    started = {"type": "operator.started", "add": peers[1], "remove": None}
-    assert line(started).endswith(" add=9@4(learner) remove=None")
+    assert line(said).endswith(" region=4 peers=5@1,9@4(learner)")
+    started = {"type": "operator.started", "n": 5, "add": peers[1], "remove": None, "reason": "a b"}
+    assert line(started).endswith(' add=9@4(learner) reason="a b"')
+
+
+def test_a_moment_is_shown_as_one() -> None:
+    shown = line({"type": "x", "triggered": 1_000, "previous": 0})
+    assert shown.endswith(" triggered=1970-01-01T00:00:01.000Z previous=0")
 
 
 def test_what_is_long_is_cut_short() -> None:

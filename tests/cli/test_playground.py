@@ -87,6 +87,6 @@ def test_a_store_that_is_removed_says_so_and_ends(tmp_path: Path) -> None:
         assert "Traceback" not in child.tail()
     with LocalCluster(tmp_path / "cluster", stores=4, analytics=False) as cluster:
         assert cluster.dead() == ["store-4"]
-        assert "was removed from the cluster. start it" in cluster.children["store-4"].last_words
+        assert "was removed from the cluster. Start it" in cluster.children["store-4"].last_words
         with cluster.connect(timeout=30.0) as db:
             assert db.get(b"a") == b"1"

@@ -3,13 +3,13 @@
 -- One election: at `time` the peer `leader` on `store` led `region` in `term`.
 CREATE OR REPLACE VIEW leader_changes AS
 SELECT
-    cluster, time, region,
+    time, region,
     CAST(payload ->> '$.term' AS BIGINT) AS term,
     CAST(payload ->> '$.index' AS BIGINT) AS index,
     CAST(payload ->> '$.leader' AS BIGINT) AS leader,
     store,
     CAST(payload ->> '$.previous' AS BIGINT) AS previous,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type = 'region.leader_changed';
 
@@ -38,7 +38,7 @@ WITH told AS (
     GROUP BY made.cluster, made.id
 )
 SELECT
-    split.cluster, split.time, split.region,
+    split.time, split.region,
     payload ->> '$.trigger' AS trigger,
     make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
     done.time AS registered,
@@ -48,7 +48,7 @@ SELECT
     CAST(payload ->> '$.parts[*].keys' AS BIGINT[]) AS keys,
     CAST(payload ->> '$.parts[*].bytes' AS BIGINT[]) AS bytes,
     CAST(payload ->> '$.version' AS BIGINT) AS version,
-    split.id, split.seq
+    split.cluster, split.id, split.seq
 FROM events AS split
 JOIN done ON done.cluster = split.cluster AND done.id = split.id
 WHERE split.type = 'region.split';
@@ -63,7 +63,7 @@ WITH prepared AS (
     FROM events WHERE type = 'region.merge_prepared' GROUP BY ALL
 )
 SELECT
-    merged.cluster, merged.time, merged.region,
+    merged.time, merged.region,
     CAST(payload ->> '$.source' AS BIGINT) AS source,
     payload ->> '$.trigger' AS trigger,
     make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
@@ -73,7 +73,7 @@ SELECT
     payload ->> '$.end_text' AS end_key,
     CAST(payload ->> '$.keys' AS BIGINT) AS keys,
     CAST(payload ->> '$.bytes' AS BIGINT) AS bytes,
-    merged.id, merged.seq
+    merged.cluster, merged.id, merged.seq
 FROM events AS merged
 LEFT JOIN prepared
 ON prepared.cluster = merged.cluster
@@ -84,11 +84,11 @@ WHERE merged.type = 'region.merged';
 -- One merge that was given up: `region` did not absorb its neighbour `source`, for `reason`. Both go on.
 CREATE OR REPLACE VIEW merges_given_up AS
 SELECT
-    cluster, time, region,
+    time, region,
     CAST(payload ->> '$.source' AS BIGINT) AS source,
     payload ->> '$.reason' AS reason,
     CAST(payload ->> '$.version' AS BIGINT) AS version,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type = 'region.merge_aborted';
 
@@ -134,10 +134,10 @@ LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = st
 -- whether it was done within five minutes (SC-004).
 CREATE OR REPLACE VIEW moves AS
 SELECT
-    cluster, time, operator, region, from_store, to_store, trigger, reason,
+    time, operator, region, from_store, to_store, trigger, reason,
     outcome, why, seconds, bytes,
     CASE WHEN outcome = 'done' THEN seconds <= 300 END AS in_time,
-    id, seq
+    cluster, id, seq
 FROM operators
 WHERE kind IN ('move', 'replace');
 
@@ -147,12 +147,12 @@ WHERE kind IN ('move', 'replace');
 -- (`removed`); PD's journal tells that, `seq` is that of its own stream, and there is no `boot`.
 CREATE OR REPLACE VIEW store_changes AS
 SELECT
-    cluster, time, store,
+    time, store,
     CASE WHEN type LIKE 'pd.%' THEN substr(type, 10) ELSE substr(type, 7) END AS state,
     payload ->> '$.previous' AS previous,
     CAST(payload ->> '$.boot' AS BIGINT) AS boot,
     CAST(payload ->> '$.silent_ms' AS BIGINT) / 1000.0 AS silent,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type IN (
     'store.started', 'store.stopped', 'store.up', 'store.disconnected', 'store.down',
@@ -182,13 +182,13 @@ WITH newest AS (
     QUALIFY 1 = row_number() OVER (PARTITION BY cluster, region ORDER BY term DESC, seq DESC)
 )
 SELECT
-    reported.cluster, reported.region, start_key, end_key, version, conf_ver,
+    reported.region, start_key, end_key, version, conf_ver,
     CASE WHEN elected.term > reported.term THEN elected.leader ELSE reported.leader END AS leader,
     CASE WHEN elected.term > reported.term THEN elected.store ELSE reported.store END AS store,
     greatest(reported.term, coalesce(elected.term, 0)) AS term,
     CAST(peers ->> '$[*].store' AS BIGINT[]) AS stores,
-    bytes, keys, peers, pending, down, asleep, start_b64, end_b64,
-    reported.time AS reported
+    bytes, keys, pending, down, asleep, reported.time AS reported,
+    reported.cluster, peers, start_b64, end_b64
 FROM reported
 LEFT JOIN elected ON elected.cluster = reported.cluster AND elected.region = reported.region
 ORDER BY reported.cluster, start_key, reported.region;
@@ -235,14 +235,15 @@ WITH told AS (
     FROM told GROUP BY cluster, store
 )
 SELECT
-    stores.cluster, stores.store, life,
+    stores.store, life,
     CASE
         WHEN life = 'removed' THEN NULL
         WHEN heard = 'started' THEN 'up'
         ELSE heard
     END AS health,
     CASE WHEN life = 'removed' THEN decided_at ELSE since END AS since,
-    regions, leaders, led_bytes, led_keys, capacity, used, free, used_share, cpu, labels, reported
+    regions, leaders, led_bytes, led_keys, capacity, used, free, used_share, cpu, labels, reported,
+    stores.cluster
 FROM stores
 LEFT JOIN store_load ON store_load.cluster = stores.cluster AND store_load.store = stores.store
 ORDER BY stores.cluster, stores.store;

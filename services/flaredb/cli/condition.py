@@ -34,7 +34,7 @@ def find_lacks(stores: Sequence[StoreRow], regions: Sequence[RegionRow]) -> list
     ]
     without_majority = [row.id for row in regions if row.state == "unavailable"]
     if without_majority:
-        lacks.append(_regions(without_majority, "without a majority of its stores"))
+        lacks.append(_regions(without_majority, "without a majority of stores"))
     leaderless = [
         row.id for row in regions if row.state != "unavailable" and row.leader_store == NO_STORE
     ]
@@ -56,7 +56,7 @@ def why_without_majority(row: RegionRow, stores: Iterable[StoreRow]) -> str:
     health = {store.id: store.health for store in stores}
     away = [
         f"store {peer.store} is {health.get(peer.store, 'unknown')}"
-        for peer in row.peers
+        for peer in sorted(row.peers, key=lambda peer: peer.store)
         if health.get(peer.store) != "up"
     ]
     return f"region {row.id} has no majority of its {len(row.peers)} stores: {', '.join(away)}"

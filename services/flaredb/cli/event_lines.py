@@ -14,7 +14,22 @@ from flaredb.cli.output import as_json
 LONGEST_WORD: Final = 160
 """How many characters of a value are shown."""
 
-_SHOWN_APART: Final = ("stream", "seq", "time", "type", "id", "at")
+_LEFT_OUT: Final = (
+    "stream",
+    "seq",
+    "time",
+    "type",
+    "id",
+    "at",
+    "epoch",
+    "n",
+    "nonce",
+    "highest_id",
+)
+"""What stands at the beginning of the line, and what only programs want to know."""
+
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+_MOMENTS: Final = ("triggered",)
 
 
 def event_record(stream: str, record: StreamRecord) -> dict[str, Any]:
@@ -37,9 +52,10 @@ def event_line(event: Mapping[str, Any]) -> str:
 
 def _words(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in event.items():
-        if name in _SHOWN_APART or f"{name}_text" in event:
+        if name in _LEFT_OUT or value in _NOTHING or f"{name}_text" in event:
             continue
-        yield name, _brief(value)
+        is_moment = name in _MOMENTS and isinstance(value, int)
+        yield name, show_moment(value) if is_moment else _brief(value)
         if name == "parts" and _are_things(value):
             yield "cut_at", ",".join(str(part.get("start_text", "?")) for part in value[1:])
 
@@ -56,7 +72,8 @@ def _brief(value: Any) -> str:
         return ",".join(_thing(one) for one in value)
     if isinstance(value, dict) and "id" in value:
         return _thing(value)
-    return as_json(value) if isinstance(value, dict | list) else str(value)
+    is_plain = not isinstance(value, dict | list) and " " not in str(value)
+    return str(value) if is_plain else as_json(value)
 
 
 def _thing(one: Mapping[str, Any]) -> str:

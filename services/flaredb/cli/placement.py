@@ -101,6 +101,7 @@ async def region_list(session: Session) -> None:
 def _show_regions(session: Session, records: list[dict[str, Any]]) -> None:
     if session.printer.form is Format.TABLE:
         for record in records:
+            record["end"] = record["end"] or "∞"
             record["peers"] = " ".join(str(peer["store"]) for peer in record["peers"])
         renamed = [name if name != "peers" else "stores" for name in REGION_COLUMNS]
         cells = [[record[name] for name in REGION_COLUMNS] for record in records]

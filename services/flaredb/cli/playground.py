@@ -163,7 +163,8 @@ def _tell_dead(cluster: LocalCluster, known: set[str]) -> set[str]:
     dead = set(cluster.dead())
     for name in sorted(dead - known):
         child = cluster.children[name]
-        said = f": {child.last_words}" if child.exit_code else ""
+        by_itself = child.exit_code is not None and child.exit_code > 0
+        said = f": {child.last_words}" if by_itself else ""
         note(f"{name} {_ending(child.exit_code)}{said}; see {child.log}")
     if dead != known:
         cluster.tell()

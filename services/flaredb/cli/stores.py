@@ -113,6 +113,8 @@ def progress_of(drain: DrainProgress) -> str:
 
 def _show(session: Session, row: StoreRow) -> None:
     record = store_record(row, session.reach.playground)
+    if session.printer.form is Format.TABLE:
+        record["last_seen"] = _ago(record.pop("last_seen_ms"))
     if session.printer.form is Format.TABLE and row.drain is not None:
         record["drain"] = progress_of(row.drain)
         if row.drain.blocked:

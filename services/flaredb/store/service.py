@@ -149,7 +149,8 @@ class StoreProcess:
                 await self._save(disk, 2, answer.batch)
                 return answer, joining.uuid
             if isinstance(answer, JoinRefused):
-                raise StoreRefused(f"PD refuses this store: {answer.reason}. {answer.hint}")
+                hint = answer.hint[:1].upper() + answer.hint[1:]
+                raise StoreRefused(f"PD refuses this store: {answer.reason}. {hint}")
             said = self._wait_for(answer, said)
             await anyio.sleep(answer.seconds)
         return None, joining.uuid
