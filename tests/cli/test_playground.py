@@ -63,10 +63,10 @@ def test_whoever_stops_it_waits_for_nothing() -> None:
 
 def test_all_stores_of_before_are_started_again(tmp_path: Path) -> None:
     settings = PlaygroundSettings(dir=str(tmp_path))
-    assert _how_many(settings) == 3
+    assert _how_many(settings, 3) == 3
     for name in ("store-2", "store-10", "store-x"):
         (tmp_path / name).mkdir()
-    assert _how_many(settings) == 10
+    assert _how_many(settings, 3) == 10
 
 
 @pytest.mark.cluster

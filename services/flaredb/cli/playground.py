@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +20,8 @@ from flaredb.playground.process import ProcessFailed
 from flaredb.playground.programs import LOCALHOST, is_free
 from flaredb.playground.record import FolderUnusable, stores_in
 from flaredb.playground.supervisor import LocalCluster
-from flaredb.runtime.settings import PlaygroundSettings
-from flaredb.runtime.settings_sources import SettingsError, load
+from flaredb.runtime.settings import PdSettings, PlaygroundSettings
+from flaredb.runtime.settings_sources import Kind, SettingsError, load
 
 WATCH_SECONDS = 0.5
 
@@ -30,7 +30,7 @@ NATS_PORT = 4222
 
 SERVED_SECONDS = 30.0
 """How long every region may take to be led before it is told what is missing."""
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 CALL_SECONDS = 2.0
 
 
@@ -73,7 +73,7 @@ def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: b
     wanted = settings.http if http or is_free(settings.http) else None
     cluster = LocalCluster(
         Path(settings.dir),
-        stores=_how_many(settings),
+        stores=_how_many(settings, _load(PdSettings, {}).replicas),
         analytics=analytics,
         nats_url=nats,
         nats_server=settings.nats_server,
@@ -96,12 +96,18 @@ def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: b
                 cluster.close()
 
 
-def _how_many(settings: PlaygroundSettings) -> int:
-    """As many stores as are asked for; if that was not said, at least as many as were before."""
+def _how_many(settings: PlaygroundSettings, replicas: int) -> int:
+    """As many stores as are asked for, at least as many as were before; enough for `replicas`."""
     before = stores_in(Path(settings.dir))
     if settings.stores < before:
         note(f"{settings.dir} holds {before} stores: all of them are started")
-    return max(settings.stores, before)
+    count = max(settings.stores, before)
+    if count < replicas:
+        raise InvalidArgumentError(
+            f"{replicas} replicas of each region need as many stores, not {count}",
+            hint=f"--stores {replicas} or more; or FLAREDB_REPLICAS=1 for one replica",
+        )
+    return count
 
 
 def _wait_until_served(cluster: LocalCluster, stop: threading.Event) -> str:
@@ -133,8 +139,12 @@ def _settings(folder: Path | None, stores: int | None, http: str | None) -> Play
         "stores": None if stores is None else str(stores),
         "http": http,
     }
+    return _load(PlaygroundSettings, flags)
+
+
+def _load(kind: type[Kind], flags: Mapping[str, object]) -> Kind:
     try:
-        return load(PlaygroundSettings, flags, os.environ)[0]
+        return load(kind, flags, os.environ)[0]
     except SettingsError as fault:
         raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
 
