@@ -162,8 +162,9 @@ class Queries:
 
 
 def plain(value: Any) -> Any:
-    """A value of DuckDB as JSON has it: times in ISO form (UTC), bytes in base64, the odd as text.
+    """A value of DuckDB as JSON has it: bytes in base64, the odd as text, times in ISO form (UTC).
 
+    Times have milliseconds where these are enough.
     Whole numbers beyond 64 bits are text; numbers that are none (NaN, infinity) are null.
     """
     match value:
@@ -180,6 +181,8 @@ def plain(value: Any) -> Any:
         case dict():
             return {str(plain(key)): plain(item) for key, item in value.items()}
         case datetime.datetime():
-            return value.isoformat() + ("" if value.tzinfo else "Z")
+            finer = bool(value.microsecond % 1_000)
+            text = value.isoformat(timespec="auto" if finer else "milliseconds")
+            return text + ("" if value.tzinfo else "Z")
         case _:
             return str(value)

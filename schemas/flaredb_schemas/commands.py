@@ -141,6 +141,9 @@ class CheckReplicas(
     nonce: Count
 
 
+MAX_REASON = 200
+"""How many characters may say why something was done."""
+
 MAX_CHILDREN = 16
 """How many new regions one split may make."""
 
@@ -239,12 +242,13 @@ class CommitMerge(
 
 class AbortMerge(Struct, frozen=True, array_like=True, gc=False, tag=8, forbid_unknown_fields=True):
     """The region will not absorb `source`: its version rises, so that no `CommitMerge` that names
-    the one before takes effect any more. Takes effect only at this very epoch."""
+    the one before takes effect any more. Takes effect only at this very epoch. `reason` is told."""
 
     time: Count
     conf_ver: Count
     version: Count
     source: RegionId
+    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
 
 
 class RollBackMerge(

@@ -137,7 +137,7 @@ class RegionMerged(Struct, frozen=True, kw_only=True, tag_field="type", tag="reg
 
 
 class MergeAborted(Struct, frozen=True, kw_only=True, tag_field="type", tag="region.merge_aborted"):
-    """A region does not absorb `source` after all; it has `version` now."""
+    """A region does not absorb `source` after all, and why; it has `version` now."""
 
     id: str
     at: int
@@ -147,6 +147,7 @@ class MergeAborted(Struct, frozen=True, kw_only=True, tag_field="type", tag="reg
     version: int
     conf_ver: int
     source: RegionId
+    reason: str = ""
 
 
 class MergeRolledBack(

@@ -41,6 +41,10 @@ MAX_IDS_ASKED: Final = 1_000
 """How many ids one question may ask for."""
 
 
+IN_DOUBT: Final = "it was proposed, and may or may not take effect"
+"""How the reason ends where a split was neither made nor surely refused."""
+
+
 class AskIds(Struct, frozen=True, array_like=True):
     """A leader wants `count` fresh ids to split its region (`pd.req.<store>.ids`).
 

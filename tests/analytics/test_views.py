@@ -7,6 +7,7 @@ import msgspec
 from flaredb_analytics.warehouse import Warehouse
 from flaredb_schemas.events import (
     Event,
+    MergeAborted,
     MergePrepared,
     RegionMerged,
     RegionSplit,
@@ -49,8 +50,9 @@ def test_regions_now_is_the_newest_report_of_each_region(warehouse: Warehouse) -
     )
 
     assert ask(
-        warehouse, "SELECT region, start_key, version, leader, store, term, bytes FROM regions_now"
-    ) == [(1, "", 1, 10, 1, 6, 9), (2, "m", 2, 20, 2, 7, 100)]
+        warehouse,
+        "SELECT region, start_key, version, leader, store, term, bytes, stores FROM regions_now",
+    ) == [(1, "", 1, 10, 1, 6, 9, [1, 2, 3]), (2, "m", 2, 20, 2, 7, 100, [1, 2, 3])]
 
 
 def test_regions_now_follows_an_election_since_the_report(warehouse: Warehouse) -> None:
@@ -113,6 +115,25 @@ def test_regions_now_forgets_a_region_that_was_absorbed(warehouse: Warehouse) ->
     assert ask(warehouse, "SELECT region FROM regions_now") == [(1,)]
 
 
+def test_a_merge_that_was_given_up_says_why(warehouse: Warehouse) -> None:
+    aborted = MergeAborted(
+        id="1.6.9.merge_aborted.0",
+        at=START,
+        region=RegionId(1),
+        term=Term(6),
+        index=Index(9),
+        version=3,
+        conf_ver=1,
+        source=RegionId(2),
+        reason="store 3 is away",
+    )
+    store_records(warehouse, EVENTS, of_event(1, aborted))
+
+    assert ask(warehouse, "SELECT region, source, reason FROM merges_given_up") == [
+        (1, 2, "store 3 is away")
+    ]
+
+
 def split_in_three(*, seconds: float) -> RegionSplit:
     at = START + int(seconds * 1_000)
     parts = tuple(
@@ -120,13 +141,13 @@ def split_in_three(*, seconds: float) -> RegionSplit:
             id=RegionId(number),
             start=b"",
             end=b"",
-            start_text="",
+            start_text=start,
             end_text="",
             peers=(),
-            keys=1,
+            keys=number,
             bytes=2,
         )
-        for number in (1, 12, 20)
+        for number, start in ((1, ""), (20, "g"), (12, "user:1, user:2"))
     )
     return RegionSplit(
         id="1.6.9.split.0",
@@ -144,8 +165,9 @@ def split_in_three(*, seconds: float) -> RegionSplit:
 
 def test_splits_tell_how_long_it_took_until_all_was_registered(warehouse: Warehouse) -> None:
     store_records(warehouse, EVENTS, of_event(1, split_in_three(seconds=5)))
-    question = "SELECT region, trigger, made, seconds FROM splits"
-    assert ask(warehouse, question) == [(1, "bytes", [12, 20], None)]
+    question = "SELECT region, trigger, made, cut_at, keys, seconds FROM splits"
+    told = 1, "bytes", [20, 12], ["g", "user:1, user:2"], [1, 20, 12]
+    assert ask(warehouse, question) == [(*told, None)]
 
     heard = {
         n: fact("pd.region_registered", n, at=START + 5_000 + 100 * n, region={"id": made})
@@ -153,7 +175,7 @@ def test_splits_tell_how_long_it_took_until_all_was_registered(warehouse: Wareho
     }
     source = {"ce-source": f"/flaredb/{CLUSTER}/pd"}
     store_records(warehouse, JOURNAL, *(record(n, said, **source) for n, said in heard.items()))
-    assert ask(warehouse, question) == [(1, "bytes", [12, 20], 0.3)]
+    assert ask(warehouse, question) == [(*told, 0.3)]
 
 
 def test_regions_now_forgets_a_region_that_is_reported_no_more(warehouse: Warehouse) -> None:

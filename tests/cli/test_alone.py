@@ -12,6 +12,13 @@ from typer.testing import CliRunner
 from flaredb import cli
 from flaredb.bus import login
 from flaredb.cli.app import make_app
+from flaredb.playground.programs import masked
+from flaredb.playground.record import (
+    RECORD,
+    PlaygroundFolder,
+    PlaygroundRecord,
+    ProcessRecord,
+)
 from flaredb.runtime.settings import KINDS, ClientSettings, PlaygroundSettings
 from flaredb.runtime.settings_sources import describe
 
@@ -99,6 +106,35 @@ def test_settings_and_their_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     toml.write_text("nonsense = 1\n")
     code, _, err = invoke(*shown)
     assert code == 2 and "nonsense" in err
+
+
+def test_settings_of_a_process_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAREDB_SPLIT_KEYS", "7")
+    shown = ("config", "show", "--origin", "-o", "json", "--dir", str(tmp_path))
+    code, _, err = invoke(*shown, "--running", "store-1")
+    assert code == 5 and "no playground runs" in err
+    folder = PlaygroundFolder(tmp_path)
+    folder.claim()
+    given = {"FLAREDB_SPLIT_KEYS": "1000", "FLAREDB_NATS_USER": "me", "FLAREDB_NATS_PASSWORD": "x"}
+    processes = (
+        ProcessRecord("nats", 1, ""),
+        ProcessRecord("store-1", 2, "", settings=masked(given)),
+    )
+    folder.write(PlaygroundRecord(3, "nats://x", "", "flaredb", processes))
+    try:
+        assert '"x"' not in (tmp_path / RECORD).read_text()
+        code, out, _ = invoke(*shown, "--running", "store-1")
+        settings = {each["name"]: each for each in json.loads(out)}
+        assert code == 0 and settings["split_keys"]["value"] == 1_000
+        assert settings["split_keys"]["origin"] == "environment FLAREDB_SPLIT_KEYS"
+        assert settings["tick_ms"]["origin"] == "default"
+        code, _, err = invoke(*shown, "--running", "nats")
+        assert code == 3 and "store-1" in err
+        code, out, err = invoke(*shown, "--of", "store")
+        settings = {each["name"]: each for each in json.loads(out)}
+        assert settings["split_keys"]["value"] == 7 and "--running" in err
+    finally:
+        folder.release()
 
 
 def test_version_and_module() -> None:

@@ -157,8 +157,8 @@ def test_region_check(run: Run) -> None:
 def test_events(run: Run) -> None:
     events = told(run("events", "--since", "1h", "-o", "json"))
     kinds = {event["type"] for event in events}
-    assert {"store.started", "region.leader_changed"} <= kinds
-    assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
+    assert {"store.started", "region.leader_changed", "pd.bootstrapped"} <= kinds
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     assert len(run("events", "--last", "2").splitlines()) == 2
     assert told(run("events", "--since", "2999-01-01", "-o", "json")) == []
 
@@ -168,6 +168,8 @@ def test_sql(run: Run) -> None:
         {"one": 1, "name": "x"}
     ]
     assert told(run("sql", "-o", "json", input="select 2 as two")) == [{"two": 2}]
+    assert told(run("sql", "select 1 as a, 2 as a", "-o", "json")) == [{"a": 1, "a_2": 2}]
+    assert "outcome" in run("sql", "from moves") and "cut_at" in run("sql", "from splits")
     assert "show tables" in run("sql", "selec 1", code=2)
 
 
@@ -193,5 +195,8 @@ def test_region_split(run: Run) -> None:
     assert "does not lie inside" in run("region", "split", str(child), "--key", "zz", code=2)
     assert "no region 999" in run("region", "split", "999", code=3)
     shown = run("events", "--last", "50")
-    assert f"parts={whole['id']},{child}" in shown and "trigger=manual" in shown
+    assert f"parts={whole['id']},{child} cut_at=a-split:c" in shown and "trigger=manual" in shown
+    run("region", "split", str(child), "--key", "a-split:cc")
+    said = run("region", "split", str(halves[0]["id"]), code=5)
+    assert "no two rows between which to cut" in said and "--key" in said
     assert len(told(run("region", "list", "-o", "json"))) >= 4

@@ -40,6 +40,7 @@ def flaredb(*arguments: str | bytes, **environment: str) -> "tuple[int, str]":
         (1, ["playground", "--dir", "/dev/null"]),
         (1, ["demo", "--dir", "/proc/x"]),
         (2, ["playground", "--stores", "0"]),
+        (2, ["playground", "--stores", "2", "--dir", "/proc/x"]),
         (2, ["playground", "--http", "nonsense"]),
         (2, ["import", "/nowhere/rows.jsonl", "--nats", NOWHERE]),
         (2, ["status", "--nats", ""]),
@@ -128,3 +129,18 @@ def test_every_kind_of_error_says_what_to_do() -> None:
         assert error.hint, kind
         assert kind("x", hint="do this", **needed).hint == "do this"
         assert exit_code(error) is not ExitCode.OK
+
+
+def test_ctrl_c_while_the_command_is_loaded() -> None:
+    """As a user who thinks better of it at once."""
+    code = (
+        "import sys, builtins; load = builtins.__import__; sys.argv = ['flaredb', 'status']\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'flaredb.cli.app':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return load(name, *rest)\n"
+        "from flaredb.cli.main import main\n"
+        "builtins.__import__ = interrupted; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -50,11 +50,17 @@ def test_one_store_lost_then_two_then_all_back(cluster: LocalCluster) -> None:
     until(lambda: invoke(cluster, "status").exit_code == 0)
     until(lambda: told(cluster, "status")["stores_up"] == 3)
     assert region_states(cluster) == {"available"}
+    whole = told(cluster, "status")
+    assert (whole["state"], whole["lacks"]) == ("available", [])
 
     cluster.kill_store(3)
     until(lambda: states(cluster)[3] == "down")
     until(lambda: invoke(cluster, "status").exit_code == 0)
     assert told(cluster, "status")["stores_up"] == 2 and region_states(cluster) == {"degraded"}
+    lesser = told(cluster, "status")
+    assert lesser["state"] == "degraded" and lesser["regions_degraded"] == 2
+    assert lesser["lacks"][0] == "store 3 is down" and "2 regions with" in lesser["lacks"][1]
+    assert "store 3 is down; 2 regions" in invoke(cluster, "status").stdout
 
     cluster.kill_store(2)
     until(lambda: states(cluster) == {1: "up", 2: "down", 3: "down"})
@@ -65,6 +71,11 @@ def test_one_store_lost_then_two_then_all_back(cluster: LocalCluster) -> None:
     said = json.loads(status.stdout)["doing"]
     assert "2 of 2 regions" in said and "2 of 3 stores" in said
     assert region_states(cluster) == {"unavailable"}
+    region = str(told(cluster, "region", "list")[0]["id"])
+    for command in ("split", "merge"):
+        refused = invoke(cluster, "region", command, region)
+        assert refused.exit_code == 5
+        assert "no majority of its 3 stores: store 2 is down, store 3 is down" in refused.stderr
 
     for number in (2, 3):
         cluster.start_store(number)
@@ -73,11 +84,11 @@ def test_one_store_lost_then_two_then_all_back(cluster: LocalCluster) -> None:
     assert region_states(cluster) == {"available"}
     events = told(cluster, "events", "--since", "1h")
     seen = [event["type"] for event in events if event.get("store") == 3]
-    kinds = [kind for kind in seen if kind != "region.leader_changed"]
+    kinds = [kind for kind in seen if kind.startswith("store.")]
     life = ["store.up", "store.disconnected", "store.down", "store.started", "store.up"]
     assert sorted(kinds[:2]) == ["store.started", "store.up"]
     assert kinds[2:4] == life[1:3] and sorted(kinds[4:]) == sorted(life[3:])
-    assert len({event["id"] for event in events}) == len(events)
+    assert len({(event["stream"], event["id"]) for event in events}) == len(events)
 
 
 def test_a_store_has_the_number_of_its_process(cluster: LocalCluster) -> None:

@@ -1,9 +1,10 @@
 """The blocking client does what the asynchronous one does."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from msgspec import Struct
 
 from flaredb.bus.memory_bus import MemoryBus
 from flaredb.client.client import CasResult, Client
@@ -13,10 +14,13 @@ from flaredb.client.errors import (
     UnavailableError,
     UndeterminedError,
 )
+from flaredb.client.placement import PlacementReader
 from flaredb.client.sync import BlockingClient
 from flaredb.runtime.clock import seeded_jitter
 from flaredb_schemas.ids import OperatorId, RegionId, StoreId
+from flaredb_schemas.pd_answers import OperatorRow
 from tests.client.fake_cluster import FakeCluster
+from tests.schemas.samples import sample
 
 
 @pytest.fixture
@@ -65,11 +69,28 @@ def test_pd_is_asked_to_change_the_cluster(db: BlockingClient) -> None:
         lambda: db.drain(one),
         lambda: db.keep(one),
         lambda: db.remove(one),
+        lambda: db.split(region),
+        lambda: db.merge(region),
     ):
         with pytest.raises(UndeterminedError):
             call()
-    with pytest.raises(UnavailableError):
-        db.operators()
+    for question in (db.operators, db.status):
+        with pytest.raises(UnavailableError):
+            question()
+
+
+def test_what_takes_its_time_is_watched(
+    db: BlockingClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [sample(OperatorRow), sample(OperatorRow)]
+
+    async def watch(self: PlacementReader, number: OperatorId) -> AsyncIterator[Struct]:
+        assert number == 9
+        for row in rows:
+            yield row
+
+    monkeypatch.setattr(PlacementReader, "watch", watch)
+    assert list(db.watch(OperatorId(9))) == rows
 
 
 def test_threads_share_one_client(db: BlockingClient) -> None:

@@ -17,6 +17,7 @@ from flaredb.bus.nats_bus import NatsBus
 from flaredb.disk.layout import BOOT_KEY, IDENTITY_KEY, PD_EPOCH_KEY, REGION
 from flaredb.disk.lmdb_environment import MAP_BYTES, open_environment
 from flaredb.playground.supervisor import LocalCluster
+from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb.store.context import Me
 from flaredb.store.twins import say_first_word
 from flaredb_schemas.ids import BootCounter, ClusterId, StoreId
@@ -287,7 +288,8 @@ async def run_a_copy(cluster: LocalCluster, copy: Path) -> Ended:
 
 def refused(ended: Ended, why: str) -> None:
     """The process did not start, and said why without a traceback."""
-    assert ended.code == 1 and why in ended.said and "Traceback" not in ended.said, ended
+    assert ended.code in (1, PD_REFUSES) and why in ended.said, ended
+    assert "Traceback" not in ended.said, ended
 
 
 async def everybody_serves(cluster: LocalCluster) -> None:

@@ -14,5 +14,5 @@ def merge_command(case: Case, time: int, version: int) -> Merge:
     if case.command == "commit":
         return CommitMerge(time, 1, version, source, index, Term(5), "manual", time - 5)
     if case.command == "abort":
-        return AbortMerge(time, 1, version, source)
+        return AbortMerge(time, 1, version, source, case.option("reason", ""))
     return RollBackMerge(time, index)

@@ -161,7 +161,7 @@ class SimStore:
 
         self.world.streams.append(subject, payload, headers, None, ended)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, refused: bool = False) -> None:
         self.failed = reason
 
     # What happens to the process.

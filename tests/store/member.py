@@ -169,5 +169,5 @@ class Member:
         self.events.append(EVENTS.decode(payload))
         self.store.on_published(token, True)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, refused: bool = False) -> None:
         raise AssertionError(f"store {self.id} stops: {reason}")

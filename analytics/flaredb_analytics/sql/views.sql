@@ -3,25 +3,26 @@
 -- One election: at `time` the peer `leader` on `store` led `region` in `term`.
 CREATE OR REPLACE VIEW leader_changes AS
 SELECT
-    cluster, time, region,
+    time, region,
     CAST(payload ->> '$.term' AS BIGINT) AS term,
     CAST(payload ->> '$.index' AS BIGINT) AS index,
     CAST(payload ->> '$.leader' AS BIGINT) AS leader,
     store,
     CAST(payload ->> '$.previous' AS BIGINT) AS previous,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type = 'region.leader_changed';
 
--- One split: `parts` are the regions after it, the first of which is `region` itself. `seconds` is the
--- time from its trigger until PD had registered every new one; empty while it has not.
+-- One split: `region` keeps what lies before the first key of `cut_at`, the regions in `made` begin at
+-- these keys, in their order; `keys` and `bytes` are what each part held, `region` first. `seconds` is
+-- the time from its trigger until PD had registered every new one; empty while it has not.
 CREATE OR REPLACE VIEW splits AS
 WITH told AS (
     SELECT *, unnest(range(1, CAST(json_array_length(payload, '$.parts') AS BIGINT))) AS part
     FROM events WHERE type = 'region.split'
 ), made AS (
     SELECT
-        cluster, id,
+        cluster, id, part,
         CAST(json_extract_string(payload, '$.parts[' || part || '].id') AS BIGINT) AS region
     FROM told
 ), registered AS (
@@ -29,7 +30,7 @@ WITH told AS (
     FROM events WHERE type = 'pd.region_registered' GROUP BY ALL
 ), done AS (
     SELECT
-        made.cluster, made.id, list(made.region ORDER BY made.region) AS made,
+        made.cluster, made.id, list(made.region ORDER BY made.part) AS made,
         CASE WHEN count(registered.time) = count(*) THEN max(registered.time) END AS time
     FROM made
     LEFT JOIN registered
@@ -37,15 +38,17 @@ WITH told AS (
     GROUP BY made.cluster, made.id
 )
 SELECT
-    split.cluster, split.time, split.region,
+    split.time, split.region,
     payload ->> '$.trigger' AS trigger,
     make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
     done.time AS registered,
     (epoch_ms(done.time) - CAST(payload ->> '$.triggered' AS BIGINT)) / 1000.0 AS seconds,
     done.made,
+    (payload ->> '$.parts[*].start_text')[2:] AS cut_at,
+    CAST(payload ->> '$.parts[*].keys' AS BIGINT[]) AS keys,
+    CAST(payload ->> '$.parts[*].bytes' AS BIGINT[]) AS bytes,
     CAST(payload ->> '$.version' AS BIGINT) AS version,
-    split.payload -> '$.parts' AS parts,
-    split.id, split.seq
+    split.cluster, split.id, split.seq
 FROM events AS split
 JOIN done ON done.cluster = split.cluster AND done.id = split.id
 WHERE split.type = 'region.split';
@@ -60,7 +63,7 @@ WITH prepared AS (
     FROM events WHERE type = 'region.merge_prepared' GROUP BY ALL
 )
 SELECT
-    merged.cluster, merged.time, merged.region,
+    merged.time, merged.region,
     CAST(payload ->> '$.source' AS BIGINT) AS source,
     payload ->> '$.trigger' AS trigger,
     make_timestamp(CAST(payload ->> '$.triggered' AS BIGINT) * 1000) AS triggered,
@@ -70,13 +73,24 @@ SELECT
     payload ->> '$.end_text' AS end_key,
     CAST(payload ->> '$.keys' AS BIGINT) AS keys,
     CAST(payload ->> '$.bytes' AS BIGINT) AS bytes,
-    merged.id, merged.seq
+    merged.cluster, merged.id, merged.seq
 FROM events AS merged
 LEFT JOIN prepared
 ON prepared.cluster = merged.cluster
     AND prepared.region = CAST(payload ->> '$.source' AS BIGINT)
     AND prepared.target = merged.region
 WHERE merged.type = 'region.merged';
+
+-- One merge that was given up: `region` did not absorb its neighbour `source`, for `reason`. Both go on.
+CREATE OR REPLACE VIEW merges_given_up AS
+SELECT
+    time, region,
+    CAST(payload ->> '$.source' AS BIGINT) AS source,
+    payload ->> '$.reason' AS reason,
+    CAST(payload ->> '$.version' AS BIGINT) AS version,
+    cluster, id, seq
+FROM events
+WHERE type = 'region.merge_aborted';
 
 -- One operator: what PD undertook to do to the replicas of a region, from store to store, at `time`;
 -- `outcome` and `seconds` are empty while it runs. `steps` are those that were done, in their order.
@@ -127,13 +141,25 @@ LEFT JOIN stepped ON stepped.cluster = started.cluster AND stepped.operator = st
 -- the same policy, or until an operator of it. `decision` is what it compared and left out.
 CREATE OR REPLACE VIEW nothing_to_do AS
 SELECT
-    cluster, time,
+    time,
     payload ->> '$.policy' AS policy,
     payload ->> '$.reason' AS reason,
     payload -> '$.decision' AS decision,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type = 'balance.nothing_to_do';
+
+-- One move of a replica from store to store, be it to even stores out, to empty one, to make up for a
+-- lost one, or because somebody wished it; `outcome` and `seconds` are empty while it runs. `in_time`:
+-- whether it was done within five minutes (SC-004).
+CREATE OR REPLACE VIEW moves AS
+SELECT
+    time, operator, region, from_store, to_store, trigger, reason,
+    outcome, why, seconds, bytes,
+    CASE WHEN outcome = 'done' THEN seconds <= 300 END AS in_time,
+    cluster, id, seq
+FROM operators
+WHERE kind IN ('move', 'replace');
 
 -- One change of a store: it started or stopped, or PD hears it (`up`), has not heard it for some
 -- seconds (`disconnected`) or for longer (`down`): `silent` is for how many seconds it was not heard.
@@ -141,12 +167,12 @@ WHERE type = 'balance.nothing_to_do';
 -- (`removed`); PD's journal tells that, `seq` is that of its own stream, and there is no `boot`.
 CREATE OR REPLACE VIEW store_changes AS
 SELECT
-    cluster, time, store,
+    time, store,
     CASE WHEN type LIKE 'pd.%' THEN substr(type, 10) ELSE substr(type, 7) END AS state,
     payload ->> '$.previous' AS previous,
     CAST(payload ->> '$.boot' AS BIGINT) AS boot,
     CAST(payload ->> '$.silent_ms' AS BIGINT) / 1000.0 AS silent,
-    id, seq
+    cluster, id, seq
 FROM events
 WHERE type IN (
     'store.started', 'store.stopped', 'store.up', 'store.disconnected', 'store.down',
@@ -176,12 +202,13 @@ WITH newest AS (
     QUALIFY 1 = row_number() OVER (PARTITION BY cluster, region ORDER BY term DESC, seq DESC)
 )
 SELECT
-    reported.cluster, reported.region, start_key, end_key, version, conf_ver,
+    reported.region, start_key, end_key, version, conf_ver,
     CASE WHEN elected.term > reported.term THEN elected.leader ELSE reported.leader END AS leader,
     CASE WHEN elected.term > reported.term THEN elected.store ELSE reported.store END AS store,
     greatest(reported.term, coalesce(elected.term, 0)) AS term,
-    peers, bytes, keys, pending, down, asleep, start_b64, end_b64,
-    reported.time AS reported
+    CAST(peers ->> '$[*].store' AS BIGINT[]) AS stores,
+    bytes, keys, pending, down, asleep, reported.time AS reported,
+    reported.cluster, peers, start_b64, end_b64
 FROM reported
 LEFT JOIN elected ON elected.cluster = reported.cluster AND elected.region = reported.region
 ORDER BY reported.cluster, start_key, reported.region;
@@ -208,6 +235,38 @@ SELECT
 FROM latest
 LEFT JOIN led ON led.cluster = latest.cluster AND led.store = latest.store
 ORDER BY latest.cluster, latest.store;
+
+-- One store as history knows it last: what was decided about it (`life`) and since when it is heard or
+-- not (`health`), with its last report. Of one that was removed nothing else counts.
+CREATE OR REPLACE VIEW stores_now AS
+WITH told AS (
+    SELECT *, state IN ('draining', 'serving', 'removed') AS decided FROM store_changes
+    WHERE store IS NOT NULL
+    QUALIFY 1 = row_number() OVER (
+        PARTITION BY cluster, store, decided ORDER BY time DESC, seq DESC
+    )
+), stores AS (
+    SELECT
+        cluster, store,
+        coalesce(max(state) FILTER (decided), 'serving') AS life,
+        max(time) FILTER (decided) AS decided_at,
+        max(state) FILTER (NOT decided) AS heard,
+        max(time) FILTER (NOT decided) AS since
+    FROM told GROUP BY cluster, store
+)
+SELECT
+    stores.store, life,
+    CASE
+        WHEN life = 'removed' THEN NULL
+        WHEN heard = 'started' THEN 'up'
+        ELSE heard
+    END AS health,
+    CASE WHEN life = 'removed' THEN decided_at ELSE since END AS since,
+    regions, leaders, led_bytes, led_keys, capacity, used, free, used_share, cpu, labels, reported,
+    stores.cluster
+FROM stores
+LEFT JOIN store_load ON store_load.cluster = stores.cluster AND store_load.store = stores.store
+ORDER BY stores.cluster, stores.store;
 
 -- One silence of a store for more than two heartbeat periods; `until` is empty while it lasts.
 CREATE OR REPLACE VIEW heartbeat_gaps AS

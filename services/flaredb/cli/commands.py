@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from flaredb.cli.main import INTERRUPTED
 from flaredb.cli.output import ExitCode, Format, NotFoundError, report
 from flaredb.cli.session import Reach, Session, run_session
 from flaredb.client.errors import FlareDBError
@@ -27,9 +27,6 @@ Timeout = Annotated[
 
 Command = Callable[..., Coroutine[Any, Any, None]]
 C = TypeVar("C", bound=Callable[..., Any])
-
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code after Ctrl-C, as shells have it."""
 
 _HINT_SYSTEM = "see whether what is read and written is there, and whether its disk is full"
 

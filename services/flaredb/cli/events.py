@@ -1,21 +1,26 @@
-"""events: what happened to regions and stores, as the stream keeps it, and as it happens."""
+"""events: what happened to regions and stores, and what PD decided, past and as it happens."""
 
-import json
+import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Sequence
+from heapq import merge
+from typing import Annotated, Final
 
 import typer
 
 from flaredb.bus.bus import BusError, History, StreamRecord
 from flaredb.cli.commands import cluster_command
-from flaredb.cli.moments import parse_moment, show_moment
+from flaredb.cli.event_lines import event_line, event_record
+from flaredb.cli.moments import parse_moment
 from flaredb.cli.output import Format, as_json
 from flaredb.cli.session import Session
 from flaredb.client.errors import UnavailableError
 
-PAGE = 500
+PAGE: Final = 500
+
+Told = tuple[str, StreamRecord]
+"""A record, and the stream that has it."""
 
 
 def add_event_commands(app: typer.Typer) -> None:
@@ -35,36 +40,68 @@ async def events(
         int, typer.Option("--last", min=1, help="Without --since: at most so many of the past.")
     ] = 50,
 ) -> None:
-    """Print events of regions and stores, oldest first; without -f, those of the past."""
+    """Print what happened to regions and stores, and what PD decided, oldest first.
+
+    Without -f, that of the past.
+    """
     moment = parse_moment(since, _now()) if since else None
     db = await session.db()
-    reader = EventReader(db.bus.history, db.subjects.event_stream)
+    streams = db.subjects.event_stream, db.subjects.journal_stream
+    reader = EventReader(db.bus.history, streams)
     try:
         past = await reader.past(moment, last)
         collected = session.printer.form is Format.JSON and not follow
         if collected:
-            session.printer.records([event_record(record) for record in past])
+            session.printer.records([event_record(*told) for told in past])
             return
-        for record in past:
-            _print(session, record)
+        for told in past:
+            _print(session, told)
         if follow:
-            async for record in reader.follow():
-                _print(session, record)
+            async for told in reader.follow():
+                _print(session, told)
     except BusError as fault:
         raise UnavailableError(
-            f"the stream of events cannot be read: {fault}", hint="see whether PD runs"
+            f"the streams of events cannot be read: {fault}", hint="see whether PD runs"
         ) from fault
 
 
 class EventReader:
+    """Reads several streams as one, in the order of the times at which they were stored."""
+
+    def __init__(self, history: History, streams: Sequence[str]) -> None:
+        self._streams: Final = [StreamReader(history, stream) for stream in streams]
+
+    async def past(self, since_ms: int | None, last: int) -> list[Told]:
+        """What the streams hold: all since a moment, or the last so many."""
+        found = [await stream.past(since_ms, last) for stream in self._streams]
+        told = list(merge(*found, key=lambda one: one[1].time))
+        return told if since_ms is not None else told[-last:]
+
+    async def follow(self) -> AsyncIterator[Told]:
+        """What comes after that, for ever."""
+        coming: asyncio.Queue[list[Told] | BusError] = asyncio.Queue(1)
+        readers = [asyncio.create_task(stream.feed(coming)) for stream in self._streams]
+        try:
+            while True:
+                page = await coming.get()
+                if isinstance(page, BusError):
+                    raise page
+                for told in page:
+                    yield told
+        finally:
+            for task in readers:
+                task.cancel()
+
+
+class StreamReader:
     """Reads one stream. Invariant: `_after` is the last sequence that was read."""
 
     def __init__(self, history: History, stream: str) -> None:
-        self._history = history
-        self._stream = stream
+        self._history: Final = history
+        self._stream: Final = stream
         self._after = 0
 
-    async def past(self, since_ms: int | None, last: int) -> list[StreamRecord]:
+    async def past(self, since_ms: int | None, last: int) -> list[Told]:
         """What the stream holds: all since a moment, or the last so many."""
         state = await self._history.state(self._stream)
         if state is None or not state.last:
@@ -73,7 +110,7 @@ class EventReader:
             self._after = max(state.first - 1, state.last - last)
         else:
             self._after = await self._before(since_ms, state.first, state.last)
-        found: deque[StreamRecord] = deque(maxlen=None if since_ms is not None else last)
+        found: deque[Told] = deque(maxlen=None if since_ms is not None else last)
         while self._after < state.last:
             page = await self._read(timeout=0.5)
             if not page:
@@ -81,17 +118,20 @@ class EventReader:
             found.extend(page)
         return list(found)
 
-    async def follow(self) -> AsyncIterator[StreamRecord]:
-        """What comes after that, for ever."""
-        while True:
-            for record in await self._read(timeout=1.0):
-                yield record
+    async def feed(self, coming: "asyncio.Queue[list[Told] | BusError]") -> None:
+        """Hand over what comes, for ever; at last why it cannot be read."""
+        try:
+            while True:
+                if page := await self._read(timeout=1.0):
+                    await coming.put(page)
+        except BusError as fault:
+            await coming.put(fault)
 
-    async def _read(self, timeout: float) -> list[StreamRecord]:
+    async def _read(self, timeout: float) -> list[Told]:
         page = await self._history.read(self._stream, self._after, PAGE, timeout)
         if page:
             self._after = page[-1].sequence
-        return page
+        return [(self._stream, record) for record in page]
 
     async def _before(self, since_ms: int, first: int, last: int) -> int:
         """The last sequence before a moment, found by halving."""
@@ -106,39 +146,10 @@ class EventReader:
         return low
 
 
-def event_record(record: StreamRecord) -> dict[str, Any]:
-    """An event as JSON: what it says itself, and where it stands in the stream."""
-    try:
-        payload = json.loads(record.payload)
-    except (ValueError, RecursionError):
-        payload = {"payload": record.payload.decode(errors="replace")}
-    body = payload if isinstance(payload, dict) else {"payload": payload}
-    return {"seq": record.sequence, "time": show_moment(record.time), **body}
-
-
-def _print(session: Session, record: StreamRecord) -> None:
-    event = event_record(record)
-    if session.printer.form is not Format.TABLE:
-        session.printer.line(as_json(event), at_once=True)
-        return
-    shown = {
-        name: value
-        for name, value in event.items()
-        if name not in _SHOWN_APART and f"{name}_text" not in event
-    }
-    words = " ".join(f"{name}={_brief(value)}" for name, value in shown.items())
-    kind = str(event.get("type", "?"))
-    session.printer.line(f"{event['time']}  {kind:26} {words}", at_once=True)
-
-
-def _brief(value: Any) -> Any:
-    """Things with ids are named by these alone; `-o jsonl` tells the rest of them."""
-    if isinstance(value, list) and all(isinstance(one, dict) and "id" in one for one in value):
-        return ",".join(str(one["id"]) for one in value)
-    return value
-
-
-_SHOWN_APART = ("seq", "time", "type", "id", "at")
+def _print(session: Session, told: Told) -> None:
+    event = event_record(*told)
+    as_table = session.printer.form is Format.TABLE
+    session.printer.line(event_line(event) if as_table else as_json(event), at_once=True)
 
 
 def _now() -> int:

@@ -1,14 +1,18 @@
 """The entry of the `flaredb` command: its version, and what to install where its extra is missing.
 
 Exit codes: 0 ok, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable or out of time,
-6 undetermined.
+6 undetermined, 130 interrupted.
 """
 
+import signal
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 
 NEEDED = ("typer", "rich")
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 def main() -> None:
@@ -19,9 +23,13 @@ def main() -> None:
     if any(find_spec(name) is None for name in NEEDED):
         sys.stderr.write("flaredb: the command line needs: pip install 'flaredb[cli]'\n")
         sys.exit(1)
-    from flaredb.cli.app import run
+    try:
+        from flaredb.cli.app import run
 
-    sys.exit(run())
+        code = run()
+    except KeyboardInterrupt:  # while it is being loaded; later it is told apart where it comes
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import typer
 from msgspec import structs
 
 from flaredb.cli.commands import cluster_command, not_found
+from flaredb.cli.condition import find_lacks, find_trouble, is_short, why_without_majority
 from flaredb.cli.keys import Typed
 from flaredb.cli.operators import add_operator_commands
 from flaredb.cli.output import Format
 from flaredb.cli.session import Session
 from flaredb.cli.stores import add_store_commands
 from flaredb.cli.texts import Notation, parse
-from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb.client.errors import FlareDBError, UnavailableError, UndeterminedError
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import PdStatus, RegionRow
+from flaredb_schemas.pd_answers import RegionRow
 
 REGION_COLUMNS = (
     "id", "state", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
@@ -43,13 +44,21 @@ def add_placement_commands(app: typer.Typer) -> None:
 
 
 async def status(session: Session) -> None:
-    """Whether the cluster runs and every region serves. Exit code 5 if not."""
-    pd = await (await session.db()).placement.status()
+    """Whether the cluster runs and every region serves. Exit code 5 if not.
+
+    It is `degraded` while it serves, and something is missing: a store, or a replica of a region.
+    """
+    placement = (await session.db()).placement
+    pd = await placement.status()
+    regions = await placement.regions()
     playground = session.reach.playground
     trouble = find_trouble(pd)
-    record = {
+    lacks = find_lacks(await placement.stores(), regions)
+    record: dict[str, Any] = {
+        "state": "unavailable" if trouble else "degraded" if lacks else "available",
         "ready": not trouble,
         "doing": trouble,
+        "lacks": lacks,
         "nats": session.reach.url,
         "http": playground.http_url if playground else "",
         "cluster": pd.cluster,
@@ -59,34 +68,26 @@ async def status(session: Session) -> None:
         "stores_up": pd.stores_up,
         "regions": pd.regions,
         "regions_unavailable": pd.regions_unavailable,
+        "regions_degraded": sum(row.state != "unavailable" and is_short(row) for row in regions),
         "leaders": pd.leaders,
         "damaged": pd.damaged,
         "leaders_elected_s": pd.leaders_elected_s,
     }
+    if session.printer.form is Format.TABLE:
+        record["lacks"] = "; ".join(lacks) or "nothing"
     session.printer.record(record)
     if trouble:
         hint = _HINT_LOST if pd.regions_unavailable else _HINT_WAIT
         raise UnavailableError(f"the cluster is not ready: {trouble}", hint=hint)
 
 
-def find_trouble(pd: PdStatus) -> str:
-    """Why the cluster does not serve every key, or nothing."""
-    if pd.doing:
-        return pd.doing
-    down = pd.stores - pd.stores_up
-    if pd.regions_unavailable:
-        return (
-            f"{pd.regions_unavailable} of {pd.regions} regions have no majority of their stores: "
-            f"{down} of {pd.stores} stores are not up"
-        )
-    if pd.leaders < pd.regions:
-        return f"{pd.regions - pd.leaders} of {pd.regions} regions have no leader yet"
-    return ""
-
-
 _HINT_LOST = (
     "see which stores are not up with `flaredb store list`, look into their logs, and start them "
     "again; which regions wait for them: `flaredb region list`"
+)
+_HINT_FEW = (
+    "in the middle a region is cut between two of its rows: write some, or name the first key of "
+    "the new region with --key"
 )
 _HINT_WAIT = "ask again in a few seconds; if it stays so, look into PD's log"
 
@@ -100,6 +101,7 @@ async def region_list(session: Session) -> None:
 def _show_regions(session: Session, records: list[dict[str, Any]]) -> None:
     if session.printer.form is Format.TABLE:
         for record in records:
+            record["end"] = record["end"] or "∞"
             record["peers"] = " ".join(str(peer["store"]) for peer in record["peers"])
         renamed = [name if name != "peers" else "stores" for name in REGION_COLUMNS]
         cells = [[record[name] for name in REGION_COLUMNS] for record in records]
@@ -149,8 +151,12 @@ async def region_split(
 ) -> None:
     """Cut a region in two while it serves; shows both parts."""
     at = None if key is None else parse(key, typed)
-    await _region(session, number)
-    rows = await (await session.db()).placement.split(RegionId(number), at)
+    row = await _serving(session, number)
+    try:
+        rows = await (await session.db()).placement.split(RegionId(number), at)
+    except (UnavailableError, UndeterminedError) as error:
+        few = at is None and row.keys < 2 and isinstance(error, UnavailableError)
+        raise await _explained(session, number, error, _HINT_FEW if few else "") from error
     _show_regions(session, [region_record(row) for row in rows])
 
 
@@ -163,9 +169,12 @@ async def region_merge(
     ] = None,
 ) -> None:
     """Make a region a part of its neighbour; shows the region after it."""
-    await _region(session, number)
-    neighbour = None if into is None else (await _region(session, into)).id
-    row = await (await session.db()).placement.merge(RegionId(number), neighbour)
+    await _serving(session, number)
+    neighbour = None if into is None else (await _serving(session, into)).id
+    try:
+        row = await (await session.db()).placement.merge(RegionId(number), neighbour)
+    except (UnavailableError, UndeterminedError) as error:
+        raise await _explained(session, number, error) from error
     _show_regions(session, [region_record(row)])
 
 
@@ -191,6 +200,28 @@ def region_record(row: RegionRow) -> dict[str, Any]:
         "pending_peers": list(row.pending_peers),
         "removed": [structs.asdict(peer) for peer in row.removed],
     }
+
+
+async def _serving(session: Session, number: int) -> RegionRow:
+    """The region; raises `UnavailableError` and says which stores it lacks to decide anything."""
+    row = await _region(session, number)
+    if row.state == "unavailable":
+        stores = await (await session.db()).placement.stores()
+        raise UnavailableError(why_without_majority(row, stores), hint=_HINT_LOST, region_id=number)
+    return row
+
+
+async def _explained(
+    session: Session, number: int, error: UnavailableError | UndeterminedError, hint: str = ""
+) -> FlareDBError:
+    """The error; if the region has lost its majority meanwhile, with that as its reason."""
+    placement = (await session.db()).placement
+    rows = [row for row in await placement.regions() if row.id == number]
+    text, hint = str(error), hint or error.hint
+    if rows and rows[0].state == "unavailable":
+        text = f"{text}; {why_without_majority(rows[0], await placement.stores())}"
+        hint = _HINT_LOST
+    return type(error)(text, hint=hint, region_id=number)
 
 
 async def _region(session: Session, number: int) -> RegionRow:

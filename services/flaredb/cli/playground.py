@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,17 +13,26 @@ from typing import Annotated
 import typer
 
 from flaredb.cli.commands import examples, guarded
+from flaredb.cli.condition import find_trouble
 from flaredb.cli.output import Format, note
 from flaredb.cli.session import HINT_SETTINGS
 from flaredb.client.errors import FlareDBError, InvalidArgumentError
 from flaredb.playground.process import ProcessFailed
-from flaredb.playground.programs import is_free
-from flaredb.playground.record import FolderUnusable
+from flaredb.playground.programs import LOCALHOST, is_free
+from flaredb.playground.record import FolderUnusable, stores_in
 from flaredb.playground.supervisor import LocalCluster
-from flaredb.runtime.settings import PlaygroundSettings
-from flaredb.runtime.settings_sources import SettingsError, load
+from flaredb.runtime.settings import PdSettings, PlaygroundSettings
+from flaredb.runtime.settings_sources import Kind, SettingsError, load
 
 WATCH_SECONDS = 0.5
+
+NATS_PORT = 4222
+"""Where clients look for NATS by default: here, unless somebody else listens there."""
+
+SERVED_SECONDS = 30.0
+"""How long every region may take to be led before it is told what is missing."""
+POLL_SECONDS = 0.1
+CALL_SECONDS = 2.0
 
 
 def add_playground_command(app: typer.Typer) -> None:
@@ -57,7 +67,8 @@ def playground(
 ) -> None:
     """Run NATS, PD, stores and analytics on this machine until Ctrl-C.
 
-    Data stays in the folder; other commands find the cluster by it.
+    Data stays in the folder; other commands find the cluster by it. Started again on it, as many
+    stores run as did before.
     """
     settings = partial(_settings, dir_, stores, zones, http)
     guarded(Format.TABLE, lambda: _run(settings(), nats, http, analytics))
@@ -68,25 +79,59 @@ def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: b
     wanted = settings.http if http or is_free(settings.http) else None
     cluster = LocalCluster(
         Path(settings.dir),
-        stores=settings.stores,
+        stores=_how_many(settings, _load(PdSettings, {}).replicas),
         analytics=analytics,
         nats_url=nats,
         nats_server=settings.nats_server,
         prefix=settings.prefix,
         http=wanted,
         zones=settings.zones,
+        nats_port=NATS_PORT if is_free(f"{LOCALHOST}:{NATS_PORT}") else 0,
     )
-    with _told_to_stop() as stop:
+    with _interrupted_by_sigterm():
         try:
             cluster.start(on_progress=lambda name: note(f"{name} is up"))
         except (FolderUnusable, ProcessFailed, OSError) as fault:
             raise cannot_start(fault, Path(settings.dir)) from fault
-        try:
-            _announce(cluster)
-            _watch(cluster, stop)
-        finally:
-            note("stopping")
-            cluster.close()
+        with _told_to_stop() as stop:
+            try:
+                _tell_dead(cluster, set())
+                _announce(cluster, _wait_until_served(cluster, stop))
+                _watch(cluster, stop)
+            finally:
+                note("stopping")
+                cluster.close()
+
+
+def _how_many(settings: PlaygroundSettings, replicas: int) -> int:
+    """As many stores as are asked for, at least as many as were before; enough for `replicas`."""
+    before = stores_in(Path(settings.dir))
+    if settings.stores < before:
+        note(f"{settings.dir} holds {before} stores: all of them are started")
+    count = max(settings.stores, before)
+    if count < replicas:
+        raise InvalidArgumentError(
+            f"{replicas} replicas of each region need as many stores, not {count}",
+            hint=f"--stores {replicas} or more; or FLAREDB_REPLICAS=1 for one replica",
+        )
+    return count
+
+
+def _wait_until_served(cluster: LocalCluster, stop: threading.Event) -> str:
+    """Wait until every key is served; what is in the way if that takes long."""
+    deadline, trouble = time.monotonic() + SERVED_SECONDS, ""
+    try:
+        with cluster.connect(timeout=CALL_SECONDS) as db:
+            while not stop.wait(POLL_SECONDS):
+                try:
+                    trouble = find_trouble(db.status())
+                except FlareDBError as fault:
+                    trouble = str(fault)
+                if not trouble or time.monotonic() > deadline:
+                    break
+    except FlareDBError as fault:  # NATS has gone again
+        return str(fault)
+    return trouble
 
 
 def cannot_start(fault: Exception, folder: Path) -> FlareDBError:
@@ -104,17 +149,22 @@ def _settings(
         "zones": None if zones is None else str(zones),
         "http": http,
     }
+    return _load(PlaygroundSettings, flags)
+
+
+def _load(kind: type[Kind], flags: Mapping[str, object]) -> Kind:
     try:
-        return load(PlaygroundSettings, flags, os.environ)[0]
+        return load(kind, flags, os.environ)[0]
     except SettingsError as fault:
         raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
 
 
-def _announce(cluster: LocalCluster) -> None:
+def _announce(cluster: LocalCluster, trouble: str) -> None:
     typer.echo(f"NATS      {cluster.url}")
     typer.echo(f"SQL       {cluster.http_url or 'none'}")
     typer.echo(f"Data      {cluster.path}")
-    typer.echo("Ready. Ctrl-C stops everything. Try in another terminal:")
+    served = f"Not all is served yet ({trouble})" if trouble else "Ready"
+    typer.echo(f"{served}. Ctrl-C stops everything. Try in another terminal:")
     at = "" if str(cluster.path) == ".flaredb" else f" --dir {cluster.path}"
     typer.echo(f"  flaredb put a 1{at}")
     typer.echo(f"  flaredb region list{at}")
@@ -123,15 +173,22 @@ def _announce(cluster: LocalCluster) -> None:
 
 def _watch(cluster: LocalCluster, stop: threading.Event) -> None:
     """Tell of processes that end; nothing is started again."""
-    known: set[str] = set()
+    known = set(cluster.dead())
     while not stop.wait(WATCH_SECONDS):
-        dead = set(cluster.dead())
-        for name in sorted(dead - known):
-            child = cluster.children[name]
-            note(f"{name} {_ending(child.exit_code)}; see {child.log}")
-        if dead != known:
-            cluster.tell()
-        known = dead
+        known = _tell_dead(cluster, known)
+
+
+def _tell_dead(cluster: LocalCluster, known: set[str]) -> set[str]:
+    """Tell of the processes that have ended, but for the known ones; all that have."""
+    dead = set(cluster.dead())
+    for name in sorted(dead - known):
+        child = cluster.children[name]
+        by_itself = child.exit_code is not None and child.exit_code > 0
+        said = f": {child.last_words}" if by_itself else ""
+        note(f"{name} {_ending(child.exit_code)}{said}; see {child.log}")
+    if dead != known:
+        cluster.tell()
+    return dead
 
 
 def _ending(code: int | None) -> str:
@@ -141,8 +198,18 @@ def _ending(code: int | None) -> str:
 
 
 @contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM interrupts as SIGINT does: what was begun is ended in order."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def _told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, and SIGINT; before it is looked at, they interrupt."""
+    """An event that SIGTERM sets, and SIGINT."""
     stop = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stop.set())

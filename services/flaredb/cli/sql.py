@@ -5,21 +5,29 @@ import sys
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
 from flaredb.cli.commands import cluster_command
+from flaredb.cli.output import note
 from flaredb.cli.session import Session
 from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
 
-DEFAULT_HTTP = "http://127.0.0.1:7480"
+DEFAULT_HTTP: Final = "http://127.0.0.1:7480"
+
+OLD_SECONDS: Final = 5.0
+"""From what lag on it is told that an answer does not know the latest."""
 
 
 def add_sql_commands(app: typer.Typer) -> None:
     """Put `sql` into `app`."""
     cluster_command(
-        app, "sql", 'flaredb sql "select * from leader_changes"', "flaredb sql -o json <query.sql"
+        app,
+        "sql",
+        'flaredb sql "show tables"',
+        'flaredb sql "from moves"',
+        "flaredb sql -o json <query.sql",
     )(sql)
 
 
@@ -28,16 +36,35 @@ async def sql(
     query: Annotated[str, typer.Argument(help="The statement; - reads standard input.")] = "-",
     http: Annotated[str | None, typer.Option("--http", help="Where analytics answers.")] = None,
 ) -> None:
-    """Print the rows of a read-only SQL statement over the cluster's history."""
+    """Print the rows of a read-only SQL statement over the cluster's history.
+
+    Without a statement it reads one from standard input. `show tables` lists what can be asked.
+    """
+    if query == "-" and sys.stdin.isatty():
+        note("type a statement, then Ctrl-D")
     statement = sys.stdin.read() if query == "-" else query
     playground = session.reach.playground
     address = http or (playground.http_url if playground else "") or DEFAULT_HTTP
-    rows = ask(address, statement, session.reach.settings.timeout_seconds)
-    session.printer.records(rows)
+    answer = ask(address, statement, session.reach.settings.timeout_seconds)
+    session.printer.records(answer.records, answer.columns)
+    if answer.cut:
+        note(f"cut at {len(answer.records)} rows by the limit of {answer.cut}: ask for less")
+    if answer.lag > OLD_SECONDS:
+        note(f"the history was last complete {answer.lag:.0f} s ago")
 
 
-def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
-    """The rows of `statement` as analytics at `address` (a URL, or `host:port`) answers it."""
+class History(NamedTuple):
+    """An answer: its columns, a record of each row, by which limit it was cut, if so, and for how
+    many seconds the history has not been complete."""
+
+    columns: list[str]
+    records: list[dict[str, Any]]
+    cut: str
+    lag: float
+
+
+def ask(address: str, statement: str, timeout: float) -> History:
+    """What analytics at `address` (a URL, or `host:port`) answers to `statement`."""
     base = address if "://" in address else f"http://{address}"
     try:
         request = urllib.request.Request(
@@ -46,7 +73,7 @@ def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return _rows(json.load(answer))
+            return _read(json.load(answer), answer.headers.get("FlareDB-Lag-Seconds", "0"))
     except urllib.error.HTTPError as refusal:
         raise _refused(refusal) from refusal
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as fault:
@@ -56,8 +83,22 @@ def ask(address: str, statement: str, timeout: float) -> list[dict[str, Any]]:
         ) from fault
 
 
-def _rows(answer: Any) -> list[dict[str, Any]]:
-    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+def _read(answer: Any, lag: str) -> History:
+    columns = _told_apart(answer["columns"])
+    records = [dict(zip(columns, row, strict=True)) for row in answer["rows"]]
+    return History(columns, records, str(answer["cut"]), float(lag))
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """The columns' names; of several that are alike the later ones get a number."""
+    told: list[str] = []
+    for name in names:
+        count, unique = 1, name
+        while unique in told:
+            count += 1
+            unique = f"{name}_{count}"
+        told.append(unique)
+    return told
 
 
 def _refused(refusal: urllib.error.HTTPError) -> FlareDBError:

@@ -97,7 +97,8 @@ def store_record(row: StoreRow, playground: PlaygroundRecord | None) -> dict[str
         record["drain"] = {**structs.asdict(row.drain), "blocked": blocked}
     for process in playground.processes if playground else ():
         if process.name == row.labels.get(NAME):
-            record |= structs.asdict(process)
+            told = structs.asdict(process)
+            record |= {name: told[name] for name in ("name", "pid", "log", "ops", "data")}
     return record
 
 
@@ -125,6 +126,7 @@ def _show(session: Session, row: StoreRow) -> None:
     record = store_record(row, session.reach.playground)
     if session.printer.form is Format.TABLE:
         record["labels"] = labels_text(row.labels)
+        record["last_seen"] = _ago(record.pop("last_seen_ms"))
     if session.printer.form is Format.TABLE and row.drain is not None:
         record["drain"] = progress_of(row.drain)
         if row.drain.blocked:

@@ -37,6 +37,7 @@ from flaredb_schemas.pd_answers import (
     StoresAnswer,
     TransferQuery,
 )
+from flaredb_schemas.splits import IN_DOUBT
 from flaredb_schemas.subjects import Subjects
 
 T = TypeVar("T")
@@ -327,6 +328,8 @@ def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:
     except msgspec.DecodeError:
         return FlareDBError(f"PD's answer about {what} makes no sense: {fault}")
     raised = _ERRORS.get(failure.code)
+    if raised is not None and failure.message.endswith(IN_DOUBT):
+        raised = UndeterminedError
     if raised is not None:
         return raised(failure.message, hint=failure.hint)
     return FlareDBError(f"PD cannot tell about {what}: {failure.message}", hint=failure.hint)

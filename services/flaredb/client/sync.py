@@ -3,7 +3,7 @@
 One client may be used by many threads; their concurrent calls travel together.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -18,7 +18,7 @@ from flaredb.client.errors import ClosedError
 from flaredb.client.inspect import RegionCheck
 from flaredb.client.scans import Row
 from flaredb_schemas.ids import OperatorId, RegionId, StoreId
-from flaredb_schemas.pd_answers import OperatorRow, RegionRow, StoreRow
+from flaredb_schemas.pd_answers import OperatorRow, PdStatus, RegionRow, StoreRow
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class BlockingClient:
     ) -> Iterator[Row]:
         """The rows of a range or with a prefix, in key order or backwards, fetched as needed."""
         pages = self._client.pages(start, end, prefix, limit, reverse, timeout)
-        while (page := self._run(_next_page, pages)) is not None:
+        for page in self._each(pages):
             yield from page
 
     @contextmanager
@@ -125,6 +125,18 @@ class BlockingClient:
     def stores(self, removed: bool = False) -> list[StoreRow]:
         """All stores of the cluster as PD knows them; with `removed` also those taken out of it."""
         return self._run(self._client.placement.stores, removed)
+
+    def status(self) -> PdStatus:
+        """The leading PD and its cluster."""
+        return self._run(self._client.placement.status)
+
+    def split(self, region: RegionId, key: bytes | None = None) -> list[RegionRow]:
+        """Have a region cut, at `key` or in the middle by bytes; the regions after it."""
+        return self._run(self._client.placement.split, region, key)
+
+    def merge(self, region: RegionId, into: RegionId | None = None) -> RegionRow:
+        """Make a region a part of a neighbour, by default of the smaller one."""
+        return self._run(self._client.placement.merge, region, into)
 
     def operators(self) -> list[OperatorRow]:
         """What PD does to replicas, and has done of late."""
@@ -154,6 +166,19 @@ class BlockingClient:
         """Have PD take a store out of the cluster for ever."""
         return self._run(self._client.placement.remove, store)
 
+    def watch(self, number: OperatorId) -> Iterator[OperatorRow]:
+        """An operator each time that something about it is new; the last time it has ended."""
+        return self._each(self._client.placement.watch(number))
+
+    def watch_drain(self, store: StoreId, patience: float | None = None) -> Iterator[StoreRow]:
+        """A store each time that its drain is further; the last time it is empty, or kept."""
+        return self._each(self._client.placement.watch_drain(store, patience))
+
+    def _each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """What comes, fetched as needed; nothing of it is None."""
+        while (item := self._run(_next, items)) is not None:
+            yield item
+
     def _run(
         self, call: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any
     ) -> T:
@@ -163,6 +188,5 @@ class BlockingClient:
         return result
 
 
-async def _next_page(pages: Any) -> tuple[Row, ...] | None:
-    page: tuple[Row, ...] | None = await anext(pages, None)
-    return page
+async def _next(items: AsyncIterator[T]) -> T | None:
+    return await anext(items, None)

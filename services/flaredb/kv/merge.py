@@ -198,6 +198,7 @@ def aborted_event(region: Region, state: AppliedState, command: AbortMerge) -> M
         version=region.epoch.version,
         conf_ver=region.epoch.conf_ver,
         source=command.source,
+        reason=command.reason,
     )
 
 

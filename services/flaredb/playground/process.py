@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+PREFIX: Final = "FLAREDB_"
+"""What the variables of all settings begin with."""
+
 STOP_SECONDS: Final = 15.0
 """How long a child may take to stop cleanly before it is killed."""
 
@@ -46,6 +49,18 @@ class Child:
         self._ready: Final = ready
         self._process: subprocess.Popen[bytes] | None = None
         self._said_before = 0
+        self._once: Sequence[str] = ()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that it was given, by their variables, also those of this start alone."""
+        flags = (flag.removeprefix("--").replace("-", "_") for flag in self._once[::2])
+        once = {
+            f"{PREFIX}{name.upper()}": value
+            for name, value in zip(flags, self._once[1::2], strict=True)
+        }
+        told = self._environment.items()
+        return {name: value for name, value in told if name.startswith(PREFIX)} | once
 
     @property
     def pid(self) -> int | None:
@@ -62,7 +77,7 @@ class Child:
         assert self.pid is None, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self._said_before = log.tell()
+            self._said_before, self._once = log.tell(), once
             self._process = subprocess.Popen(
                 [*self._command, *once],
                 env=self._environment,
@@ -108,6 +123,12 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def last_words(self) -> str:
+        """The last line of what it said since it was started."""
+        lines = self.tail().strip().splitlines()
+        return lines[-1] if lines else ""
 
     def tail(self) -> str:
         """The end of what it said since it was started."""

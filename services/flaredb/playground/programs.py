@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from flaredb.playground.process import Child, ProcessFailed
+from flaredb.runtime.settings import KINDS
+from flaredb.runtime.settings_sources import describe
 
 LOCALHOST: Final = "127.0.0.1"
 PROBE_SECONDS: Final = 1.0
@@ -95,6 +97,17 @@ def python_child(
     ready = partial(_ops_fault, ops)
     command = [sys.executable, "-m", module]
     return Child(name, command, environment, logs / f"{name}.log", ready)
+
+
+def masked(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings by their variables, as anybody may read them."""
+    secret = {
+        f"FLAREDB_{each.name.upper()}"
+        for kind in KINDS.values()
+        for each in describe(kind)
+        if each.secret
+    }
+    return {name: "***" if name in secret else value for name, value in settings.items()}
 
 
 def metrics_of(address: str) -> dict[str, float]:

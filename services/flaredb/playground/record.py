@@ -28,6 +28,7 @@ class ProcessRecord(Struct, frozen=True):
     """One process of a playground; `pid` is None when it does not run.
 
     `ops` is `host:port` of health and metrics, `data` its folder; either is empty for none.
+    `settings` are those that it was given, by their variables; what is secret is masked.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ProcessRecord(Struct, frozen=True):
     log: str
     ops: str = ""
     data: str = ""
+    settings: dict[str, str] = {}
 
 
 class PlaygroundRecord(Struct, frozen=True):
@@ -92,6 +94,12 @@ class PlaygroundFolder:
             (self.path / RECORD).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+
+def stores_in(path: Path) -> int:
+    """The highest number of a store whose data lies in this folder; 0 if there is none."""
+    names = (folder.name.removeprefix("store-") for folder in path.glob("store-*"))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def read_record(path: Path) -> PlaygroundRecord | None:

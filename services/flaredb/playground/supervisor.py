@@ -16,9 +16,10 @@ from typing import Final, Self
 from flaredb.api import AsyncClient, connect
 from flaredb.client.sync import BlockingClient
 from flaredb.playground import programs
-from flaredb.playground.process import STOP_SECONDS, Child
+from flaredb.playground.process import STOP_SECONDS, Child, ProcessFailed
 from flaredb.playground.programs import LOCALHOST
 from flaredb.playground.record import PlaygroundFolder, PlaygroundRecord, ProcessRecord
+from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb_schemas.subjects import DEFAULT_PREFIX
 
 START_SECONDS: Final = 60.0
@@ -28,9 +29,10 @@ class LocalCluster:
     """nats-server, PD, stores and analytics as child processes of this one.
 
     `folder` holds their data and logs (a temporary one, removed at the end, by default). With
-    `nats_url` no nats-server is started. `http` is where analytics serves (None or port
-    0: a free one). `settings` are given to every process, by their names. Stores count from 1, and
-    stand by turns in so many `zones` (0: they do not say where).
+    `nats_url` no nats-server is started, else it listens on `nats_port` (0: a free one). `http` is
+    where analytics serves (None or port 0: a free one). `settings` are given to every process, by
+    their names. Stores count from 1, and stand by turns in so many `zones` (0: they do not say
+    where).
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -45,6 +47,7 @@ class LocalCluster:
         nats_server: str = "",
         prefix: str = DEFAULT_PREFIX,
         http: str | None = None,
+        nats_port: int = 0,
         settings: Mapping[str, str] | None = None,
         zones: int = 0,
     ) -> None:
@@ -57,7 +60,7 @@ class LocalCluster:
         self._with_analytics: Final = analytics
         self._own_nats: Final = not nats_url
         self._nats_server: Final = nats_server
-        self._nats_port = programs.free_port()
+        self._nats_port = nats_port or programs.free_port()
         self.url: Final = nats_url or f"nats://{LOCALHOST}:{self._nats_port}"
         self._http: Final = programs.with_port(http or f"{LOCALHOST}:0") if analytics else ""
         self._settings: Final = dict(settings or {})
@@ -86,7 +89,8 @@ class LocalCluster:
     def start(self, on_progress: Callable[[str], None] = lambda name: None) -> None:
         """Start everything and wait until it serves; `on_progress` is told each name that does.
 
-        Raises `FolderUnusable` or `ProcessFailed`; nothing runs then.
+        Raises `FolderUnusable` or `ProcessFailed`; nothing runs then. A store that PD refuses for
+        good, because it was removed, is left out: it is among the `dead`.
         """
         try:
             self._folder.claim()
@@ -101,11 +105,22 @@ class LocalCluster:
                 self._launch(name, once.get(name, ()))
             deadline = time.monotonic() + START_SECONDS
             for name in rest:
-                self.children[name].wait_ready(deadline)
-                on_progress(name)
+                if self._comes_up(name, deadline):
+                    on_progress(name)
         except BaseException:
             self.close()
             raise
+
+    def _comes_up(self, name: str, deadline: float) -> bool:
+        child = self.children[name]
+        try:
+            child.wait_ready(deadline)
+        except ProcessFailed:
+            if child.exit_code != PD_REFUSES:
+                raise
+            self.tell()
+            return False
+        return True
 
     def close(self) -> None:
         """Stop everything: stores first, which hand over and save, then PD and analytics, NATS."""
@@ -250,4 +265,7 @@ class LocalCluster:
     def _record(self, name: str) -> ProcessRecord:
         child = self.children[name]
         data = "" if name == "pd" else str(self.path / name)
-        return ProcessRecord(name, child.pid, str(child.log), self._ops.get(name, ""), data)
+        settings = programs.masked(child.settings) if name != "nats" else {}
+        return ProcessRecord(
+            name, child.pid, str(child.log), self._ops.get(name, ""), data, settings
+        )

@@ -76,7 +76,10 @@ class _QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serve_ops(address: str, routes: list[BaseRoute]) -> AsyncIterator[None]:
-    """Serve `routes` at `host:port` while the context lasts; an empty address serves nothing."""
+    """Serve `routes` at `host:port` while the context lasts; an empty address serves nothing.
+
+    What the block raises leaves it as it is, not in a group.
+    """
     if not address:
         yield
         return
@@ -90,9 +93,14 @@ async def serve_ops(address: str, routes: list[BaseRoute]) -> AsyncIterator[None
         lifespan="off",
     )
     server = _QuietServer(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
-        try:
-            yield
-        finally:
-            server.should_exit = True
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve)
+            try:
+                yield
+            finally:
+                server.should_exit = True
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None

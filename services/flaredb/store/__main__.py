@@ -1,6 +1,7 @@
 """`python -m flaredb.store`: wire the real disk, bus and clock, and run one store.
 
-Exit codes: 0 after a clean stop, 1 when it cannot start or go on, 2 for wrong settings.
+Exit codes: 0 after a clean stop, 1 when it cannot start or go on, 2 for wrong settings, 3 when PD
+refuses the store for good: it was removed, or its data folder is a copy.
 """
 
 import argparse
@@ -18,12 +19,13 @@ from flaredb.bus.login import login_of
 from flaredb.bus.nats_bus import NatsBus
 from flaredb.disk.disk import DiskError
 from flaredb.runtime.clock import SystemClock, seeded_jitter
+from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb.runtime.logs import set_up
 from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import StoreSettings
 from flaredb.runtime.settings_sources import SettingsError, load
 from flaredb.store.planes import Planes
-from flaredb.store.service import StoreFailed, StoreProcess
+from flaredb.store.service import StoreFailed, StoreProcess, StoreRefused
 
 log: Final = logging.getLogger("flaredb.store")
 
@@ -81,7 +83,7 @@ def main() -> int:
         asyncio.run(run(settings))
     except (DiskError, BusError, StoreFailed) as fault:
         sys.stderr.write(f"flaredb store: {fault}\n")
-        return 1
+        return PD_REFUSES if isinstance(fault, StoreRefused) else 1
     return 0
 
 

@@ -24,11 +24,18 @@ from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.tombstones import is_absorbed
-from flaredb_schemas.commands import AbortMerge, Command, CommitMerge, PrepareMerge, RollBackMerge
+from flaredb_schemas.commands import (
+    MAX_REASON,
+    AbortMerge,
+    Command,
+    CommitMerge,
+    PrepareMerge,
+    RollBackMerge,
+)
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import NO_PEER, RegionId
+from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
-from flaredb_schemas.regions import PeerRole
+from flaredb_schemas.regions import Epoch, PeerRole
 from flaredb_schemas.sessions import Merging
 from flaredb_schemas.subjects import Subjects
 
@@ -50,10 +57,12 @@ KEPT_ENDS: Final = 64
 
 
 class Course(Struct):
-    """A source on its way, as led from here; `until` is when its leader gives up."""
+    """A source on its way, as led from here; `until` is when its leader gives up, `reason` why it
+    has."""
 
     until: float
     next_step: float = 0.0
+    reason: str = ""
 
 
 class Wish(Struct):
@@ -154,8 +163,10 @@ class MergeOrders:
 
     def ended(self, region: RegionId, refused: str) -> None:
         """The merge of `region` has taken effect here, or was rolled back."""
-        self._courses.pop(region, None)
+        course = self._courses.pop(region, None)
         wish = self._wishes.get(region)
+        if refused and course is not None and course.reason:
+            refused = f"{refused}: {course.reason}"
         if wish is not None:
             self._finish(wish, refused)
 
@@ -200,9 +211,7 @@ class MergeOrders:
         elif not target.leads:
             self._follow(source, target, course)
         elif now >= course.until:
-            epoch = target.region.epoch
-            abort = AbortMerge(self._wall(), epoch.conf_ver, epoch.version, source.id)
-            self._step(target, course, abort)
+            self._abort(target, target.region.epoch, source.id, course, _lateness(source, merging))
         elif _all_have_agreed(source, merging):
             self._step(target, course, self._commit(source, merging))
 
@@ -242,8 +251,16 @@ class MergeOrders:
         target = self._context.registry.get(merging.target)
         due = self._context.now >= course.next_step
         if due and target is not None and target.leads and target.state is ReplicaState.LIVE:
-            named = AbortMerge(self._wall(), merging.conf_ver, merging.version, source.id)
-            self._step(target, course, named)
+            named = Epoch(merging.conf_ver, merging.version)
+            reason = f"the replica of region {source.id} is damaged where region {target.id} is led"
+            self._abort(target, named, source.id, course, reason)
+
+    def _abort(
+        self, target: Replica, epoch: Epoch, source: RegionId, course: Course, reason: str
+    ) -> None:
+        course.reason = reason[:MAX_REASON]
+        named = epoch.conf_ver, epoch.version
+        self._step(target, course, AbortMerge(self._wall(), *named, source, course.reason))
 
     def _step(self, replica: Replica, course: Course, command: Command) -> None:
         course.next_step = self._context.now + REPEAT_SECONDS
@@ -277,8 +294,22 @@ class MergeOrders:
 
 def _all_have_agreed(source: Replica, merging: Merging) -> bool:
     """Whether every peer has saved the entry by which the source agreed."""
+    return not _missing(source, merging)
+
+
+def _missing(source: Replica, merging: Merging) -> list[StoreId]:
+    """The stores that have not said that they have that entry."""
     progress = source.node.status().progress
-    return all(progress[peer.id].match >= merging.index for peer in source.region.peers)
+    return [peer.store for peer in source.region.peers if progress[peer.id].match < merging.index]
+
+
+def _lateness(source: Replica, merging: Merging) -> str:
+    """Why the source has not been absorbed in time."""
+    missing = ", ".join(map(str, _missing(source, merging)))
+    if missing:
+        wait = f"{PATIENCE_SECONDS:g} s"
+        return f"nothing was heard of region {source.id} on store {missing} in {wait}"
+    return f"region {merging.target} has not taken it in within {PATIENCE_SECONDS:g} s"
 
 
 def _obstacle(source: Replica | None, target: Replica | None, body: OrderMerge) -> str:

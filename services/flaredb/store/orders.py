@@ -90,7 +90,7 @@ class Orders:
         reporter: Reporter,
         subjects: Subjects,
         send: Callable[[str, bytes], bool],
-        stop: Callable[[str], None],
+        stop: Callable[[str, bool], None],
     ) -> None:
         self._context = context
         self._uuid = uuid
@@ -155,7 +155,7 @@ class Orders:
         if isinstance(answer, Malformed):
             return
         if answer.refused:
-            self._stop(answer.refused)
+            self._stop(f"PD refuses this store: {answer.refused}", True)
         elif not self._witness_to.refuses(answer.pd_epoch, answer.incarnation):
             # A PD that has been deposed hears witnesses too; its word is not its successor's.
             self._witness = None
@@ -231,7 +231,7 @@ class Orders:
             return
         refused = self._births.create_initial(order.regions)
         if isinstance(refused, RegionsRefused):
-            self._stop(str(refused))
+            self._stop(str(refused), False)
             return
         self._context.saver.then(self._reporter.request_full)
 

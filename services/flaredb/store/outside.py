@@ -32,6 +32,9 @@ class Outside(Protocol):
         """Append an event to the history; `Store.published(token, ok)` follows exactly once."""
         ...
 
-    def fail(self, reason: str) -> None:
-        """The process cannot go on: stop it, acknowledging nothing more."""
+    def fail(self, reason: str, refused: bool = False) -> None:
+        """The process cannot go on: stop it, acknowledging nothing more.
+
+        `refused`: because PD does not have this store in the cluster, now or ever again.
+        """
         ...

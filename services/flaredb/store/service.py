@@ -45,6 +45,10 @@ class StoreFailed(Exception):
     """The store cannot start, or cannot go on; the text says why and what to do."""
 
 
+class StoreRefused(StoreFailed):
+    """PD does not have this store in the cluster, and will not: starting it again is no use."""
+
+
 class StoreProcess:
     """Runs one store until it is told to stop or cannot go on.
 
@@ -71,6 +75,7 @@ class StoreProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self.failure: str | None = None
+        self._refused = False
         self._stop_asked = False
         self._publishing: set[asyncio.Task[None]] = set()
         self._pd_inbox = planes.events.new_inbox()
@@ -100,7 +105,7 @@ class StoreProcess:
             self._publishing.add(task)
 
     async def run(self) -> None:
-        """Start, serve, and return after a clean stop. Raises `StoreFailed`."""
+        """Start, serve, and return after a clean stop. Raises `StoreFailed`, `StoreRefused`."""
         self._disk = await LmdbDisk.open(
             Path(self._settings.data),
             quota=self._settings.quota_bytes,
@@ -120,7 +125,7 @@ class StoreProcess:
             await self._planes.close()
             await self._disk.close()
         if self.failure is not None:
-            raise StoreFailed(self.failure)
+            raise (StoreRefused if self._refused else StoreFailed)(self.failure)
 
     async def _join(self, disk: LmdbDisk) -> tuple[Accepted | None, StoreUuid]:
         uuid = StoreUuid(secrets.token_hex(16))
@@ -144,7 +149,8 @@ class StoreProcess:
                 await self._save(disk, 2, answer.batch)
                 return answer, joining.uuid
             if isinstance(answer, JoinRefused):
-                raise StoreFailed(f"PD refuses this store: {answer.reason}. {answer.hint}")
+                hint = answer.hint[:1].upper() + answer.hint[1:]
+                raise StoreRefused(f"PD refuses this store: {answer.reason}. {hint}")
             said = self._wait_for(answer, said)
             await anyio.sleep(answer.seconds)
         return None, joining.uuid
@@ -285,10 +291,10 @@ class StoreProcess:
             self._store.on_connection(connected)
             self._ask_turn()
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, refused: bool = False) -> None:
         """Neither turn nor acknowledgement follows; `run` ends with this reason."""
         if self.failure is None:
-            self.failure = reason
+            self.failure, self._refused = reason, refused
             log.error("the store stops: %s", reason)
             for waiting in self._saves.values():
                 waiting.cancel()

@@ -26,7 +26,7 @@ from flaredb_schemas.commands import MAX_CHILDREN, NewRegion, Size, Split
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.regions import Region
-from flaredb_schemas.splits import AskIds, GrantIds, OrderSplit, SplitEnded
+from flaredb_schemas.splits import IN_DOUBT, AskIds, GrantIds, OrderSplit, SplitEnded
 from flaredb_schemas.subjects import Subjects
 
 ASK_IDS: Final[Codec[AskIds]] = Codec(AskIds)
@@ -201,7 +201,7 @@ class SplitOrders:
             if not refused and now >= task.deadline:
                 refused = "the split took too long"
             if refused and task.first_child:
-                refused += "; it was proposed, and may or may not take effect"
+                refused = f"{refused}; {IN_DOUBT}"
             if refused:
                 self._end(task, refused)
             elif task.weights is not None and not task.first_child and now >= task.ask_at:

@@ -1,0 +1,92 @@
+"""When a playground says that it is ready, how many stores it starts, and how one ends."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flaredb.cli import playground
+from flaredb.cli.playground import _how_many, _wait_until_served
+from flaredb.client.errors import UnavailableError
+from flaredb.playground.supervisor import LocalCluster
+from flaredb.runtime.settings import PlaygroundSettings
+from flaredb_schemas.ids import StoreId
+from flaredb_schemas.pd_answers import PdStatus
+
+
+def status(leaders: int) -> PdStatus:
+    """A cluster of two regions, of which so many are led."""
+    return PdStatus("c", "pd", 1, 9, True, "", 3, 3, 2, 0, leaders, 0, None, 0, 9)
+
+
+class Fake:
+    """A cluster that says one thing after the other, and the last one for ever."""
+
+    def __init__(self, *said: PdStatus | UnavailableError) -> None:
+        self.said = list(said)
+
+    @contextmanager
+    def connect(self, timeout: float) -> "Iterator[Fake]":
+        yield self
+
+    def status(self) -> PdStatus:
+        now = self.said.pop(0) if len(self.said) > 1 else self.said[0]
+        if isinstance(now, UnavailableError):
+            raise now
+        return now
+
+
+def wait(cluster: Any) -> str:
+    return _wait_until_served(cluster, threading.Event())
+
+
+def test_ready_is_said_when_every_region_is_led() -> None:
+    cluster = Fake(UnavailableError("PD does not answer"), status(0), status(1), status(2))
+    assert wait(cluster) == "" and len(cluster.said) == 1
+
+
+def test_what_is_missing_is_said_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playground, "SERVED_SECONDS", 0.0)
+    assert wait(Fake(status(1))) == "1 of 2 regions have no leader yet"
+    assert wait(Fake(UnavailableError("PD does not answer"))) == "PD does not answer"
+
+
+def test_whoever_stops_it_waits_for_nothing() -> None:
+    stop = threading.Event()
+    stop.set()
+    cluster: Any = Fake(status(1))
+    assert _wait_until_served(cluster, stop) == ""
+
+
+def test_all_stores_of_before_are_started_again(tmp_path: Path) -> None:
+    settings = PlaygroundSettings(dir=str(tmp_path))
+    assert _how_many(settings, 3) == 3
+    for name in ("store-2", "store-10", "store-x"):
+        (tmp_path / name).mkdir()
+    assert _how_many(settings, 3) == 10
+
+
+@pytest.mark.cluster
+def test_a_store_that_is_removed_says_so_and_ends(tmp_path: Path) -> None:
+    """Its process once, with a code of its own, and again at each start; the others serve on."""
+    with LocalCluster(tmp_path / "cluster", stores=4, analytics=False) as cluster:
+        child = cluster.children["store-4"]
+        with cluster.connect(timeout=30.0) as db:
+            db.put(b"a", b"1")
+            db.drain(StoreId(4))
+            *_, last = db.watch_drain(StoreId(4))
+            assert last.drain is not None and last.drain.is_empty
+            db.remove(StoreId(4))
+        child.wait(30)
+        assert child.exit_code == 3, child.tail()
+        said = child.last_words
+        assert said == "flaredb store: PD refuses this store: store 4 was removed from the cluster"
+        assert "Traceback" not in child.tail()
+    with LocalCluster(tmp_path / "cluster", stores=4, analytics=False) as cluster:
+        assert cluster.dead() == ["store-4"]
+        assert "was removed from the cluster. Start it" in cluster.children["store-4"].last_words
+        with cluster.connect(timeout=30.0) as db:
+            assert db.get(b"a") == b"1"
