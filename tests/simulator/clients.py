@@ -53,6 +53,8 @@ QUERY: Codec[RoutesQuery] = Codec(RoutesQuery)
 BUDGET_SECONDS = 6.0
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
+FEW_ATTEMPTS = 3
+"""After so many it is not looked for any more where it was: it may have moved long ago."""
 LOST = 0.1  # of all calls go to any store of the region, as if nothing had been heard yet
 
 
@@ -246,7 +248,7 @@ class Client:
             case KeyNotInRegion() | InvalidRequest():
                 raise AssertionError(f"{self.name}: {refusal}")
             case RegionNotFound():
-                self._forget_leader(task)
+                self._gone(task)
             case SessionExpired(time=time):
                 self._drop_lane(task, time)
                 if task.attempts > 1 or self.world.network.may_repeat:
@@ -270,6 +272,14 @@ class Client:
         if self._sessions.get(task.region) is task.session:
             del self._sessions[task.region]
         self._opened[task.region] = time
+
+    def _gone(self, task: Task) -> None:
+        """The region is not where it was: PD is asked, unless another of its stores may tell."""
+        route = self._routes.find(task.place)
+        if route is not None and task.attempts >= FEW_ATTEMPTS:
+            self._routes.forget(route.region)
+        else:
+            self._forget_leader(task)
 
     def _forget_leader(self, task: Task) -> None:
         route = self._routes.find(task.place)
