@@ -15,6 +15,7 @@ from tests.simulator.schemes.figure8 import Figure8
 from tests.simulator.schemes.forgotten_vote import ForgottenVote
 from tests.simulator.schemes.half_installed import HalfInstalled
 from tests.simulator.schemes.held_heir import HeldHeir
+from tests.simulator.schemes.late_split import LateSplit
 from tests.simulator.schemes.outlived import Outlived
 from tests.simulator.schemes.outranked import Outranked
 from tests.simulator.schemes.scheme import Scheme
@@ -62,6 +63,27 @@ def test_a_source_that_serves_reads_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(schemes, "KINDS", (TwoMasters,))
     found = hunt_in("source-serves-reads", map(neighbours, WORLDS))
     assert found.seed is not None and "not linearizable" in found.said
+
+
+def with_a_spare_store(seed: int) -> Options:
+    """As `neighbours`, with a fourth store and logs that are kept."""
+    world = neighbours(seed)
+    return msgspec.structs.replace(
+        world,
+        stores=STORES + 1,
+        first_stores=STORES + 1,
+        clock_rates=(*world.clock_rates, 1.0),
+        settings=msgspec.structs.replace(world.settings, log_keep_entries=200),
+        troubles=msgspec.structs.replace(world.troubles, split=0.0),
+    )
+
+
+@pytest.mark.timeout(300)
+def test_a_split_that_brings_back_who_has_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemes, "WITH_A_SPARE_STORE", (LateSplit,))
+    monkeypatch.setattr(schemes, "CHANCE", 1.0)
+    found = hunt_in("child-over-tombstone", map(with_a_spare_store, WORLDS))
+    assert found.seed is not None and "buried here" in found.said
 
 
 @pytest.mark.timeout(300)

@@ -5,7 +5,6 @@ and its own last row, and writes its rows: at every moment the disk holds a pref
 and a suffix of the old ones. Doing it again from the start does no harm.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from flaredb.disk.disk import Batch, Files
@@ -37,11 +36,10 @@ class Installation:
 
     __slots__ = ("_at", "_given_up", "_name", "_offset", "_range", "_ranges", "kept", "rows")
 
-    def __init__(self, region: Region, held: Iterable[KeyRange], name: str) -> None:
-        """`held` is what the replica, and those that make room for it, have held until now: a split
-        may have taken some of that."""
+    def __init__(self, region: Region, held: KeyRange, name: str) -> None:
+        """`held` is what the replica has held until now: a split may have taken some of that."""
         self._name = name
-        self._given_up = tuple(left for keys in held for left in keys.without(region.keys))
+        self._given_up = held.without(region.keys)
         self._ranges = snapshot_ranges(region)
         self._range = 0
         self._at = self._ranges[0][0]

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from flaredb.kv.machine import Effects
 from flaredb.store.applying import Wait
+from flaredb.store.cleaning import Cleaning
 from flaredb.store.context import Context
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.records import CorruptRecordError, ReplicaState, Tombstone
@@ -20,7 +21,7 @@ from flaredb.store.serving import refuse_all
 from flaredb.store.sleeping import Sleeping
 from flaredb_schemas.commands import AbortMerge, CommitMerge, Merge, PrepareMerge, RollBackMerge
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.keys import show_range
+from flaredb_schemas.keys import KeyRange, show_range
 from flaredb_schemas.regions import Epoch
 
 log: Final = logging.getLogger(__name__)
@@ -33,18 +34,20 @@ class Merging:
     agreed to that very merge; `_waiting` are the targets that wait for that.
     """
 
-    __slots__ = ("_context", "_on_change", "_orders", "_sleeping", "_waiting")
+    __slots__ = ("_cleaning", "_context", "_on_change", "_orders", "_sleeping", "_waiting")
 
     def __init__(
         self,
         context: Context,
         sleeping: Sleeping,
+        cleaning: Cleaning,
         orders: MergeOrders,
         on_change: Callable[[Replica], None],
     ) -> None:
         """`on_change` is told of every region that a step of a merge has changed."""
         self._context = context
         self._sleeping = sleeping
+        self._cleaning = cleaning
         self._orders = orders
         self._on_change = on_change
         self._waiting: dict[RegionId, None] = {}
@@ -125,16 +128,20 @@ class Merging:
         self._sleeping.wake(target)
         log.info("region %s absorbed %s: %s", target.id, absorbed, show_range(target.region.keys))
 
-    def bury(self, source: Replica, absorbed_by: RegionId) -> None:
-        """The region is a part of another one: its replica here is no more."""
-        context = self._context
+    def bury(self, source: Replica, absorbed_by: RegionId, left: tuple[KeyRange, ...] = ()) -> None:
+        """The region is a part of another one: its replica here is no more.
+
+        `left` are those of its keys that nobody here takes over; they are cleaned.
+        """
+        context, tombstone = self._context, Tombstone(absorbed_by, left)
         refuse_all(context, source)
         source.state = ReplicaState.GONE
         name = RegionPeer(source.id, source.peer)
-        context.saver.buried(source, Tombstone(absorbed_by), source.peer)
+        context.saver.buried(source, tombstone, source.peer)
         context.registry.bury(name)
         context.saver.then(lambda: context.registry.unbury(name))
         context.registry.remove(source.id)
         context.wheel.forget(source.id)
         self._sleeping.forget(source)
         self._orders.ended(source.id, "")
+        self._cleaning.begin(name, tombstone)

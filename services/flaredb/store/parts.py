@@ -63,8 +63,10 @@ class Parts:
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
         self.births: Final = Births(context)
         self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)
-        self.merging: Final = Merging(context, self.sleeping, self.merge_orders, self._changed)
         self.cleaning: Final = Cleaning(context)
+        self.merging: Final = Merging(
+            context, self.sleeping, self.cleaning, self.merge_orders, self._changed
+        )
         self.removing: Final = Removing(context, self.sleeping, self.cleaning, self.merge_orders)
         self.fates: Final = Fates(context, self.removing, subjects, outside.tell_pd)
         doors = self.births, self.merging, subjects, outside.send_snapshot

@@ -38,7 +38,6 @@ from flaredb_schemas.frames import (
     SnapshotPull,
 )
 from flaredb_schemas.ids import RegionId, StoreId
-from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 
@@ -160,7 +159,7 @@ class SnapshotsIn:
         header, name = replica.installing
         now = self._context.now
         arrival = Arrival(replica, header, StoreId(0), name, now, now, now, header.size, True)
-        arrival.installation = Installation(header.region, (replica.region.keys,), name)
+        arrival.installation = Installation(header.region, replica.region.keys, name)
         self._arrivals[replica.id] = arrival
         self._context.registry.arriving[replica.id] = header.region.keys
         self._slice(arrival)
@@ -225,27 +224,27 @@ class SnapshotsIn:
         if reason is not None:
             self._end(arrival, False, reason)
             return
-        buried = self._bury_parts(header.region)
+        self._bury_parts(header.region)
         replica = arrival.replica = self._receiver(header)
         self._context.registry.arriving[replica.id] = header.region.keys
         replica.state = ReplicaState.INSTALLING
         replica.installing = (header, arrival.file)
         replica.node.allow_campaigns(False)
-        held = (replica.region.keys, *buried)
-        arrival.installation = Installation(header.region, held, arrival.file)
+        arrival.installation = Installation(header.region, replica.region.keys, arrival.file)
         saver = self._context.saver
         save(saver.batch, region_key(replica.id), replica.record())
         saver.force()  # what is applied goes to disk before its rows are replaced
         saver.then(lambda: self._slice(arrival))
 
-    def _bury_parts(self, region: Region) -> list[KeyRange]:
-        """What was merged into the region makes room for it; returns what was held."""
-        registry = self._context.registry
-        here = [registry.get(absorbed) for absorbed in region.absorbed]
-        parts = [part for part in here if part is not None]
-        for part in parts:
-            self._merging.bury(part, region.id)
-        return [part.region.keys for part in parts]
+    def _bury_parts(self, region: Region) -> None:
+        """What was merged into the region makes room for it.
+
+        A later split may have taken some of its keys away: of these no row stays.
+        """
+        for absorbed in region.absorbed:
+            part = self._context.registry.get(absorbed)
+            if part is not None:
+                self._merging.bury(part, region.id, part.region.keys.without(region.keys))
 
     def _receiver(self, header: SnapshotHeader) -> Replica:
         """The replica that the snapshot is for: one that is here, or one that is born for it."""
