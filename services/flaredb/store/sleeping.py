@@ -156,12 +156,22 @@ class Sleeping:
             self._wake(replica)
 
     def missed(self, replica: Replica) -> None:
-        """Somebody wants something of a region that is not led from here: it does not wait."""
+        """Somebody wants something of a region that is not led from here: it does not wait.
+
+        Whoever leads it in its sleep may do so no more, although its store lives: it is asked for a
+        heartbeat, by a follower whose timer runs.
+        """
         if self._is_lost(replica):
-            self.wake(replica)
-            replica.node.forget_leader()
+            self.bereft(replica)
             replica.node.campaign()
-            self._context.touch(replica.id)
+        elif replica.asleep and replica.state is ReplicaState.LIVE:
+            self.wake(replica)
+
+    def bereft(self, replica: Replica) -> None:
+        """Nobody leads the region any more: it is to have another leader."""
+        self.wake(replica)
+        replica.node.forget_leader()
+        self._context.touch(replica.id)
 
     def _is_lost(self, replica: Replica) -> bool:
         """Whether it sleeps, and nobody that lives is known to lead."""
