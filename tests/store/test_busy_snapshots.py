@@ -1,11 +1,11 @@
-"""A replica that comes by snapshot catches up with a region in which much is written meanwhile."""
+"""What a log keeps where much is written: enough for who comes by snapshot, and not too much."""
 
 from typing import Final
 
 import pytest
 
 from flaredb.runtime.settings import StoreSettings
-from flaredb.store import catching_up
+from flaredb.store import catching_up, cutting
 from flaredb_schemas.ids import RegionId
 from tests.store.group import Group
 from tests.store.member import Member
@@ -64,3 +64,14 @@ def test_the_log_is_not_kept_for_ever_for_who_falls_silent(
     write(group)
     log = leader.replica(ONLY).log
     assert log.last - log.start < BUSY // 2
+
+
+def test_a_follower_keeps_no_more_of_large_entries_than_it_is_allowed() -> None:
+    group = Group(StoreSettings(log_max_bytes=1 << 20), (region(1, b"", b""),))
+    group.wait_for_leader(ONLY)
+    for number in range(BUSY // 2):
+        group.put(ONLY, b"b%02d" % (number % 10), LARGE)
+    group.until(lambda: all(one.store.is_settled for one in group.members.values()))
+    # A cut is worth it only from so many entries on.
+    most = (1 << 20) + (cutting.CUT_AT_LEAST + 1) * (len(LARGE) + 1024)
+    assert all(one.replica(ONLY).log.size < most for one in group.members.values())
