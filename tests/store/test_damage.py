@@ -182,12 +182,14 @@ def test_at_start_a_damaged_row_of_many_costs_one_replica(group: Group, kind: by
     serves_all_but_left(group, member, peer_of(group, member))
 
 
-@pytest.mark.parametrize("what", ["its vote", "its applied state", "the start of its log"])
+@pytest.mark.parametrize("what", ROWS)
 def test_at_start_a_lost_record_costs_one_replica(group: Group, what: str) -> None:
+    """Who is gone but for its vote is not born anew, to vote once more."""
     member = stopped(group)
     remove(member.contents.rows, ROWS[what])
     member.start()
-    serves_all_but_left(group, member, peer_of(group, member))
+    known = what != "its record"
+    serves_all_but_left(group, member, peer_of(group, member) if known else NO_PEER)
 
 
 def test_at_start_a_log_that_has_lost_its_end_costs_one_replica(group: Group) -> None:
@@ -197,6 +199,31 @@ def test_at_start_a_log_that_has_lost_its_end_costs_one_replica(group: Group) ->
     remove(rows, last)
     member.start()
     serves_all_but_left(group, member, peer_of(group, member))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_damaged_entry_that_is_read_before_an_election_costs_one_replica(number: int) -> None:
+    """After a start of all somebody has to stand, and looks through what is not applied first."""
+    group = Group(
+        StoreSettings(applied_delay_ms=1000), (region(1, b"", b"m"), region(2, b"m", b""))
+    )
+    group.wait_for_leader(LEFT)
+    group.until(lambda: group.now > 3)
+    for key in range(12):
+        group.put(LEFT, b"a%02d" % key, b"value")
+    for member in group.members.values():
+        member.stop()
+    worn = group.members[StoreId(number)]
+    rows = worn.contents.rows
+    *_, (committed, _), _, _ = rows.scan(*region_rows(LOG, LEFT))
+    damage(rows, committed)
+    for member in group.members.values():
+        member.start()
+    group.until(lambda: lost(worn) == [(LEFT, peer_of(group, worn))])
+    group.put(LEFT, b"a", b"goes on")
+    assert group.leader(LEFT) is not worn
+    group.put(RIGHT, b"z", b"goes on")
+    assert state_of(worn, RIGHT) is ReplicaState.LIVE
 
 
 def test_damaged_once_is_damaged_for_good(group: Group) -> None:

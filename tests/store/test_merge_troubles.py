@@ -3,8 +3,7 @@
 from msgspec.structs import replace
 
 from flaredb.kv.merge import pair_fault
-from flaredb.store.records import CorruptRecordError, ReplicaState
-from flaredb.store.replica import Replica
+from flaredb.store.records import ReplicaState
 from flaredb_schemas.commands import CommitMerge
 from flaredb_schemas.ids import RegionId
 from tests.store.group import Group
@@ -12,6 +11,7 @@ from tests.store.member import Member
 from tests.store.merging import lead_from, order_merge, want_merge
 from tests.store.splitting import check_agreement, check_rows
 from tests.store.test_merge import away, halves, one_mute
+from tests.store.troubles import damage
 
 
 def test_two_regions_that_are_each_to_become_a_part_of_the_other_are_not_frozen_for_ever() -> None:
@@ -93,15 +93,6 @@ def test_a_part_of_the_target_that_comes_by_snapshot_leaves_the_source_for_the_t
     assert all(one.state is not ReplicaState.DAMAGED for one in late.store.registry)
     check_agreement(group)
     check_rows(group)
-
-
-def damage(member: Member, region: RegionId) -> None:
-    """A record of the replica turns out to be damaged."""
-
-    def work(_: Replica, __: None) -> None:
-        raise CorruptRecordError("as the test wants it")
-
-    member.store._parts.guard(member.replica(region), work, None)
 
 
 def frozen(group: Group) -> tuple[Member, RegionId, RegionId]:

@@ -11,10 +11,11 @@ from flaredb.store.replica import Replica
 from flaredb_schemas.commands import BATCHES, Batch, Lane, Put
 from flaredb_schemas.failures import NotLeader
 from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
-from flaredb_schemas.requests import Refused, WriteRequest
+from flaredb_schemas.requests import Refused, WriteAnswer, WriteRequest
 from tests.store.group import Group
 from tests.store.member import Member
 from tests.store.regions import region
+from tests.store.troubles import damage
 
 REGIONS: Final = 40
 ROUSED: Final = 4
@@ -131,3 +132,37 @@ def test_what_is_wanted_does_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPat
     group.wait_for_leader(wanted)
     group.put(wanted, b"0000", b"it serves")
     assert group.leader(other) is None
+
+
+def damaged_in_its_sleep(group: Group, wanted: RegionId) -> Member:
+    """The store of a leader that turns out to be damaged while its region sleeps."""
+    leader = group.wait_for_leader(wanted)
+    assert all(member.replica(wanted).asleep for member in everybody(group))
+    damage(leader, wanted)
+    return leader
+
+
+def test_a_leader_that_is_damaged_in_its_sleep_is_followed_by_another_one() -> None:
+    """Its store lives, so nobody suspects it."""
+    group = sleeping_group()
+    damaged = damaged_in_its_sleep(group, RegionId(1))
+    assert group.wait_for_leader(RegionId(1)) is not damaged
+
+
+def test_whoever_is_asked_finds_out_that_nobody_leads_any_more() -> None:
+    """The word of the leader that it is damaged was lost."""
+    group = sleeping_group()
+    wanted = RegionId(1)
+    damaged = damaged_in_its_sleep(group, wanted)
+    group.loses = lambda to, number, _: number == wanted
+    until = group.now + 10
+    group.until(lambda: group.now > until)
+    group.loses = lambda *frame: False
+    assert group.leader(wanted) is None
+    other = next(member for member in everybody(group) if member is not damaged)
+    batch = BATCHES.encode(Batch(Lane(1, group.wall(), 1), 1, 0, (Put(0, b"0000", b""),)))
+    group.ask(other, lambda number: WriteRequest(number, wanted, 1, batch))
+    leader = group.wait_for_leader(wanted)
+    assert leader is not damaged
+    answer = group.ask(leader, lambda number: WriteRequest(number, wanted, 1, batch))
+    assert isinstance(answer, WriteAnswer)

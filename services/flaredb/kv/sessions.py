@@ -31,6 +31,9 @@ from flaredb_schemas.sessions import ExecutedBatch, LaneState
 
 BUSY_RETRY_MS: Final = 50
 
+MOST_UNITED: Final = 3
+"""How many times `lane_bytes` a lane may take after merges. One region's takes less than twice."""
+
 
 class Limits(Struct, frozen=True):
     """The bounds of a session table. All replicas of a region must have the same ones."""
@@ -140,14 +143,17 @@ class Sessions:
 
         `forgotten` and `its_forgotten` are the marks of the two regions. A lane that only one of
         them knows, and that the other may have forgotten, is dropped: what it executed there would
-        be executed once more.
+        be executed once more. So is one that has grown too large by many merges, as only a client
+        can bring about that uses its lane in many regions: it must fit into its row.
         """
         before, its = self._lanes, other._lanes
         known: list[LaneState] = []
         for lane in {**before, **its}:
             mine, theirs = before.get(lane), its.get(lane)
             if mine is not None and theirs is not None:
-                known.append(unite_lanes(mine, theirs))
+                both = unite_lanes(mine, theirs)
+                if sum(map(_weight, both.batches)) <= MOST_UNITED * self._limits.lane_bytes:
+                    known.append(both)
             elif mine is not None and lane.opened > its_forgotten:
                 known.append(mine)
             elif theirs is not None and lane.opened > forgotten:

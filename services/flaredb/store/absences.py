@@ -2,7 +2,8 @@
 
 A store that never had a peer is brought a snapshot. One whose peer is damaged says so. One that has
 acknowledged entries in this term and does not know the peer any more is asked once more, and then
-believed: nothing follows from it but that PD is told, and has the peer replaced.
+believed: nothing follows from it but that PD is told, and has the peer replaced. Where it led, the
+others need another leader.
 """
 
 import logging
@@ -61,11 +62,14 @@ class Absences:
         log.info("store %s does not host region %s: %s", from_store, item.region, item)
         if (
             isinstance(item, NotHosted)
-            and replica.leads
             and item.to_peer == replica.peer
             and replica.region.peer(item.peer) is not None
             and replica.store_of(item.peer) == from_store
         ):
+            if not replica.leads:
+                if item.is_lost and replica.node.leader == item.peer:
+                    self._sleeping.bereft(replica)
+                return
             if item.is_lost or self._is_missed(replica, item.peer):
                 self._lose(replica, item.peer)
                 return

@@ -16,6 +16,7 @@ from msgspec import Struct
 from flaredb.disk.disk import View
 from flaredb.disk.layout import (
     BOOTSTRAPPED_KEY,
+    HARD_STATE,
     OUTBOX,
     REGION,
     SESSION,
@@ -170,6 +171,14 @@ class Births:
                 self._find(view, record)
             except CorruptRecordError as fault:
                 self._give_up(region_of(key), record, str(fault))
+        self._find_lost(view)
+
+    def _find_lost(self, view: View) -> None:
+        """Whose record is gone has a vote still, and must not be born anew as if it had none."""
+        for key, _ in list(view.scan(*kind_rows(HARD_STATE))):
+            region, registry = region_of(key), self._context.registry
+            if registry.get(region) is None and region not in registry.damaged:
+                self._give_up(region, None, "its record is missing")
 
     def _give_up(self, region: RegionId, record: ReplicaRecord | None, reason: str) -> None:
         """The replica takes part in nothing from here on; nor after the next start."""

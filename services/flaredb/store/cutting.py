@@ -32,7 +32,7 @@ def _floor(context: Context, replica: Replica) -> Index:
     floor = min((replica.saved_applied, *replica.snapshot_floor.values()))
     kept = settings.log_keep_entries
     if log.size > settings.log_max_bytes:
-        kept = int(kept * settings.log_max_bytes / log.size)
+        kept = min(kept, (log.last - log.start) * settings.log_max_bytes // log.size)
     oldest_kept = max(log.start, replica.saved_applied - kept)
     needed = _needed(replica)
     if needed is not None and needed >= oldest_kept:

@@ -1,7 +1,7 @@
 """What happens when a record of a replica turns out to be damaged: only that replica stops.
 
 It never votes, acknowledges or campaigns again; the store says so, once, and goes on with the
-others.
+others. Where it led, those who followed it are told.
 """
 
 import logging
@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from flaredb.disk.disk import JobFailed, JobResult
+from flaredb.raft.roles import Role
 from flaredb.store.context import Context
 from flaredb.store.history import History
 from flaredb.store.records import CorruptRecordError, ReplicaState
 from flaredb.store.replica import Replica
 from flaredb_schemas.events import ReplicaLost
+from flaredb_schemas.frames import NotHosted
 from flaredb_schemas.ids import PeerId, RegionId
 
 log: Final = logging.getLogger(__name__)
@@ -53,6 +55,15 @@ class Guard:
         context.wheel.forget(replica.id)
         context.saver.damaged(replica)
         self.report(replica.id, replica.peer, reason)
+        if replica.node.role is Role.LEADER:
+            self._resign(replica)
+
+    def _resign(self, replica: Replica) -> None:
+        """Tell the others that they have no leader: where they sleep, they do not wait for it."""
+        for peer in replica.region.peers:
+            if peer.id != replica.peer:
+                lost = NotHosted(replica.id, replica.peer, peer.id, is_lost=True)
+                self._context.outgoing.add(peer.store, lost)
 
     def report(self, region: RegionId, peer: PeerId, reason: str) -> None:
         """Say that a replica here is lost. It is said again at each start: events may get lost."""

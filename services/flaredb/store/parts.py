@@ -59,7 +59,7 @@ class Parts:
         self.history: Final = History(context, subjects, outside.publish)
         self.guard: Final = Guard(context, self.history)
         self.checks: Final = Checks(context, self.jobs, self.guard)
-        self.sleeping: Final = Sleeping(context, liveness)
+        self.sleeping: Final = Sleeping(context, liveness, self.guard)
         self.handing_over: Final = HandingOver(context, liveness, self.sleeping)
         self.births: Final = Births(context)
         self.merge_orders: Final = MergeOrders(context, self.sleeping, subjects, outside.tell_pd)

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Final
 
 from flaredb.store.context import Context
+from flaredb.store.guarding import Guard
 from flaredb.store.liveness import Change, Liveness, Returned, Suspected
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
@@ -39,10 +40,11 @@ class Sleeping:
     in `_drowsy`; who sleeps and is led by nobody that lives waits in `_rousing`.
     """
 
-    __slots__ = ("_context", "_drowsy", "_liveness", "_offers", "_rousing", "_to_greet")
+    __slots__ = ("_context", "_drowsy", "_guard", "_liveness", "_offers", "_rousing", "_to_greet")
 
-    def __init__(self, context: Context, liveness: Liveness) -> None:
+    def __init__(self, context: Context, liveness: Liveness, guard: Guard) -> None:
         self._context = context
+        self._guard = guard
         self._liveness = liveness
         self._drowsy: dict[RegionId, Replica] = {}
         self._offers: list[tuple[Replica, SleepOffer, StoreId]] = []
@@ -156,12 +158,22 @@ class Sleeping:
             self._wake(replica)
 
     def missed(self, replica: Replica) -> None:
-        """Somebody wants something of a region that is not led from here: it does not wait."""
+        """Somebody wants something of a region that is not led from here: it does not wait.
+
+        Whoever leads it in its sleep may do so no more, although its store lives: it is asked for a
+        heartbeat, by a follower whose timer runs.
+        """
         if self._is_lost(replica):
+            self.bereft(replica)
+            self._guard(replica, _stand, None)
+        elif replica.asleep and replica.state is ReplicaState.LIVE:
             self.wake(replica)
-            replica.node.forget_leader()
-            replica.node.campaign()
-            self._context.touch(replica.id)
+
+    def bereft(self, replica: Replica) -> None:
+        """Nobody leads the region any more: it is to have another leader."""
+        self.wake(replica)
+        replica.node.forget_leader()
+        self._context.touch(replica.id)
 
     def _is_lost(self, replica: Replica) -> bool:
         """Whether it sleeps, and nobody that lives is known to lead."""
@@ -191,7 +203,7 @@ class Sleeping:
         self.stir(replica)
         replica.node.forget_leader()
         if self._rousing.is_first(replica):
-            replica.node.campaign()
+            self._guard(replica, _stand, None)
         self._context.touch(replica.id)
 
     def _greet(self, replica: Replica, store: StoreId) -> None:
@@ -274,3 +286,8 @@ class Sleeping:
         replica.asleep = True
         self._context.counters.sleeps += 1
         self._context.wheel.forget(replica.id)
+
+
+def _stand(replica: Replica, _: None) -> None:
+    """Stand for election. Raises `CorruptRecordError` where the end of the log is damaged."""
+    replica.node.campaign()

@@ -2,7 +2,8 @@
 
 The rows are copied beside the loop to a file, from one moment of the disk; then the receiver
 fetches the file piece by piece, at its own pace. Every attempt ends in exactly one report to Raft,
-by its deadline at the latest, and the log is not cut past the copied state meanwhile.
+by its deadline at the latest, and the log is not cut past the copied state meanwhile, nor right
+after that.
 """
 
 import enum
@@ -16,6 +17,7 @@ from msgspec import Struct
 from flaredb.disk.disk import Copied, CopyRows, DiskError, JobFailed, JobResult
 from flaredb.disk.layout import applied_key, region_key
 from flaredb.kv.machine import AppliedState
+from flaredb.store.catching_up import CatchingUp
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard, raise_damage
 from flaredb.store.installing import snapshot_ranges
@@ -90,6 +92,7 @@ class SnapshotsOut:
 
     __slots__ = (
         "_attempts",
+        "_catching_up",
         "_context",
         "_copying",
         "_guard",
@@ -118,6 +121,7 @@ class SnapshotsOut:
         self._copying = 0
         self._attempts: dict[tuple[RegionId, PeerId], Attempt] = {}
         self._pauses = SnapshotPauses()
+        self._catching_up = CatchingUp(context)
         self._seconds: dict[RegionId, float] = {}
 
     def begin(self, replica: Replica, peer: PeerId, store: StoreId) -> None:
@@ -136,6 +140,7 @@ class SnapshotsOut:
             self._context.now + LONGEST_COPY_SECONDS + SILENCE_SECONDS,
         )
         self._attempts[name] = attempt
+        self._catching_up.forget(name)
         replica.snapshot_floor[peer] = replica.saved_applied
         self._start_waiting()
 
@@ -164,6 +169,7 @@ class SnapshotsOut:
                 self._end(attempt, False, "this replica leads no longer, or is damaged")
             elif self._context.now > attempt.deadline:
                 self._end(attempt, False, "nothing was heard of the receiver")
+        self._catching_up.tick()
         self._pauses.forget(self._context.now)
         self._start_waiting()
 
@@ -243,6 +249,8 @@ class SnapshotsOut:
             self._context.touch(replica.id)
         if ok:
             self._context.counters.snapshots_sent += 1
+            assert attempt.header is not None, "what has arrived was sent"
+            self._catching_up.begin(replica, attempt.peer, attempt.header.meta.index)
         log.info(
             "snapshot of region %s to store %s: %s",
             replica.id,
