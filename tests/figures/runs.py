@@ -122,6 +122,9 @@ RUNS: Final = (
     _cluster("splits", 5, 20),
     _cluster("moves", 5, 40),
     _cluster("balance", 1, 20),
+    _cluster("cuts", 3, 40),
+    _cluster("pd_killed", 2, 30),
+    _cluster("streams_lost", 2, 30),
     Run(
         "split_crashes",
         ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),
