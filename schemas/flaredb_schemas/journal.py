@@ -199,7 +199,9 @@ class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
 
     Opens a reign of the PD whose `incarnation` it names (empty: a record of an earlier version).
     `lost_*` are the highest that any store has told of; ids go on above `highest_id`. No order is
-    given until this is finished.
+    given until this is finished. `replicas`, `draining` and `removed` (with the uuids of their
+    folders) are what was decided about stores, as the newest of all memories has it; 0 replicas:
+    nobody remembered anything.
     """
 
     reason: str
@@ -209,6 +211,9 @@ class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
     lost_id: Count
     highest_id: Count
     incarnation: PdIncarnation = PdIncarnation("")
+    replicas: Count = 0
+    draining: tuple[StoreId, ...] = ()
+    removed: dict[StoreId, StoreUuid] = {}
 
 
 class RebuildFinished(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_finished"):

@@ -6,13 +6,13 @@ the harm is done in the call that received the message.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import msgspec
 
-from flaredb.bus.bus import Message
+from flaredb.bus.bus import History, Message, StreamRecord
 from flaredb.bus.nats_bus import NatsBus
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.events import PeersChanged, decode_event
@@ -114,10 +114,6 @@ class Overheard:
         """What the PD of this reign has ordered since then."""
         return [one for at, one in self.orders if one.pd_epoch == epoch and at >= since]
 
-    def ends(self) -> Iterator[OperatorEnded]:
-        """How operators ended."""
-        return (fact for fact in self.facts if isinstance(fact, OperatorEnded))
-
     async def takeover_after(self, epoch: PdEpoch, seconds: float) -> tuple[float, TookOver]:
         """When the first reign above this epoch was heard of, and which it is."""
         async with asyncio.timeout(seconds):
@@ -131,6 +127,22 @@ class Overheard:
         do = self._waiting.pop((region, moment), None)
         if do is not None:
             do()
+
+
+async def journal_of(history: History) -> list[StreamRecord]:
+    """All records of PD's journal."""
+    found: list[StreamRecord] = []
+    while more := await history.read(
+        SUBJECTS.journal_stream, after=found[-1].sequence if found else 0, timeout=0.1
+    ):
+        found += more
+    return found
+
+
+async def facts_of(history: History) -> list[JournalFact]:
+    """What the journal says: of what is overheard, that which was not fenced off."""
+    facts = [decode_fact(record.payload) for record in await journal_of(history)]
+    return [fact for fact in facts if isinstance(fact, JournalFact)]
 
 
 @asynccontextmanager

@@ -13,15 +13,15 @@ import pytest
 from anyio.to_thread import run_sync
 
 from flaredb.client.client import Client
-from flaredb.client.errors import FlareDBError, UndeterminedError
+from flaredb.client.errors import FlareDBError, UnavailableError, UndeterminedError
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_schemas.ids import OperatorId, PdEpoch, StoreId
 from flaredb_schemas.journal import TookOver
-from flaredb_schemas.operators import OperatorStarted
+from flaredb_schemas.operators import OperatorEnded, OperatorStarted
 from flaredb_schemas.pd_answers import OperatorRow, PdStatus, RegionRow
 from tests.cluster import harm
 from tests.cluster.load import Load
-from tests.cluster.overheard import SUBJECTS, Moment, Overheard, overhearing
+from tests.cluster.overheard import SUBJECTS, Moment, Overheard, facts_of, overhearing
 from tests.cluster.test_moves import absent, all_whole, fill, holders, region_of
 from tests.cluster.verdict import BUSY, Measured, judge
 from tests.cluster.wires import Wire, wired
@@ -74,12 +74,17 @@ class Pds:
 
     async def move(self, row: RegionRow, source: StoreId) -> OperatorId:
         """Have a replica moved to a store without one; PD may be killed before it answers."""
-        try:
-            target = absent(self.cluster, row)
-            return (await self.db.placement.move(row.id, source, target)).id
-        except UndeterminedError:
-            facts = (fact for fact in self.heard.facts if isinstance(fact, OperatorStarted))
-            return next(fact.operator for fact in reversed(list(facts)) if fact.region == row.id)
+        target = absent(self.cluster, row)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return (await self.db.placement.move(row.id, source, target)).id
+                except UndeterminedError:
+                    break
+                except UnavailableError:  # a PD that has just taken over has not heard all stores
+                    await asyncio.sleep(0.1)
+        facts = (fact for fact in self.heard.facts if isinstance(fact, OperatorStarted))
+        return next(fact.operator for fact in reversed(list(facts)) if fact.region == row.id)
 
     async def end_of(self, number: OperatorId) -> OperatorRow:
         """The operator once it has ended."""
@@ -98,7 +103,9 @@ class Pds:
         assert last.state == "done", last
         assert holders(after) == (holders(before) - {last.from_store}) | {last.to_store}
         assert after.conf_ver == before.conf_ver + CHANGES_OF_A_MOVE, (before, after)
-        assert [fact.outcome for fact in self.heard.ends() if fact.operator == number] == ["done"]
+        facts = await facts_of(self.db.bus.history)
+        ends = [fact for fact in facts if isinstance(fact, OperatorEnded)]
+        assert [fact.outcome for fact in ends if fact.operator == number] == ["done"]
 
 
 @asynccontextmanager
@@ -217,7 +224,8 @@ async def test_an_order_that_comes_after_its_reign_has_no_effect(tmp_path: Path)
         async with asyncio.timeout(PATIENCE):
             while f"order of reign {epoch}, obeyed is " not in log.read_text():
                 await asyncio.sleep(0.02)
-        assert pds.heard.orders_of(epoch, released)
+            while not pds.heard.orders_of(epoch, released):
+                await asyncio.sleep(0.02)
         cluster.resume(name)
         moved = await pds.move(row, row.leader_store)
         await pds.check_moved_once(moved, row)

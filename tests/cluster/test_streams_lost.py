@@ -26,10 +26,9 @@ from flaredb.playground.supervisor import LocalCluster
 from flaredb_pd.streams import journal_stream
 from flaredb_schemas.journal import Bootstrapped, RebuildFinished, RebuildStarted
 from flaredb_schemas.pd_answers import PdStatus, RegionRow
-from flaredb_schemas.records import JournalFact, decode_fact
 from tests.cluster import harm
 from tests.cluster.load import Load
-from tests.cluster.overheard import SUBJECTS, overhearing
+from tests.cluster.overheard import SUBJECTS, facts_of, journal_of, overhearing
 from tests.cluster.test_moves import absent, all_whole, ended, fill, holders, region_of
 from tests.cluster.test_splits import check_coverage, cut_something
 from tests.cluster.verdict import BUSY, Measured, judge
@@ -56,21 +55,6 @@ async def connected(cluster: LocalCluster) -> AsyncIterator[NatsBus]:
 
 async def delete(bus: NatsBus, stream: str) -> None:
     await bus.line.client.jetstream().delete_stream(stream)
-
-
-async def journal(bus: NatsBus) -> list[StreamRecord]:
-    """Everything that PD's journal holds."""
-    found: list[StreamRecord] = []
-    while more := await bus.history.read(
-        SUBJECTS.journal_stream, after=found[-1].sequence if found else 0, timeout=0.1
-    ):
-        found += more
-    return found
-
-
-async def facts_of(bus: NatsBus) -> list[JournalFact]:
-    facts = [decode_fact(record.payload) for record in await journal(bus)]
-    return [fact for fact in facts if isinstance(fact, JournalFact)]
 
 
 async def replace_journal(bus: NatsBus, old: list[StreamRecord]) -> None:
@@ -182,7 +166,7 @@ async def test_all_streams_are_lost(
             await load.go_on(1.0, writes=50)
             told = await gaps_told(cluster.http_url)
         figures = await judge(cluster, load)
-        facts = await facts_of(bus)
+        facts = await facts_of(bus.history)
     measured("all streams lost", pd=pd, complete_s=round(took, 3), **figures)
     assert after.cluster == before.cluster and told == set(STREAMS)
     assert not any(isinstance(fact, Bootstrapped) for fact in facts), "a second bootstrap"
@@ -206,7 +190,7 @@ async def test_the_journal_is_an_old_copy(
         await fill(db, MIB)
         load = Load(cluster, repeat)
         async with load.running():
-            old = await journal(bus)
+            old = await journal_of(bus.history)
             await cut_something(db)
             await move_something(cluster, db)
             row, before = (await db.placement.regions())[0], await db.placement.status()
@@ -235,7 +219,7 @@ async def test_the_journal_is_an_old_copy(
             await move_something(cluster, db)
             await load.go_on(1.0, writes=50)
         figures = await judge(cluster, load)
-        facts = await facts_of(bus)
+        facts = await facts_of(bus.history)
     moved = holders(now) == (holders(row) - {source}) | {target}
     measured("an old copy of the journal", pd=pd, complete_s=round(took, 3), **figures)
     assert after.cluster == before.cluster

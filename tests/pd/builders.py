@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from flaredb_pd.config import Config
+from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -78,6 +79,7 @@ def join(
     seen: tuple[int, int, int] = (0, 0, 0),
     by: str = "",
     bootstrapped: bool = False,
+    decided: Decided = UNDECIDED,
 ) -> Join:
     """A store asks to be accepted; `seen` is epoch, sequence and id, `by` the PD of that epoch."""
     return Join(
@@ -95,6 +97,7 @@ def join(
         accepted=BootCounter(accepted),
         incarnation=incarnation_of(by) if by else PdIncarnation(""),
         generation=Generation(generation),
+        decided=decided,
     )
 
 
@@ -106,6 +109,7 @@ def witness(
     cluster: str = MINE,
     seen: tuple[int, int, int] = (0, 0, 0),
     by: str = "",
+    decided: Decided = UNDECIDED,
 ) -> Witness:
     """A store answers an announcement; `seen` is epoch, sequence and id, `by` who opened it."""
     return Witness(
@@ -117,6 +121,7 @@ def witness(
         JournalSequence(seen[1]),
         seen[2],
         incarnation_of(by) if by else PdIncarnation(""),
+        decided,
     )
 
 

@@ -56,7 +56,8 @@ OLD = TESTDATA / "journal-v1.jsonl"
 UNSPLIT = TESTDATA / "journal-v2.jsonl"
 UNMOVED = TESTDATA / "journal-v3.jsonl"
 UNDRAINED = TESTDATA / "journal-v4.jsonl"
-GOLDEN = TESTDATA / "journal-v5.jsonl"
+FORGETFUL = TESTDATA / "journal-v5.jsonl"
+GOLDEN = TESTDATA / "journal-v6.jsonl"
 
 
 def every_kind() -> list[JournalFact]:
@@ -97,6 +98,9 @@ def every_kind() -> list[JournalFact]:
             lost_id=8,
             highest_id=1_000_008,
             incarnation=PdIncarnation("f" * 32),
+            replicas=3,
+            draining=(StoreId(7),),
+            removed={StoreId(8): uuid_of("b")},
         ),
         RebuildFinished(regions=2, covered=True, ms=40),
         Gap(
@@ -222,9 +226,23 @@ def test_what_knew_no_drains_is_read_as_ever() -> None:
     assert read == _undrained()
 
 
+def test_what_forgot_stores_is_read_as_ever() -> None:
+    """A rebuild did not say what was decided about stores."""
+    read = [decode_fact(line.encode()) for line in FORGETFUL.read_text().splitlines()]
+    assert read == _forgetful()
+
+
+def _forgetful() -> list[JournalFact]:
+    nothing = {"replicas": 0, "draining": (), "removed": {}}
+    return [
+        msgspec.structs.replace(fact, **nothing) if isinstance(fact, RebuildStarted) else fact
+        for fact in every_kind()
+    ]
+
+
 def _undrained() -> list[JournalFact]:
     later = StoreDraining | StoreServing | StoreRemoved
-    return [fact for fact in every_kind() if not isinstance(fact, later)]
+    return [fact for fact in _forgetful() if not isinstance(fact, later)]
 
 
 def _unmoved() -> list[JournalFact]:
