@@ -18,14 +18,17 @@ from typing import Any, Final
 import pytest
 from anyio.to_thread import run_sync
 
-from flaredb.bus.bus import StreamRecord
+from flaredb.bus.bus import Message, StreamRecord
 from flaredb.bus.nats_bus import NatsBus
 from flaredb.client.client import Client
 from flaredb.client.errors import FlareDBError
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_pd.streams import journal_stream
+from flaredb_schemas.envelope import Codec
+from flaredb_schemas.ids import StoreId
 from flaredb_schemas.journal import Bootstrapped, RebuildFinished, RebuildStarted
 from flaredb_schemas.pd_answers import PdStatus, RegionRow
+from flaredb_schemas.placement import Alive
 from tests.cluster import harm
 from tests.cluster.load import Load
 from tests.cluster.overheard import SUBJECTS, facts_of, journal_of, overhearing
@@ -40,6 +43,8 @@ MIB: Final = 8
 COMPLETE_SECONDS: Final = 60.0
 """Two heartbeats: how soon after a loss PD knows everything again."""
 PATIENCE: Final = 180.0
+_alive: Codec[Alive] = Codec(Alive)
+
 STREAMS: Final = (SUBJECTS.journal_stream, SUBJECTS.event_stream, SUBJECTS.heartbeat_stream)
 
 
@@ -174,6 +179,44 @@ async def test_all_streams_are_lost(
     assert all(fact.covered for fact in facts if isinstance(fact, RebuildFinished))
     assert load.refused == load.unknown == 0, load.troubles
     assert took <= COMPLETE_SECONDS
+
+
+async def told_to_drain(bus: NatsBus, store: StoreId) -> None:
+    """Return when PD's signs of life have told all stores that this one is drained."""
+    told: list[Alive] = []
+
+    def hear(message: Message) -> None:
+        alive = _alive.decode(message.payload)
+        if isinstance(alive, Alive) and store in alive.decided.draining:
+            told.append(alive)
+
+    subscription = await bus.subscribe(SUBJECTS.pd_alive, hear)
+    async with asyncio.timeout(PATIENCE):
+        while len(told) < 2:  # when the second is said, the first was heard and is saved
+            await asyncio.sleep(0.05)
+    await subscription.stop()
+
+
+async def test_a_drain_goes_on_though_the_journal_and_pd_are_lost(tmp_path: Path) -> None:
+    async with (
+        harm.running(tmp_path / "cluster", SETTINGS, stores=4) as cluster,
+        cluster.client(timeout=5.0) as db,
+        connected(cluster) as bus,
+    ):
+        await fill(db, MIB)
+        before = await db.placement.status()
+        drained = min(row.id for row in await db.placement.stores() if row.regions)
+        await db.placement.drain(drained)
+        await told_to_drain(bus, drained)
+        await harm.kill(cluster, "pd")
+        await delete(bus, SUBJECTS.journal_stream)
+        await harm.start(cluster, "pd")
+        await status_when_complete(db, before)
+        async with asyncio.timeout(PATIENCE):
+            async for row in db.placement.watch_drain(drained):
+                assert row.life == "draining"
+        assert all(drained not in holders(row) for row in await db.placement.regions())
+        assert len(await db.placement.stores()) == cluster.stores
 
 
 @pytest.mark.parametrize("pd", ["runs on", "is killed before"])
