@@ -3,7 +3,9 @@
 One write is both. A record is JSON that people can read, named `pd.epoch.n`; `n` counts the records
 of one reign from 1, so a reader sees that nothing is missing. Every record that grants ids says how
 far ids are granted after it. Records stand in FLAREDB_PD in the order in which they took effect.
-How they are written and read stands in `records`, the facts about operators in `operators`.
+A plain subscriber also hears what JetStream refused, because its place was taken: only what stands
+in the stream counts. How they are written and read stands in `records`, the facts about operators
+in `operators`.
 """
 
 from msgspec import Struct

@@ -206,6 +206,41 @@ def check_reigns(reigns: list[TookOver]) -> None:
     assert len(epochs) > 1 and epochs == sorted(set(epochs)), epochs
 
 
+async def test_two_pds_that_do_not_hear_each_other_both_lead(
+    tmp_path: Path, repeat: int, measured: Measured
+) -> None:
+    """The old one goes on with its move, which cannot end yet, until it reads the journal."""
+    names = ["pd", *(f"store-{number}" for number in range(1, 5))]
+    async with wired(tmp_path / "cluster", names, SETTINGS) as (cluster, wires):
+        load = Load(cluster, repeat)
+        async with two_pds(cluster) as pds:
+            await fill(pds.db, MIB)
+            async with load.running():
+                row = (await pds.db.placement.regions())[0]
+                name, epoch = await pds.leader()
+                target = f"store-{harm.number_of(cluster, absent(cluster, row))}"
+
+                def part() -> None:
+                    wires[target].cut()
+                    wires[name].lose(SUBJECTS.pd_alive)
+
+                parted = pds.heard.when(row.id, "learner_added", part)
+                number = await pds.move(row, row.leader_store)
+                async with asyncio.timeout(PATIENCE):
+                    await parted.wait()
+                    at, _ = await pds.heard.takeover_after(epoch, PATIENCE)
+                    while "follows: record" not in pds.log(name):
+                        await asyncio.sleep(0.02)
+                for wire in wires.values():
+                    wire.mend()
+                await pds.check_moved_once(number, row)
+                await load.go_on(1.0, writes=50)
+                stale = pds.heard.orders_of(epoch, at)
+        figures = await judge(cluster, load)
+    measured("two PDs lead, deaf to each other", stale_orders=len(stale), **figures)
+    assert load.refused == load.unknown == 0, load.troubles
+
+
 async def test_an_order_that_comes_after_its_reign_has_no_effect(tmp_path: Path) -> None:
     """The orders of a move are held up on their way; when they arrive the move was cancelled, and
     another PD leads. The region is still what they are meant for: only the fence is against it."""

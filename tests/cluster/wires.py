@@ -40,8 +40,9 @@ class Commands:
         self._needed = 0
         self.aside: list[bytes] = []
 
-    def take(self, data: bytes, losing: bool, set_aside: bytes) -> bytes:
-        """What of `data` goes on; messages on subjects that begin with `set_aside` wait."""
+    def take(self, data: bytes, losing: bool, set_aside: bytes, lost: bytes) -> bytes:
+        """What of `data` goes on; messages on subjects that begin with `set_aside` wait, and those
+        on `lost` are lost."""
         self._rest += data
         if len(self._rest) < self._needed:
             return b""
@@ -57,7 +58,7 @@ class Commands:
             command, at = bytes(self._rest[at:stop]), stop
             if is_message and set_aside and words[1].startswith(set_aside):
                 self.aside.append(command)
-            elif not (is_message and losing):
+            elif not (is_message and (losing or words[1] == lost)):
                 passed.append(command)
         del self._rest[:at]
         return b"".join(passed)
@@ -80,7 +81,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._out = self._into = Way.OPEN
         self._changed = asyncio.Event()
-        self._set_aside = b""
+        self._set_aside = self._lost = b""
         self._flows: dict[Commands, asyncio.StreamWriter] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self.is_refused = False
@@ -112,8 +113,12 @@ class Wire:
 
     def mend(self) -> None:
         """Everything arrives again, and what was held until now."""
-        self.is_refused = False
+        self.is_refused, self._lost = False, b""
         self.cut(Way.OPEN, Way.OPEN)
+
+    def lose(self, subject: str) -> None:
+        """Messages on this subject are lost from now on, in both directions."""
+        self._lost = subject.encode()
 
     def set_aside(self, subjects: str) -> None:
         """Have messages to subjects that begin so wait on their way out."""
@@ -190,7 +195,7 @@ class Wire:
                 while (way := self._out if out else self._into) is Way.HELD:
                     await self._changed.wait()
                 aside = self._set_aside if out else b""
-                writer.write(flow.take(data, way is Way.LOSING, aside))
+                writer.write(flow.take(data, way is Way.LOSING, aside, self._lost))
                 await writer.drain()
         finally:
             del self._flows[flow]

@@ -62,6 +62,12 @@ CUTS: Final = (
         _kept("two PDs lead", _FAILED),
     ),
     Row(
+        "two PDs lead that do not hear each other, one amid a move",
+        "the move done once; no write failed",
+        "pd_killed",
+        _kept("two PDs lead, deaf to each other", _FAILED),
+    ),
+    Row(
         "the journal put back as it was before a split and a move, amid another move",
         "PD complete ≤ 60 s, ids never reused, the move done or undone once; no write failed",
         "streams_lost",
