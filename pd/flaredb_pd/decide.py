@@ -281,11 +281,16 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
         lost_id=loss.highest_id,
         highest_id=floor_after_loss(max(state.highest_id, loss.highest_id)),
         incarnation=config.incarnation,
+        replicas=loss.decided.replicas,
+        draining=loss.decided.draining,
+        removed=loss.decided.removed,
     )
+    gone = loss.decided.removed
     stores = state.stores if state.cluster == loss.cluster else {}
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:
-        if claim.store not in stores and not find_removed(state, claim):
+        removed = claim.store in gone or claim.uuid in gone.values()
+        if not removed and claim.store not in stores and not find_removed(state, claim):
             unknown.setdefault(claim.store, claim)
     return (started, *(_recovered(claim, started.highest_id) for claim in unknown.values()))
 

@@ -18,7 +18,8 @@ from msgspec import Struct
 from flaredb.bus.bus import Appended, AppendResult, StreamRecord
 from flaredb_pd.config import Config
 from flaredb_pd.effects import AppendRecord, JournalRead, ReadJournal
-from flaredb_pd.state import State, evolve, follows, note_missing, numbered, replay, skip
+from flaredb_pd.replay import note_missing, replay, skip
+from flaredb_pd.state import State, evolve, follows, numbered
 from flaredb_schemas.ids import JournalSequence
 from flaredb_schemas.journal import Unreadable
 from flaredb_schemas.records import (

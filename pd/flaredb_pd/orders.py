@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from flaredb_pd.decided import decided_of
 from flaredb_pd.heard import Heard
 from flaredb_pd.state import State
 from flaredb_schemas.ids import StoreId
@@ -17,7 +18,7 @@ from flaredb_schemas.placement import Alive, CreateRegions, Order, Report
 def announcement(state: State, pd: str) -> Alive:
     """That the PD of this name leads, and how much of the journal it knows."""
     known = state.epoch, state.sequence, state.cluster, state.lost_sequence
-    return Alive(pd, *known, state.incarnation)
+    return Alive(pd, *known, state.incarnation, decided_of(state))
 
 
 class Addressed(Struct, frozen=True):

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
+from flaredb_pd.decided import decided_of, newest
 from flaredb_pd.state import State
+from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.ids import (
     NO_STORE,
     BootCounter,
@@ -46,6 +48,7 @@ class Claim(Struct, frozen=True):
     incarnation: PdIncarnation = PdIncarnation("")
     nonce: str = ""
     generation: Generation = Generation(0)
+    decided: Decided = UNDECIDED
 
 
 def claim_of(told: Witness | Join) -> Claim:
@@ -61,6 +64,7 @@ def claim_of(told: Witness | Join) -> Claim:
         highest_id=max(told.highest_id, told.store),
         member=isinstance(told, Witness),
         incarnation=told.incarnation,
+        decided=told.decided,
     )
 
 
@@ -78,6 +82,7 @@ def claims_of(state: State) -> tuple[Claim, ...]:
         highest_id=state.highest_id,
         member=False,
         incarnation=state.incarnation,
+        decided=decided_of(state),
     )
     known = (
         msgspec.structs.replace(
@@ -95,7 +100,10 @@ def claims_of(state: State) -> tuple[Claim, ...]:
 
 
 class Loss(Struct, frozen=True):
-    """What is known to have been before the journal was lost; `members` run and are accepted."""
+    """What is known to have been before the journal was lost; `members` run and are accepted.
+
+    `decided` is the newest of what anybody remembers, the journal as it is now included.
+    """
 
     reason: str
     cluster: ClusterId
@@ -103,6 +111,7 @@ class Loss(Struct, frozen=True):
     sequence: JournalSequence
     highest_id: int
     members: tuple[Claim, ...]
+    decided: Decided = UNDECIDED
 
 
 def find_evidence(state: State, claim: Claim) -> str:
@@ -158,6 +167,7 @@ def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
         ),
         max([state.highest_id, *(claim.highest_id for claim in ours)]),
         tuple(claim for claim in ours if claim.member),
+        newest(decided_of(state), *(claim.decided for claim in ours)),
     )
 
 
@@ -230,4 +240,5 @@ def _together(one: Claim, other: Claim) -> Claim:
         highest_id=max(one.highest_id, other.highest_id),
         nonce=min(nonces, default=""),
         generation=max(one.generation, other.generation),
+        decided=newest(one.decided, other.decided),
     )

@@ -59,10 +59,8 @@ class Reign:
         memory: Iterable[Claim],
         now: Instant,
     ) -> None:
-        self._config = config
-        self._subjects = subjects
-        self._post = Post(subjects)
-        self._journal = journal
+        self._config, self._journal = config, journal
+        self._subjects, self._post = subjects, Post(subjects)
         self._queue: deque[Command] = deque()
         self._current: Command | None = None
         self._reply_to: dict[tuple[str, int, str], str] = {}
@@ -123,9 +121,11 @@ class Reign:
         return self._post.take()
 
     def announce(self, now: Instant) -> None:
-        """Say that this PD leads: the first of an epoch is the announcement."""
+        """Say that this PD leads: the first of an epoch is the announcement, which waits until all
+        of a rebuild is written. Who answered before that would not be heard, nor asked again."""
         self._next_alive = now.seconds + self._config.alive_period
-        self._post.announce(self.state, self._config.name)
+        if not isinstance(self._current, Rebuild):
+            self._post.announce(self.state, self._config.name)
 
     def on_heartbeat(self, beat: Heartbeat, now: Instant) -> None:
         """A store tells of itself and of regions that it leads."""
@@ -164,8 +164,7 @@ class Reign:
 
     def on_witness(self, witness: Witness, reply: str, now: Instant) -> None:
         """A store answers the announcement."""
-        refused = find_impostor(self.state, witness)
-        if refused:
+        if refused := find_impostor(self.state, witness):
             self._post.note("warning", f"no member witnesses: {refused}")
         if not refused or self.judges:
             self._post.answer_witness(reply, self.state, refused)

@@ -15,11 +15,22 @@ from flaredb_pd.config import Config
 from flaredb_pd.core import PdCore
 from flaredb_pd.effects import AppendRecord, Effect, Note, Publish, ReadJournal, Send
 from flaredb_pd.instant import Instant
-from flaredb_pd.streams import all_streams, ensure_streams, journal_stream, read_journal
+from flaredb_pd.streams import (
+    all_streams,
+    ensure_streams,
+    event_stream,
+    heartbeat_stream,
+    journal_stream,
+    make_lost,
+    read_journal,
+)
 from flaredb_schemas.subjects import Subjects
 
 TICK_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 1.0
+STREAMS_SECONDS: Final = 2.0
+"""How often it is looked whether events and heartbeats have their streams; the journal is the
+core's own."""
 
 
 class PdService:
@@ -58,14 +69,15 @@ class PdService:
             await self._bus.subscribe(subject, self._on_message) for subject in self._inbox
         ]
         self._bus.on_connection(self._on_connection)
-        ticking = asyncio.create_task(self._tick_for_ever())
+        self._start(self._tick_for_ever())
+        self._start(self._keep_streams())
         try:
             await self._ended
         finally:
-            ticking.cancel()
-            for task in self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ticking, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for subscription in subscriptions:
                 await subscription.stop()
 
@@ -102,6 +114,19 @@ class PdService:
         while True:
             self._drive(lambda: self.core.on_tick(self._now()))
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _keep_streams(self) -> None:
+        """While this PD leads, have the streams that somebody has taken away."""
+        wanted = event_stream(self._subjects), heartbeat_stream(self._subjects)
+        while True:
+            await asyncio.sleep(STREAMS_SECONDS)
+            if not (self.core.leading and self._bus.connected):
+                continue
+            try:
+                for name in await make_lost(self._bus.history, wanted):
+                    self._log.warning("a stream was lost: history has a gap there", stream=name)
+            except BusError as error:
+                self._log.warning("streams cannot be looked at", reason=str(error))
 
     def _drive(self, turn: Callable[[], Iterable[Effect]]) -> None:
         if self._ended.done():

@@ -10,7 +10,6 @@ from typing import Final, assert_never
 import msgspec
 from msgspec import Struct
 
-from flaredb.bus.bus import StreamRecord
 from flaredb_pd.operators import Operators
 from flaredb_pd.told_idle import Told, after_idle, after_start
 from flaredb_schemas.ids import (
@@ -40,10 +39,9 @@ from flaredb_schemas.journal import (
     StoreRemoved,
     StoreServing,
     TookOver,
-    Unreadable,
 )
 from flaredb_schemas.operators import NothingToDo, OperatorEnded, OperatorStarted, OperatorStepped
-from flaredb_schemas.records import JournalFact, bootstrapped_region, decode_fact
+from flaredb_schemas.records import JournalFact, bootstrapped_region
 from flaredb_schemas.regions import Region
 
 MOST_REIGNS: Final = 1_000
@@ -51,7 +49,8 @@ MOST_REIGNS: Final = 1_000
 
 
 class Drain(Struct, frozen=True):
-    """A store is being emptied, since when (milliseconds since 1970), and what it held then."""
+    """A store is being emptied, since when (milliseconds since 1970), and what it held then, or 0
+    where only that it is emptied has outlived a loss of the journal."""
 
     since: int
     replicas: int
@@ -102,7 +101,9 @@ class State(Struct, frozen=True, kw_only=True):
     rebuild, the newest last. `lost_epoch` and `lost_sequence` are what the last rebuild has
     accounted for; up to `lost_id`, above which ids went on, any id may have been granted in what
     was lost. `incomplete` says that records before `sequence` are missing, so that nothing may
-    rest on this before a rebuild.
+    rest on this before a rebuild. `decided_epoch` and `decided_sequence` are those of the last
+    record about which stores are drained or removed, and how many replicas are wanted; `awaited`
+    are stores that were drained before a loss, and some of which have not been heard of since.
     """
 
     sequence: JournalSequence = JournalSequence(0)
@@ -129,6 +130,9 @@ class State(Struct, frozen=True, kw_only=True):
     lost_sequence: JournalSequence = JournalSequence(0)
     lost_id: int = 0
     incomplete: bool = False
+    decided_epoch: PdEpoch = PdEpoch(0)
+    decided_sequence: JournalSequence = JournalSequence(0)
+    awaited: frozenset[StoreId] = frozenset()
 
     @property
     def exists(self) -> bool:
@@ -187,7 +191,16 @@ def evolve(state: State, fact: JournalFact, sequence: JournalSequence) -> State:
         highest_epoch=max(state.highest_epoch, fact.epoch),
     )
     assert changed.highest_id >= state.highest_id, f"{fact.id} takes granted ids back"
+    if _decides(fact):
+        decided = {"decided_epoch": fact.epoch, "decided_sequence": sequence}
+        changed = msgspec.structs.replace(changed, **decided)
     return changed
+
+
+def _decides(fact: JournalFact) -> bool:
+    """Whether the record says something that no region will tell."""
+    known = isinstance(fact, RebuildStarted) and fact.replicas > 0
+    return known or isinstance(fact, Bootstrapped | StoreDraining | StoreServing | StoreRemoved)
 
 
 def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> State:
@@ -247,7 +260,7 @@ def _changed_by(state: State, fact: JournalFact, sequence: JournalSequence) -> S
 
 
 def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> State:
-    ours = state if state.cluster == fact.cluster else State()
+    ours = _as_decided(state if state.cluster == fact.cluster else State(), fact, sequence)
     return msgspec.structs.replace(
         state,
         cluster=fact.cluster,
@@ -260,6 +273,7 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
         bootstrap_sequence=ours.bootstrap_sequence,
         leaders_ms=ours.leaders_ms,
         removed=ours.removed,
+        awaited=ours.awaited,
         operators=ours.operators.with_all_lost(fact.at),
         highest_id=fact.highest_id,
         reigns=(OpenedReign(fact.epoch, fact.incarnation, sequence),),
@@ -272,8 +286,38 @@ def _rebuilt(state: State, fact: RebuildStarted, sequence: JournalSequence) -> S
     )
 
 
+def _as_decided(ours: State, fact: RebuildStarted, sequence: JournalSequence) -> State:
+    """What was decided about stores, as far as anybody remembers it."""
+    if not fact.replicas:
+        return ours
+    gone = {
+        store: ours.removed.get(store) or RemovedStore(_known_by_name(store, uuid), sequence)
+        for store, uuid in fact.removed.items()
+    }
+    unknown = Drain(fact.at, 0, 0, 0)
+    stores: dict[StoreId, StoreRecord] = {}
+    for store, known in ours.stores.items():
+        if store not in gone:
+            drain = (known.drain or unknown) if store in fact.draining else None
+            stores[store] = msgspec.structs.replace(known, drain=drain)
+    return msgspec.structs.replace(
+        ours,
+        stores=stores,
+        removed={**ours.removed, **gone},
+        replicas=fact.replicas,
+        awaited=frozenset(fact.draining),
+    )
+
+
+def _known_by_name(store: StoreId, uuid: StoreUuid) -> StoreRecord:
+    return StoreRecord(store, uuid, BootCounter(0), "", {}, 0, "")
+
+
 def _store_record(state: State, fact: StoreJoined) -> StoreRecord:
     known = state.stores.get(fact.store)
+    drain = known.drain if known is not None else None
+    if known is None and fact.store in state.awaited:
+        drain = Drain(fact.at, 0, 0, 0)
     return StoreRecord(
         fact.store,
         fact.uuid,
@@ -283,7 +327,7 @@ def _store_record(state: State, fact: StoreJoined) -> StoreRecord:
         fact.capacity,
         fact.version,
         max(fact.generation, known.generation if known is not None else Generation(0)),
-        known.drain if known is not None else None,
+        drain,
     )
 
 
@@ -307,31 +351,3 @@ def _aged(
         )
         for store, known in stores.items()
     }
-
-
-def skip(state: State, sequence: JournalSequence, epoch: PdEpoch) -> State:
-    """The state after a record that is not this journal's, and that names `epoch` (or 0)."""
-    assert sequence == state.sequence + 1, f"record {sequence} came after {state.sequence}"
-    highest = max(state.highest_epoch, epoch)
-    return msgspec.structs.replace(state, sequence=sequence, highest_epoch=highest)
-
-
-def note_missing(state: State, next_sequence: int) -> State:
-    """The state when the records before `next_sequence` are gone from the stream."""
-    assert next_sequence > state.sequence + 1
-    before = JournalSequence(next_sequence - 1)
-    return msgspec.structs.replace(state, sequence=before, incomplete=True)
-
-
-def replay(state: State, record: StreamRecord) -> tuple[State, str]:
-    """The state after one record of the stream, and why it was skipped if it was."""
-    if record.sequence > state.sequence + 1:
-        state = note_missing(state, record.sequence)
-    sequence = JournalSequence(record.sequence)
-    fact = decode_fact(record.payload)
-    if isinstance(fact, Unreadable):
-        return skip(state, sequence, fact.epoch), f"record {sequence} is unreadable: {fact.reason}"
-    if not follows(state, fact):
-        why = f"record {sequence} ({fact.id}) does not follow pd.{state.epoch}.{state.n}"
-        return skip(state, sequence, fact.epoch), why
-    return evolve(state, fact, sequence), ""

@@ -65,6 +65,17 @@ async def ensure_streams(history: History, wanted: Sequence[StreamConfig]) -> tu
     return tuple(drifts)
 
 
+async def make_lost(history: History, wanted: Sequence[StreamConfig]) -> tuple[str, ...]:
+    """Make those streams anew that are not there any more, and return their names.
+
+    History goes on in them, behind a gap. Raises `BusError` if that cannot be known or done.
+    """
+    lost = [config for config in wanted if await history.state(config.name) is None]
+    for config in lost:
+        await _ensure(history, config)
+    return tuple(config.name for config in lost)
+
+
 async def _ensure(history: History, config: StreamConfig) -> tuple[str, ...]:
     if await history.state(config.name) is not None:
         return await history.ensure(config)

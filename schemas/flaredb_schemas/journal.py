@@ -3,7 +3,9 @@
 One write is both. A record is JSON that people can read, named `pd.epoch.n`; `n` counts the records
 of one reign from 1, so a reader sees that nothing is missing. Every record that grants ids says how
 far ids are granted after it. Records stand in FLAREDB_PD in the order in which they took effect.
-How they are written and read stands in `records`, the facts about operators in `operators`.
+A plain subscriber also hears what JetStream refused, because its place was taken: only what stands
+in the stream counts. How they are written and read stands in `records`, the facts about operators
+in `operators`.
 """
 
 from msgspec import Struct
@@ -199,7 +201,9 @@ class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
 
     Opens a reign of the PD whose `incarnation` it names (empty: a record of an earlier version).
     `lost_*` are the highest that any store has told of; ids go on above `highest_id`. No order is
-    given until this is finished.
+    given until this is finished. `replicas`, `draining` and `removed` (with the uuids of their
+    folders) are what was decided about stores, as the newest of all memories has it; 0 replicas:
+    nobody remembered anything.
     """
 
     reason: str
@@ -209,6 +213,9 @@ class RebuildStarted(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.
     lost_id: Count
     highest_id: Count
     incarnation: PdIncarnation = PdIncarnation("")
+    replicas: Count = 0
+    draining: tuple[StoreId, ...] = ()
+    removed: dict[StoreId, StoreUuid] = {}
 
 
 class RebuildFinished(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.rebuild_finished"):

@@ -79,7 +79,8 @@ class DrainProgress(Struct, frozen=True):
 
     Left are `replicas`, of which it leads `leaders`, of `bytes` bytes; `cleaning` more have left
     their regions, and it has not confirmed yet that nothing of them is left. `moving` are under
-    way. `began_with` is how many replicas there were at `started_at` (milliseconds since 1970);
+    way. `began_with` is how many replicas there were at `started_at` (milliseconds since 1970),
+    0 where that was lost with PD's journal;
     `seconds_left` goes by the rate since then, None as long as there is none. `is_stuck` says that
     nothing is under way, and that nothing will be before something changes; `is_empty`, that the
     store can be removed.

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -62,6 +63,7 @@ class Join(Struct, frozen=True, array_like=True):
     accepted: BootCounter = BootCounter(0)
     incarnation: PdIncarnation = PdIncarnation("")
     generation: Generation = Generation(0)
+    decided: Decided = UNDECIDED
 
 
 class Joined(Struct, frozen=True, array_like=True, tag=1):
@@ -156,6 +158,7 @@ class Alive(Struct, frozen=True, array_like=True):
     cluster: ClusterId
     settled: JournalSequence = JournalSequence(0)
     incarnation: PdIncarnation = PdIncarnation("")
+    decided: Decided = UNDECIDED
 
 
 class Witness(Struct, frozen=True, array_like=True):
@@ -176,6 +179,7 @@ class Witness(Struct, frozen=True, array_like=True):
     sequence: JournalSequence
     highest_id: Count
     incarnation: PdIncarnation = PdIncarnation("")
+    decided: Decided = UNDECIDED
 
 
 class Witnessed(Struct, frozen=True, array_like=True):

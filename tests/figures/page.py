@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from tests.bench.machine import Machine
+from tests.figures.cut_rows import CUTS
 from tests.figures.growth_rows import GROWTH
 from tests.figures.move_rows import MOVES
 from tests.figures.rows import CORRECTNESS, SPEED, Row
@@ -51,6 +52,7 @@ def measured_part(kept: Mapping[str, Kept]) -> str:
         f"\n## Correctness\n\n{_table(CORRECTNESS, kept)}\n"
         f"\n## Regions that split and are merged\n\n{_table(GROWTH, kept)}\n"
         f"\n## Replicas that move\n\n{_table(MOVES, kept)}\n"
+        f"\n## Wires cut, PD killed, streams lost\n\n{_table(CUTS, kept)}\n"
         f"\n## Speed and memory\n\n{_table((*SPEED, *SCALE), kept)}\n"
         f"\n## When and where\n\n{_runs(kept)}\n"
     )

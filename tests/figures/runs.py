@@ -126,6 +126,9 @@ RUNS: Final = (
     _cluster("full_disk", 1, 15),
     _cluster("store_gone", 3, 15),
     _cluster("drains", 3, 15),
+    _cluster("cuts", 3, 40),
+    _cluster("pd_killed", 2, 30),
+    _cluster("streams_lost", 2, 30),
     Run(
         "split_crashes",
         ("pytest -q tests/store/test_split_crashes.py tests/store/test_merge.py",),

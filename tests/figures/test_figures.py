@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.bench.machine import Machine
+from tests.figures.cut_rows import CUTS
 from tests.figures.growth_rows import GROWTH
 from tests.figures.move_rows import MOVES
 from tests.figures.page import BEGIN, END, Kept, write_page
@@ -23,7 +24,7 @@ from tests.figures.runs import (
 )
 from tests.figures.scale_rows import SCALE
 
-ROWS = {row.what: row for row in (*CORRECTNESS, *GROWTH, *MOVES, *SPEED, *SCALE)}
+ROWS = {row.what: row for row in (*CORRECTNESS, *GROWTH, *MOVES, *CUTS, *SPEED, *SCALE)}
 
 
 def row(beginning: str) -> Row:

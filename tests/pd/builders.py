@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from flaredb_pd.config import Config
+from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,
@@ -79,6 +80,7 @@ def join(
     by: str = "",
     bootstrapped: bool = False,
     labels: Mapping[str, str] | None = None,
+    decided: Decided = UNDECIDED,
 ) -> Join:
     """A store asks to be accepted; `seen` is epoch, sequence and id, `by` the PD of that epoch."""
     return Join(
@@ -97,6 +99,7 @@ def join(
         incarnation=incarnation_of(by) if by else PdIncarnation(""),
         generation=Generation(generation),
         labels=dict(labels or {}),
+        decided=decided,
     )
 
 
@@ -108,6 +111,7 @@ def witness(
     cluster: str = MINE,
     seen: tuple[int, int, int] = (0, 0, 0),
     by: str = "",
+    decided: Decided = UNDECIDED,
 ) -> Witness:
     """A store answers an announcement; `seen` is epoch, sequence and id, `by` who opened it."""
     return Witness(
@@ -119,6 +123,7 @@ def witness(
         JournalSequence(seen[1]),
         seen[2],
         incarnation_of(by) if by else PdIncarnation(""),
+        decided,
     )
 
 

@@ -91,7 +91,9 @@ def describe_fact(fact: JournalFact) -> str:
         case RebuildStarted():
             lost = f"lost={fact.lost_epoch}/{fact.lost_sequence}/{fact.lost_id}"
             text = f"{head} cluster={fact.cluster[:4]} {lost} highest_id={fact.highest_id}"
-            return f"{text}\n  because {fact.reason}"
+            draining = f" draining={fact.draining}" if fact.draining else ""
+            removed = f" removed={sorted(fact.removed)}" if fact.removed else ""
+            return f"{text}{draining}{removed}\n  because {fact.reason}"
         case RebuildFinished():
             return f"{head} regions={fact.regions} covered={fact.covered} ms={fact.ms}"
         case Gap():

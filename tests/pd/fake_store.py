@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from flaredb.bus.bus import Bus, Message, Subscription
+from flaredb_schemas.decided import UNDECIDED
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import (
     NO_STORE,
@@ -108,6 +109,7 @@ class FakeStore:
         self.epoch = PdEpoch(0)
         self.sequence = JournalSequence(0)
         self.highest_id = 0
+        self.decided = UNDECIDED
         self.created = 0
         self.obeyed: list[Order] = []
         self.joined = asyncio.Event()
@@ -146,6 +148,7 @@ class FakeStore:
             starts=earlier,
             seen=(self.epoch, self.sequence, self.highest_id),
             bootstrapped=self.created > 0,
+            decided=self.decided,
         )
         subject = SUBJECTS.pd_request(self.id, "join")
         while True:
@@ -182,10 +185,18 @@ class FakeStore:
         ahead = self.sequence > max(alive.sequence, alive.settled)
         if alive.pd_epoch != self.epoch or ahead:
             seen = (self.epoch, self.sequence, self.highest_id)
-            said = witness(self.id, self.letter, boot=self.boot, cluster=self.cluster, seen=seen)
+            said = witness(
+                self.id,
+                self.letter,
+                boot=self.boot,
+                cluster=self.cluster,
+                seen=seen,
+                decided=self.decided,
+            )
             self._tasks.append(asyncio.create_task(self._witness(said)))
         if alive.pd_epoch >= self.epoch and not ahead:
             self._see(alive.pd_epoch, alive.sequence, 0)
+            self.decided = max(self.decided, alive.decided, key=lambda one: one.age)
 
     async def _witness(self, said: Witness) -> None:
         subject = SUBJECTS.pd_request(self.id, "witness")

@@ -33,9 +33,15 @@ _join: Codec[Join] = Codec(Join)
 class Chaos:
     """Two PDs, five stores, three regions of three replicas."""
 
-    def __init__(self, seed: int, balance: bool = False, zones: str = "") -> None:
+    def __init__(
+        self,
+        seed: int,
+        balance: bool = False,
+        zones: str = "",
+        world: PdWorld | None = None,
+    ) -> None:
         self.dice = random.Random(seed)
-        self.world = PdWorld()
+        self.world = world or PdWorld()
         self.world.on_order = self._ordered
         self.world.on_answer = self._answered
         self.stores: list[StoreId] = []

@@ -134,6 +134,9 @@ def every_kind() -> list[JournalFact]:
             lost_id=8,
             highest_id=1_000_008,
             incarnation=PdIncarnation("f" * 32),
+            replicas=3,
+            draining=(StoreId(7),),
+            removed={StoreId(8): uuid_of("b")},
         ),
         RebuildFinished(regions=2, covered=True, ms=40),
         Gap(
@@ -267,6 +270,7 @@ def test_what_knew_no_drains_is_read_as_ever() -> None:
 
 
 def test_what_gave_no_reasons_is_read_as_ever() -> None:
+    """Nor did a rebuild say what was decided about stores."""
     read = [decode_fact(line.encode()) for line in UNREASONED.read_text().splitlines()]
     assert read == _unreasoned()
 
@@ -280,6 +284,8 @@ def _without_reasons(fact: JournalFact) -> JournalFact:
         return msgspec.structs.replace(fact, decision=Decision())
     if isinstance(fact, OperatorEnded):
         return msgspec.structs.replace(fact, predicted_ms=0, predicted_bytes=0, outcomes=())
+    if isinstance(fact, RebuildStarted):
+        return msgspec.structs.replace(fact, replicas=0, draining=(), removed={})
     return fact
 
 

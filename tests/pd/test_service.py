@@ -125,6 +125,23 @@ def test_a_lost_journal_is_rebuilt(kind: str, pd_survives: bool, tmp_path: Path)
 
 
 @both
+def test_lost_streams_are_made_anew(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            [store, *_] = await here.three_stores()
+            for config in all_streams(SUBJECTS):
+                await here.world.lose_stream(config.name)
+            async with asyncio.timeout(20):
+                for config in all_streams(SUBJECTS):
+                    while await store.bus.history.state(config.name) is None:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            await here.ready()
+
+    asyncio.run(story())
+
+
+@both
 def test_the_bus_is_cut_and_mended(kind: str, tmp_path: Path) -> None:
     async def story() -> None:
         async with town(kind, tmp_path) as here:

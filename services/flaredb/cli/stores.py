@@ -112,7 +112,8 @@ def progress_of(drain: DrainProgress) -> str:
     """How far a drain is, in one line."""
     if drain.is_empty:
         return "empty"
-    parts = [f"{drain.replicas} of {drain.began_with} replicas left"]
+    began = f" of {drain.began_with}" if drain.began_with else ""  # lost with the journal
+    parts = [f"{drain.replicas}{began} replicas left"]
     parts += [f"{drain.leaders} leaders left"] if drain.leaders else []
     parts += [f"{drain.bytes / 2**20:.1f} MiB left"]
     parts += [f"{drain.cleaning} being cleaned up"] if drain.cleaning else []

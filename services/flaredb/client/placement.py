@@ -53,6 +53,10 @@ DRAIN_POLL_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 10.0
 """For how long nothing may be able to leave a store before who waits for it is told so."""
 
+FIRST_PATIENCE: Final = 2.0
+"""Seconds after which PD is asked once more, which doubles each time: while one takes over from
+another, questions are lost."""
+
 PD_AWAY_SECONDS: Final = 30.0
 """How long PD may not answer before who waits for an operator is told so: another may take over."""
 
@@ -266,13 +270,27 @@ class PlacementReader:
         return self._read(payload, f"a {what}", kind)
 
     async def _request(self, subject: str, what: str, kind: type[T], question: bytes) -> T:
-        payload = await self._bus.request(subject, question, self._timeout)
+        payload = await self._answer(subject, question)
         if payload is None:
             raise UnavailableError(
                 "PD does not answer",
                 hint="start it again (`python -m flaredb_pd`, or the playground), or see its log",
             )
         return self._read(payload, what, kind)
+
+    async def _answer(self, subject: str, question: bytes) -> bytes | None:
+        """The answer to what only reads, which is asked again where it, or the answer, is lost."""
+        clock = asyncio.get_running_loop().time
+        deadline, patience = clock() + self._timeout, FIRST_PATIENCE
+        while True:
+            begun = clock()
+            wait = min(patience, deadline - begun)
+            payload = await self._bus.request(subject, question, wait)
+            ended = clock()
+            # None at once: nobody listens, or there is no bus.
+            if payload is not None or ended - begun < wait or ended >= deadline:
+                return payload
+            patience *= 2
 
     def _read(self, payload: bytes, what: str, kind: type[T]) -> T:
         try:

@@ -32,7 +32,8 @@ class LocalCluster:
     `nats_url` no nats-server is started, else it listens on `nats_port` (0: a free one). `http` is
     where analytics serves (None or port 0: a free one). `settings` are given to every process, by
     their names. Stores count from 1, and stand by turns in so many `zones` (0: they do not say
-    where).
+    where). `urls` holds the processes that reach nats-server by another URL than `url`, for example
+    through something that cuts them off; it is filled before `start`.
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -64,6 +65,7 @@ class LocalCluster:
         self.url: Final = nats_url or f"nats://{LOCALHOST}:{self._nats_port}"
         self._http: Final = programs.with_port(http or f"{LOCALHOST}:0") if analytics else ""
         self._settings: Final = dict(settings or {})
+        self.urls: Final[dict[str, str]] = {}
         self.children: dict[str, Child] = {}
         self._ops: dict[str, str] = {}
         # One thread for all starts: children die with the thread that started them.
@@ -158,6 +160,14 @@ class LocalCluster:
         self.restart(child.name)
         return self.stores
 
+    def add_pd(self) -> str:
+        """Start one more PD, which stands by while another leads; its name, once it serves."""
+        number = 1 + sum(name.startswith("pd") for name in self.children)
+        child = self._plan_pd(f"pd-{number}")
+        self.children[child.name] = child
+        self.restart(child.name)
+        return child.name
+
     def kill(self, name: str) -> None:
         """SIGKILL any process (`nats`, `pd`, `store-1`, `analytics`), and wait for its end."""
         self.children[name].kill()
@@ -210,13 +220,16 @@ class LocalCluster:
         if self._own_nats:
             binary = programs.find_nats_server(self._nats_server)
             planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
-        planned.append(self._with_ops("pd", "flaredb_pd", {"wanted_stores": str(self.stores)}))
+        planned.append(self._plan_pd("pd"))
         for number in range(1, self.stores + 1):
             planned.append(self._plan_store(number))
         if self._with_analytics:
             data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
             planned.append(self._python("analytics", "flaredb_analytics", data, self._http))
         return {child.name: child for child in planned}
+
+    def _plan_pd(self, name: str) -> Child:
+        return self._with_ops(name, "flaredb_pd", {"wanted_stores": str(self.stores)})
 
     def _plan_store(self, number: int) -> Child:
         """A store that tells PD its name, which gives it the same number in a new cluster."""
@@ -235,7 +248,7 @@ class LocalCluster:
     def _python(self, name: str, module: str, settings: Mapping[str, str], ops: str) -> Child:
         self._ops[name] = ops
         given = {
-            "nats_url": self.url,
+            "nats_url": self.urls.get(name, self.url),
             "prefix": self.prefix,
             "log_format": "text",
             **self._settings,
@@ -264,7 +277,7 @@ class LocalCluster:
 
     def _record(self, name: str) -> ProcessRecord:
         child = self.children[name]
-        data = "" if name == "pd" else str(self.path / name)
+        data = "" if name.startswith("pd") else str(self.path / name)
         settings = programs.masked(child.settings) if name != "nats" else {}
         return ProcessRecord(
             name, child.pid, str(child.log), self._ops.get(name, ""), data, settings

@@ -107,6 +107,7 @@ class Joining:
                 accepted=self._earlier.accepted,
                 incarnation=seen.incarnation,
                 generation=self._generation,
+                decided=seen.decided,
             )
         )
 

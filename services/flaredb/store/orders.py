@@ -128,9 +128,8 @@ class Orders:
             self._witness = self._say()
             self._witness_to = PdSeen(alive.pd_epoch, incarnation=alive.incarnation)
         if not behind:
-            self._note(
-                self._seen.after(alive.pd_epoch, alive.incarnation, alive.sequence, highest_id=0)
-            )
+            told = alive.pd_epoch, alive.incarnation, alive.sequence
+            self._note(self._seen.after(*told, highest_id=0).knowing(alive.decided))
             if self._witness is not None:
                 self._context.saver.then(self._speak)
 
@@ -176,6 +175,7 @@ class Orders:
             seen.sequence,
             seen.highest_id,
             seen.incarnation,
+            seen.decided,
         )
 
     def _speak(self) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from flaredb.disk.disk import Batch, View
 from flaredb.disk.layout import Corrupt, seal, unseal
 from flaredb.kv.machine import AppliedState
+from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.frames import SnapshotHeader
 from flaredb_schemas.ids import (
     BootCounter,
@@ -94,13 +95,15 @@ class PdSeen(Struct, frozen=True, array_like=True):
     """The reign of PD in which this store believes, and what it saw of PD.
 
     A reign is an epoch and the incarnation that opened it (empty: not known). `sequence` is the
-    last journal record of it that this store has heard of, `highest_id` the highest id ever.
+    last journal record of it that this store has heard of, `highest_id` the highest id ever,
+    `decided` the newest that was ever told of what was decided about stores.
     """
 
     pd_epoch: PdEpoch = PdEpoch(0)
     sequence: JournalSequence = JournalSequence(0)
     highest_id: Count = 0
     incarnation: PdIncarnation = PdIncarnation("")
+    decided: Decided = UNDECIDED
 
     def refuses(self, epoch: PdEpoch, incarnation: PdIncarnation) -> bool:
         """Whether that reign is neither this one nor a later one.
@@ -122,9 +125,14 @@ class PdSeen(Struct, frozen=True, array_like=True):
         highest = max(self.highest_id, highest_id)
         if epoch > self.pd_epoch:
             # Records of a lost journal and of the one in its place are not counted together.
-            return PdSeen(epoch, sequence, highest, incarnation)
+            return PdSeen(epoch, sequence, highest, incarnation, self.decided)
         known = self.incarnation or incarnation
-        return PdSeen(epoch, max(self.sequence, sequence), highest, known)
+        return PdSeen(epoch, max(self.sequence, sequence), highest, known, self.decided)
+
+    def knowing(self, decided: Decided) -> "PdSeen":
+        """The same with what was told of stores, if that is news."""
+        newest = max(self.decided, decided, key=lambda one: one.age)
+        return msgspec.structs.replace(self, decided=newest)
 
 
 class Boot(Struct, frozen=True, array_like=True):

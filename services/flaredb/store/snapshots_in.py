@@ -11,12 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from msgspec import Struct
-
 from flaredb.disk.disk import DiskError, JobResult, Verified, VerifyFile
 from flaredb.disk.layout import OUTBOX, SESSION, outbox_position, region_key
 from flaredb.kv.machine import AppliedState, Machine
 from flaredb.raft.roles import Role
+from flaredb.store.arrivals import Arrival
 from flaredb.store.births import Births, load_sessions
 from flaredb.store.context import Context
 from flaredb.store.guarding import Guard
@@ -48,24 +47,8 @@ REPEAT_SECONDS: Final = 1.0
 
 SILENCE_SECONDS: Final = 10.0
 
-
-class Arrival(Struct):
-    """One snapshot on its way in, or being installed.
-
-    `replica` is what it is installed in; None before that has begun.
-    """
-
-    replica: Replica | None
-    header: SnapshotHeader
-    from_store: StoreId
-    file: str
-    """The file that takes the rows."""
-    began: float
-    asked: float
-    heard: float
-    offset: int = 0
-    verifying: bool = False
-    installation: Installation | None = None
+MISSED_SECONDS: Final = 2 * REPEAT_SECONDS
+"""A sender that was asked twice in vain makes room for another one, if there is one."""
 
 
 class SnapshotsIn:
@@ -122,6 +105,9 @@ class SnapshotsIn:
             ended = SnapshotEnded(header.transfer, header.region.id, False, reason)
             self._emit(from_store, header.region.id, ended)
             return
+        missed = self._arrivals.get(header.region.id)
+        if missed is not None:
+            self._end(missed, False, "its sender is silent, and there is another one")
         now, transfer = self._context.now, header.transfer
         file = f"in-{header.region.id}-{from_store}-{transfer.boot}-{transfer.number}"
         arrival = Arrival(None, header, from_store, file, now, now, now)
@@ -175,7 +161,7 @@ class SnapshotsIn:
         """Once per tick: ask again for what has not come, give up what is silent."""
         now = self._context.now
         for region, arrival in list(self._arrivals.items()):
-            if not arrival.verifying and now - arrival.heard > SILENCE_SECONDS:
+            if arrival.is_missed(now, SILENCE_SECONDS):
                 del self._arrivals[region]
                 self._context.disk.files.delete(arrival.file)
             elif arrival.from_store and now - arrival.asked > REPEAT_SECONDS:
@@ -188,10 +174,12 @@ class SnapshotsIn:
         return len(self._arrivals)
 
     def _conflict(self, header: SnapshotHeader) -> str | None:
-        """Why the snapshot cannot be fetched now."""
-        if header.region.id in self._arrivals:
+        """Why the snapshot cannot be fetched now. One whose sender is silent is in nobody's way."""
+        arriving, now = self._arrivals.get(header.region.id), self._context.now
+        if arriving is not None and not arriving.is_missed(now, MISSED_SECONDS):
             return "another snapshot is arriving"
-        if any(other.header.region.keys.overlaps(header.region.keys) for other in self):
+        others = (other for other in self if other is not arriving)
+        if any(other.header.region.keys.overlaps(header.region.keys) for other in others):
             return "a snapshot of keys of its range is arriving"
         usage = self._context.disk.usage()
         return "the disk is too full" if usage.free < 3 * header.size else None
