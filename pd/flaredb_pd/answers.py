@@ -9,7 +9,8 @@ from flaredb_pd.drains import Drains
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import Sighting
-from flaredb_pd.state import State, StoreRecord
+from flaredb_pd.state import State
+from flaredb_pd.store_records import StoreRecord
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import NO_PEER, StoreId
 from flaredb_schemas.keys import show_key

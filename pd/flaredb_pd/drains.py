@@ -24,7 +24,8 @@ from flaredb_pd.placing import Stores, weigh_stores, why_nowhere
 from flaredb_pd.proposals import DRAIN, LIMIT, Proposal
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
-from flaredb_pd.state import Drain, State
+from flaredb_pd.state import State
+from flaredb_pd.store_records import Drain
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import NO_PEER, NO_STORE, RegionId, StoreId

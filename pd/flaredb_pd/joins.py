@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from flaredb_pd.fresh_ids import grant
 from flaredb_pd.recovery import Claim
-from flaredb_pd.state import State, StoreRecord
+from flaredb_pd.state import State
+from flaredb_pd.store_records import StoreRecord
 from flaredb_schemas.ids import NO_STORE, Generation, StoreId
 from flaredb_schemas.placement import Here, Join, Joined, JoinLater, JoinRefused, Witness
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from flaredb_pd.operators import Operators
+from flaredb_pd.store_records import Drain, RemovedStore, StoreRecord
 from flaredb_pd.told_idle import Told, after_idle, after_start
 from flaredb_schemas.ids import (
     BootCounter,
@@ -46,41 +47,6 @@ from flaredb_schemas.regions import Region
 
 MOST_REIGNS: Final = 1_000
 """How many past reigns are known by name. A store that slept through more is believed."""
-
-
-class Drain(Struct, frozen=True):
-    """A store is being emptied, since when (milliseconds since 1970), and what it held then, or 0
-    where only that it is emptied has outlived a loss of the journal."""
-
-    since: int
-    replicas: int
-    leaders: int
-    bytes: int
-
-
-class StoreRecord(Struct, frozen=True):
-    """A store as PD accepted it last, and the generation that its folder had reached at least.
-
-    `drain` is None as long as nobody wants it emptied.
-    """
-
-    id: StoreId
-    uuid: StoreUuid
-    boot: BootCounter
-    nonce: str
-    labels: dict[str, str]
-    capacity: int
-    version: str
-    generation: Generation = Generation(0)
-    drain: Drain | None = None
-
-
-class RemovedStore(Struct, frozen=True):
-    """A store that is out of the cluster for ever, as it was; orders rest on the record that says
-    so, at `sequence`."""
-
-    record: StoreRecord
-    sequence: JournalSequence
 
 
 class OpenedReign(Struct, frozen=True):

@@ -22,7 +22,8 @@ from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
 from flaredb_pd.repairs import Repairs
 from flaredb_pd.small_regions import SmallRegions
-from flaredb_pd.state import State, StoreRecord
+from flaredb_pd.state import State
+from flaredb_pd.store_records import StoreRecord
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import (
     BootCounter,

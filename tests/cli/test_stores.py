@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from flaredb.cli.app import make_app
 from flaredb.cli.stores import labels_text, progress_of
 from flaredb.client import placement
-from flaredb.client.placement import blocks_of
+from flaredb.client.drain_news import blocks_of
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.pd_answers import DrainBlock, DrainProgress
 from tests.bus.worlds import eventually

@@ -14,7 +14,8 @@ from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
 from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
-from flaredb_pd.state import State, StoreRecord
+from flaredb_pd.state import State
+from flaredb_pd.store_records import StoreRecord
 from flaredb_schemas.ids import (
     BootCounter,
     ClusterId,

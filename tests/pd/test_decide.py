@@ -21,8 +21,9 @@ from flaredb_pd.decide import (
 from flaredb_pd.fresh_ids import LOSS_MARGIN
 from flaredb_pd.operator_facts import Plan, StartOperator
 from flaredb_pd.recovery import Muster, claim_of, claims_of, find_loss
-from flaredb_pd.state import Drain, State, evolve, follows, numbered
+from flaredb_pd.state import State, evolve, follows, numbered
 from flaredb_pd.store_facts import DrainStore, KeepStore, RemoveStore
+from flaredb_pd.store_records import Drain
 from flaredb_schemas.ids import Generation, JournalSequence, PdEpoch, PdIncarnation, StoreId
 from flaredb_schemas.journal import (
     Bootstrapped,

@@ -6,7 +6,6 @@ nobody waits for any more are left out, and their outcome is unknown.
 """
 
 import random
-from collections.abc import Iterable
 
 from flaredb.store.answers import ANSWERS
 from flaredb.store.serving import REQUESTS
@@ -53,8 +52,6 @@ QUERY: Codec[RoutesQuery] = Codec(RoutesQuery)
 BUDGET_SECONDS = 6.0
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
-FEW_ATTEMPTS = 3
-"""After so many it is not looked for any more where it was: it may have moved long ago."""
 LOST = 0.1  # of all calls go to any store of the region, as if nothing had been heard yet
 
 
@@ -241,14 +238,14 @@ class Client:
             case NotLeader(route=route) | Undetermined(route=route):
                 self._routes.learn(route)
             case EpochMismatch(routes=routes):
-                self._epoch_changed(task, routes)
+                self._routes.changed(task.place, routes)
             case KeyNotInRegion(route=route) if is_broken(task.steps, route.region):
                 self._give_up(task)  # a group that was cut in two: surely without effect
                 return
             case KeyNotInRegion() | InvalidRequest():
                 raise AssertionError(f"{self.name}: {refusal}")
             case RegionNotFound():
-                self._gone(task)
+                self._routes.gone(task.place, task.attempts)
             case SessionExpired(time=time):
                 self._drop_lane(task, time)
                 if task.attempts > 1 or self.world.network.may_repeat:
@@ -260,26 +257,11 @@ class Client:
                 pass
         self._again(task)
 
-    def _epoch_changed(self, task: Task, routes: Iterable[Route]) -> None:
-        before = self._routes.find(task.place)
-        for route in routes:
-            self._routes.learn(route)
-        if before and self._routes.find(task.place) == before:
-            self._routes.forget(before.region)
-
     def _drop_lane(self, task: Task, time: int) -> None:
         """The region knows this lane no more: what follows goes under a new one."""
         if self._sessions.get(task.region) is task.session:
             del self._sessions[task.region]
         self._opened[task.region] = time
-
-    def _gone(self, task: Task) -> None:
-        """The region is not where it was: PD is asked, unless another of its stores may tell."""
-        route = self._routes.find(task.place)
-        if route is not None and task.attempts >= FEW_ATTEMPTS:
-            self._routes.forget(route.region)
-        else:
-            self._forget_leader(task)
 
     def _forget_leader(self, task: Task) -> None:
         route = self._routes.find(task.place)

@@ -1,7 +1,12 @@
 """What a client believes about regions and leaders."""
 
+from collections.abc import Iterable
+
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import Region, Route
+
+FEW_ATTEMPTS = 3
+"""After so many a region is not looked for any more where it was: it may have moved long ago."""
 
 
 class Routes:
@@ -37,6 +42,24 @@ class Routes:
         if all(one.region.epoch.version < version for one in others):
             self._routes = [one for one in self._routes if one not in others]
             self._routes.append(route)
+
+    def changed(self, key: bytes, told: Iterable[Route]) -> None:
+        """The region of `key` is not as it was believed to be; if nothing told of it is newer, what
+        is believed leads nowhere."""
+        before = self.find(key)
+        for route in told:
+            self.learn(route)
+        if before is not None and self.find(key) == before:
+            self.forget(before.region)
+
+    def gone(self, key: bytes, attempts: int) -> None:
+        """The region of `key` is not where it was: PD is asked, unless another of its stores may
+        tell."""
+        route = self.find(key)
+        if route is not None and attempts >= FEW_ATTEMPTS:
+            self.forget(route.region)
+        elif route is not None:
+            self.forget_leader(route.region)
 
     def forget(self, region: Region) -> None:
         """What is believed of the region leads nowhere: PD has to be asked."""

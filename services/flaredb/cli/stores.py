@@ -12,7 +12,7 @@ from msgspec import structs
 from flaredb.cli.commands import cluster_command, not_found
 from flaredb.cli.output import Format, note
 from flaredb.cli.session import Session
-from flaredb.client.placement import blocks_of
+from flaredb.client.drain_news import blocks_of
 from flaredb.playground.record import PlaygroundRecord
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.pd_answers import DrainProgress, StoreRow

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from flaredb.bus.bus import Bus
+from flaredb.client.drain_news import is_drained, news_of_drain, stuck
 from flaredb.client.errors import (
     FlareDBError,
     InvalidArgumentError,
@@ -16,8 +17,6 @@ from flaredb.client.errors import (
 from flaredb_schemas.ids import OperatorId, RegionId, StoreId
 from flaredb_schemas.pd_answers import (
     CancelQuery,
-    DrainBlock,
-    DrainProgress,
     DrainQuery,
     MergeDone,
     MergeQuery,
@@ -206,7 +205,7 @@ class PlacementReader:
         clock, last = asyncio.get_running_loop().time, None
         patience = STUCK_SECONDS if patience is None else patience
         heard = moving = clock()
-        while last is None or not _is_drained(last):
+        while last is None or not is_drained(last):
             try:
                 found = [row for row in await self.stores(removed=True) if row.id == store]
             except UnavailableError:
@@ -215,14 +214,14 @@ class PlacementReader:
                 found = []
             if found:
                 heard = clock()
-                if last is None or _drain_news_of(found[0]) != _drain_news_of(last):
+                if last is None or news_of_drain(found[0]) != news_of_drain(last):
                     yield found[0]
                 last = found[0]
                 if last.drain is None or not last.drain.is_stuck:
                     moving = clock()
                 elif clock() - moving >= patience:
-                    raise _stuck(last.id, last.drain)
-            if last is None or not _is_drained(last):
+                    raise stuck(last.id, last.drain)
+            if last is None or not is_drained(last):
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def operators(self) -> list[OperatorRow]:
@@ -297,34 +296,6 @@ class PlacementReader:
             return msgspec.json.decode(payload, type=kind)
         except msgspec.DecodeError as fault:
             raise _failure(what, payload, fault) from fault
-
-
-def blocks_of(drain: DrainProgress) -> str:
-    """What a drain waits for, in one line; empty if for nothing."""
-    return "; ".join(map(_block, drain.blocked))
-
-
-def _block(block: DrainBlock) -> str:
-    named = ", ".join(map(str, block.examples))
-    more = ", ..." if block.regions > len(block.examples) else ""
-    return f"{block.regions} region{'s' * (block.regions != 1)} ({named}{more}): {block.reason}"
-
-
-def _stuck(store: StoreId, drain: DrainProgress) -> UnavailableError:
-    text = f"nothing can leave store {store} now, {drain.replicas} replicas are left"
-    hint = f"PD goes on as soon as it can; or end it: `flaredb store drain {store} --cancel`"
-    return UnavailableError(f"{text}: {blocks_of(drain)}", hint=hint)
-
-
-def _drain_news_of(row: StoreRow) -> tuple[object, ...]:
-    drain = row.drain
-    if drain is None:
-        return (row.life,)
-    return drain.replicas, drain.leaders, drain.cleaning, drain.moving, drain.blocked
-
-
-def _is_drained(row: StoreRow) -> bool:
-    return row.drain is None or row.drain.is_empty
 
 
 def _news_of(row: OperatorRow) -> tuple[tuple[str, ...], str, str]:
