@@ -68,6 +68,25 @@ def test_a_store_gets_a_new_replica_in_place_of_its_damaged_one() -> None:
     check_rows(group)
 
 
+def test_nothing_is_born_on_the_log_of_one_that_is_still_on_the_disk() -> None:
+    """It cannot be read whose it was, so no range is cleaned, which would be waited for."""
+    group = filled(spare=1)
+    old, new = follower(group), spare(group)
+    peer = restart_damaged(group, old, region_key(PARENT))
+    join(group, PARENT, new, NEW)
+    replace_peer(group, PARENT, PeerId(NEW), peer)
+    old.saves_every = 100
+    drop(group, PARENT, peer)
+    group.until(lambda: PARENT not in old.store.registry.damaged)
+    assert PARENT in old.store.registry.buried
+    join(group, PARENT, old, NEW + 1)
+    group.until(lambda: PARENT in ids(old))
+    assert not old.store.registry.buried
+    assert old.replica(PARENT).log.last == 0
+    old.saves_every = 1
+    check_agreement(group, holders(group))
+
+
 def test_a_replica_that_is_gone_without_a_word_is_told_of() -> None:
     """Its store does not know it any more, although it has acknowledged entries."""
     group = filled()

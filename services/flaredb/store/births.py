@@ -122,6 +122,8 @@ class Births:
             return "its peer has been buried here"
         if region.id in self._context.registry.damaged:
             return "the region is damaged here"
+        if region.id in self._context.registry.buried:
+            return "an earlier peer of it is being buried here"  # and its log is still on the disk
         overlapped = self._context.registry.overlapping(region.keys)
         return None if overlapped is None else f"region {overlapped} holds keys of its range here"
 
