@@ -245,8 +245,8 @@ class Client:
                 return
             case KeyNotInRegion() | InvalidRequest():
                 raise AssertionError(f"{self.name}: {refusal}")
-            case RegionNotFound():
-                self._forget_leader(task)
+            case RegionNotFound(region=region):
+                self._routes.gone(region, task.attempts)
             case SessionExpired(time=time):
                 self._drop_lane(task, time)
                 if task.attempts > 1 or self.world.network.may_repeat:

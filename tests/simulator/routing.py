@@ -3,6 +3,9 @@
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import Region, Route
 
+FEW_ATTEMPTS = 3
+"""After so many a region is not looked for any more where it was: it may have moved long ago."""
+
 
 class Routes:
     """The newest route per region; empty until PD has told them."""
@@ -37,6 +40,14 @@ class Routes:
         if all(one.region.epoch.version < version for one in others):
             self._routes = [one for one in self._routes if one not in others]
             self._routes.append(route)
+
+    def gone(self, region: RegionId, attempts: int) -> None:
+        """A store that was asked has nothing of it; after some attempts all it knows is doubted."""
+        for route in [one for one in self._routes if one.region.id == region]:
+            if attempts < FEW_ATTEMPTS:
+                self.forget_leader(route.region)
+            else:
+                self.forget(route.region)
 
     def forget(self, region: Region) -> None:
         """What is believed of the region leads nowhere: PD has to be asked."""
