@@ -13,6 +13,7 @@ from flaredb.disk.layout import TOMBSTONE, data_rows, kind_rows, region_of, tomb
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError, Tombstone, decode, open_sealed
 from flaredb.store.registry import RegionPeer
+from flaredb_schemas.ids import NO_PEER, RegionId
 from flaredb_schemas.keys import KeyRange, show_range
 
 log: Final = logging.getLogger(__name__)
@@ -50,6 +51,27 @@ class Cleaning:
         if tombstone.cleaning:
             self._context.registry.cleaning[name] = tombstone.cleaning
             self._context.saver.then(lambda: self._slice(name, tombstone, tombstone.cleaning))
+
+    def bury_damaged(
+        self, region: RegionId, absorbed_by: RegionId, kept: tuple[KeyRange, ...] = ()
+    ) -> None:
+        """What is damaged here of `region`, which is a part of another one, goes: nobody else would
+        say that it is no more. Its rows as well, but for those in `kept` and under other replicas.
+        """
+        context, registry = self._context, self._context.registry
+        damaged = registry.damaged.get(region)
+        if damaged is None or damaged.peer == NO_PEER:
+            return  # whose it was cannot be read
+        del registry.damaged[region]
+        left = registry.unheld(damaged.region.keys)
+        for keys in kept:
+            left = tuple(part for some in left for part in some.without(keys))
+        name, tombstone = RegionPeer(region, damaged.peer), Tombstone(absorbed_by, left)
+        context.saver.erased(region)
+        context.saver.tombstone(name, tombstone)
+        registry.bury(name)
+        context.saver.then(lambda: registry.unbury(name))
+        self.begin(name, tombstone)
 
     def _slice(self, name: RegionPeer, tombstone: Tombstone, left: tuple[KeyRange, ...]) -> None:
         """Remove some rows of the first of the ranges that are left; go on when that is saved."""

@@ -22,7 +22,7 @@ from flaredb.store.sleeping import Sleeping
 from flaredb_schemas.commands import AbortMerge, CommitMerge, Merge, PrepareMerge, RollBackMerge
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange, show_range
-from flaredb_schemas.regions import Epoch
+from flaredb_schemas.regions import Epoch, Region
 
 log: Final = logging.getLogger(__name__)
 
@@ -127,6 +127,17 @@ class Merging:
         context.counters.merges += 1
         self._sleeping.wake(target)
         log.info("region %s absorbed %s: %s", target.id, absorbed, show_range(target.region.keys))
+
+    def bury_part(self, absorbed: RegionId, into: Region) -> None:
+        """A snapshot says that it is a part of `into` by now: it makes room for that.
+
+        A later split may have taken some of its keys away: of these no row stays.
+        """
+        part = self._context.registry.get(absorbed)
+        if part is not None:
+            self.bury(part, into.id, part.region.keys.without(into.keys))
+        else:
+            self._cleaning.bury_damaged(absorbed, into.id, (into.keys,))
 
     def bury(self, source: Replica, absorbed_by: RegionId, left: tuple[KeyRange, ...] = ()) -> None:
         """The region is a part of another one: its replica here is no more.

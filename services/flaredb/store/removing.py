@@ -180,6 +180,7 @@ class Removing:
         for absorbed in record.absorbed:
             part = self._context.registry.get(absorbed)
             if part is None:
+                self._cleaning.bury_damaged(absorbed, record.id)
                 continue
             merging = part.machine.state.merging
             mine = merging is not None and merging.target == record.id

@@ -37,7 +37,6 @@ from flaredb_schemas.frames import (
     SnapshotPull,
 )
 from flaredb_schemas.ids import RegionId, StoreId
-from flaredb_schemas.regions import Region
 from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
@@ -212,7 +211,8 @@ class SnapshotsIn:
         if reason is not None:
             self._end(arrival, False, reason)
             return
-        self._bury_parts(header.region)
+        for absorbed in header.region.absorbed:
+            self._merging.bury_part(absorbed, header.region)
         replica = arrival.replica = self._receiver(header)
         self._context.registry.arriving[replica.id] = header.region.keys
         replica.state = ReplicaState.INSTALLING
@@ -223,16 +223,6 @@ class SnapshotsIn:
         save(saver.batch, region_key(replica.id), replica.record())
         saver.force()  # what is applied goes to disk before its rows are replaced
         saver.then(lambda: self._slice(arrival))
-
-    def _bury_parts(self, region: Region) -> None:
-        """What was merged into the region makes room for it.
-
-        A later split may have taken some of its keys away: of these no row stays.
-        """
-        for absorbed in region.absorbed:
-            part = self._context.registry.get(absorbed)
-            if part is not None:
-                self._merging.bury(part, region.id, part.region.keys.without(region.keys))
 
     def _receiver(self, header: SnapshotHeader) -> Replica:
         """The replica that the snapshot is for: one that is here, or one that is born for it."""
