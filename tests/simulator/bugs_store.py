@@ -209,6 +209,7 @@ def sleeping_leader_not_replaced() -> list[Change]:
     return [
         (Sleeping, "_wake_led_by", lambda self, store, for_good: None),
         (Sleeping, "_is_lost", lambda self, replica: False),
+        (Sleeping, "missed", lambda self, replica: None),
     ]
 
 
