@@ -27,9 +27,9 @@ from tests.linearizability import (
 )
 from tests.raft.chaos import shake
 from tests.simulator.checkers.authority import Authority
-from tests.simulator.checkers.burials import NobodyRises
 from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
+from tests.simulator.checkers.hosting import HostsRightly
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.members import MembersAgree
@@ -96,7 +96,7 @@ class Run:
         self.splits = SplitsOnce()
         self.merges = MergesOnce()
         self.members = MembersAgree()
-        self.burials = NobodyRises()
+        self.hosting = HostsRightly()
         self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
@@ -122,7 +122,7 @@ class Run:
 
         def turned(store: Store) -> None:
             self.leaders.look(store)
-            self.burials.look(store)
+            self.hosting.look(store)
             troubles.watch(store)
 
         self.world.on_turn = turned

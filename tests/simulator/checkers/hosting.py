@@ -1,11 +1,15 @@
-"""Whoever was buried on a store is not alive there again, nor anybody who came before."""
+"""What a store hosts: nobody who was buried there, nor who came before, and nothing damaged.
+
+Disks in these worlds lose what was not saved, or everything; what is there is as it was written. So
+a replica that is found damaged is one whose rows were not saved together.
+"""
 
 from flaredb.disk.layout import TOMBSTONE, region_rows, tombstone_peer
 from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
 
 
-class NobodyRises:
+class HostsRightly:
     """Looks at each replica once, when it is first seen on a store that has started."""
 
     def __init__(self) -> None:
@@ -19,6 +23,7 @@ class NobodyRises:
             if name not in seen:
                 seen.add(name)
                 _check(store, replica.id, replica.peer)
+        assert not store.registry.damaged_count, f"damaged: {[*store.registry.damaged]}"
 
 
 def _check(store: Store, region: RegionId, peer: PeerId) -> None:
