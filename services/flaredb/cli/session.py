@@ -108,9 +108,16 @@ def run_session(
     async def whole() -> T:
         # The loop's own handler waits until the command does, and reading a pipe may last for ever.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        asyncio.get_running_loop().set_exception_handler(_tell_fault)
         try:
             return await command(session, **arguments)
         finally:
             await session.close()
 
     return asyncio.run(whole())
+
+
+def _tell_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Whatever nobody waited for; an interruption struck some task, and is told by the command."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)
