@@ -34,8 +34,10 @@ LEAST_GAIN: Final = 0.1
 """By this share of the mean the busier of two stores must become less busy: what was measured is
 not that exact, and what gains less would be moved back one day."""
 
+NOT_TOLD: Final = "who leads busy regions since a moment ago has not told yet how busy they are"
 NOT_BUSY: Final = "no store is busy"
 
+HAS_NOT_TOLD: Final = "a store that has not told yet how busy it is since it leads more"
 IS_COLD: Final = "a region that is cold: those are moved for the number of leaders"
 TOO_BUSY: Final = "a region that is too busy for what the two stores differ by"
 NO_FOLLOWER: Final = "a region without a follower that can be moved there"
@@ -53,8 +55,13 @@ def find(look: Look) -> Proposal | Idle:
         return Idle(POLICY, NOT_BUSY, weigh(pairs, filters))
     if source.load <= even * (1 + LOAD_TOLERANCE):
         return Idle(POLICY, ALL_EVEN, weigh(pairs, filters))
-    led = look.led(source.store)
+    led, unsure = look.led(source.store), look.loads.inherited()
+    if unsure[source.store] > LEAST_GAIN * even:
+        return Idle(POLICY, NOT_TOLD, weigh(pairs, filters))
     for target in ranked[: -MOST_TRIED - 1 : -1]:
+        if unsure[target.store] > LEAST_GAIN * even:
+            filters.out(HAS_NOT_TOLD, store=target.store)
+            continue
         fitting = _fitting(led, source, target, even, look, filters)
         for place, (_, _, sighting) in enumerate(fitting):
             goes = _follower_that_goes(sighting, target, look, filters)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from flaredb.runtime.settings import PdSettings
 from flaredb.runtime.settings_sources import load
 from flaredb_pd.__main__ import configure
-from flaredb_pd.balance_scene import ALL_EVEN, NOTHING_MOVES, WAS_MOVED, WORSE
+from flaredb_pd.balance_scene import ALL_EVEN, NOTHING_FITS, NOTHING_MOVES, WAS_MOVED, WORSE
 from flaredb_pd.even_load import NOT_BUSY
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
@@ -79,6 +79,26 @@ def test_who_leads_a_region_anew_tells_its_rate_from_then_on() -> None:
     assert loads.rate(region) == before, "it has counted for a moment only"
     loads.note(replace(handed_over, written_keys=5_000), 55.0)
     assert before < loads.rate(region) < 500
+
+
+def test_who_leads_busy_regions_anew_is_judged_when_it_has_told_of_them() -> None:
+    """While it has not, they look as they did when their load had only begun to show."""
+    cluster = Cluster(stores=3, regions=60)
+    hot = [region for region in cluster.reports if cluster.leader_of(region) == 1][:6]
+    rates = dict.fromkeys(hot, 2_000)
+    for _ in range(2):
+        cluster.tell(dict.fromkeys(hot, 400))
+    for proposal in cluster.look():
+        if proposal.policy == "balance-load":
+            cluster.carry_out(proposal)
+    assert len([region for region in hot if cluster.leader_of(region) == 1]) == 2
+    cluster.tell(rates)
+    reasons = {one.policy: one.reason for one in cluster.decide() if isinstance(one, Idle)}
+    assert reasons["balance-load"] == NOTHING_FITS
+    cluster.tell(rates, seconds=30.0)
+    cluster.tell(rates, seconds=30.0)
+    reasons = {one.policy: one.reason for one in cluster.decide() if isinstance(one, Idle)}
+    assert reasons["balance-load"] == ALL_EVEN
 
 
 def test_a_new_store_gets_busy_regions_as_well() -> None:
