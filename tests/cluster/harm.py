@@ -11,8 +11,10 @@ from typing import Final
 
 from anyio.to_thread import run_sync
 
+from flaredb.client.client import Client
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_schemas.ids import StoreId
+from flaredb_schemas.pd_answers import RegionRow
 
 START_SECONDS: Final = 60.0
 
@@ -28,6 +30,16 @@ async def running(
         yield cluster
     finally:
         await run_sync(cluster.close)
+
+
+async def first_led(db: Client) -> RegionRow:
+    """The first region, once PD has heard who leads it."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            row = (await db.placement.regions())[0]
+            if row.leader_store:
+                return row
+            await asyncio.sleep(0.05)
 
 
 def store_numbers(cluster: LocalCluster) -> range:

@@ -101,7 +101,7 @@ async def cut_amid_a_move(
         load = Load(cluster, repeat)
         async with load.running():
             await load.go_on(2.0, writes=100)
-            row = (await db.placement.regions())[0]
+            row = await harm.first_led(db)
             source = min(holders(row) - {row.leader_store})
             here = Moving(cluster, wires, db, load, row, source, absent(cluster, row))
             operator = await begin(here, heard, cut)

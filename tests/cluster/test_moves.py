@@ -74,7 +74,7 @@ async def test_a_region_moves_while_clients_write(
         load = Load(cluster)
         async with load.running():
             await load.go_on(2.0, writes=100)
-            row = (await db.placement.regions())[0]
+            row = await harm.first_led(db)
             followers = sorted(holders(row) - {row.leader_store})
             source = row.leader_store if who == "the leader" else followers[0]
             target = absent(cluster, row)

@@ -129,7 +129,7 @@ async def two_pds(cluster: LocalCluster) -> AsyncIterator[Pds]:
 
 async def killed_at(moment: Moment, pds: Pds) -> float:
     """Kill the leading PD at this moment of a move; seconds until another one serves."""
-    row = (await pds.db.placement.regions())[0]
+    row = await harm.first_led(pds.db)
     name, epoch = await pds.leader()
     killed: list[float] = []
 
@@ -172,7 +172,7 @@ async def test_pd_is_killed_at_every_step_of_a_move(
 async def both_lead_from(moment: Moment, pds: Pds) -> int:
     """Pause the leading PD at this moment, and let it go on when another one leads; how many
     orders of its reign came after that."""
-    row = (await pds.db.placement.regions())[0]
+    row = await harm.first_led(pds.db)
     name, epoch = await pds.leader()
     done = pds.heard.when(row.id, moment, lambda: pds.cluster.pause(name))
     number = await pds.move(row, row.leader_store)
@@ -223,7 +223,7 @@ async def test_two_pds_that_do_not_hear_each_other_both_lead(
         async with two_pds(cluster) as pds:
             await fill(pds.db, MIB)
             async with load.running():
-                row = (await pds.db.placement.regions())[0]
+                row = await harm.first_led(pds.db)
                 name, epoch = await pds.leader()
                 target = f"store-{harm.number_of(cluster, absent(cluster, row))}"
 
@@ -253,7 +253,7 @@ async def test_an_order_that_comes_after_its_reign_has_no_effect(tmp_path: Path)
     another PD leads. The region is still what they are meant for: only the fence is against it."""
     folder = tmp_path / "cluster"
     async with wired(folder, ["pd"], SETTINGS) as (cluster, wires), two_pds(cluster) as pds:
-        row = (await pds.db.placement.regions())[0]
+        row = await harm.first_led(pds.db)
         name, epoch = await pds.leader()
         assert name == "pd", "the one with the wire was there first"
         await hold_up_a_move(pds, wires[name], row)
