@@ -5,7 +5,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, get_args
 
@@ -58,12 +58,10 @@ class Pds:
         """The leading PD, once one of a later reign than this is ready."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                try:
+                with suppress(FlareDBError):
                     status = await self.quick.placement.status()
-                except FlareDBError:
-                    continue
-                if status.ready and status.pd_epoch > above:
-                    return status
+                    if status.ready and status.pd_epoch > above:
+                        return status
                 await asyncio.sleep(0.01)
 
     async def leader(self) -> tuple[str, PdEpoch]:

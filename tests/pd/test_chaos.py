@@ -211,6 +211,16 @@ class Chaos:
         facts = [decode_fact(record.payload) for record in records]
         return [fact for fact in facts if isinstance(fact, JournalFact)]
 
+    def heal(self) -> None:
+        """From now on everybody is up, and nothing is lost."""
+        self.losing, self.tidiness = 0.0, 1.0
+        self.down.clear()
+        for store in self.stores:
+            self._beat(store)
+        for name in "ab":
+            if name not in self.world.pds:
+                self.start(name)
+
 
 @pytest.mark.parametrize("seed", range(40))
 def test_in_the_end_every_region_is_whole(seed: int) -> None:
@@ -219,13 +229,7 @@ def test_in_the_end_every_region_is_whole(seed: int) -> None:
     for _ in range(180):
         chaos.trouble()
         chaos.second()
-    chaos.losing, chaos.tidiness = 0.0, 1.0
-    chaos.down.clear()
-    for store in chaos.stores:
-        chaos._beat(store)
-    for name in "ab":
-        if name not in chaos.world.pds:
-            chaos.start(name)
+    chaos.heal()
     for _ in range(90):
         chaos.second()
     assert not chaos._running()
@@ -243,13 +247,7 @@ def test_in_the_end_every_region_stands_apart_and_stays(seed: int) -> None:
     for _ in range(120):
         chaos.trouble()
         chaos.second()
-    chaos.losing, chaos.tidiness = 0.0, 1.0
-    chaos.down.clear()
-    for store in chaos.stores:
-        chaos._beat(store)
-    for name in "ab":
-        if name not in chaos.world.pds:
-            chaos.start(name)
+    chaos.heal()
     for _ in range(150):
         chaos.second()
     before = len(chaos.journal())
