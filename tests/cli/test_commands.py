@@ -200,3 +200,21 @@ def test_region_split(run: Run) -> None:
     said = run("region", "split", str(halves[0]["id"]), code=5)
     assert "no two rows between which to cut" in said and "--key" in said
     assert len(told(run("region", "list", "-o", "json"))) >= 4
+
+
+def test_region_merge(run: Run) -> None:
+    """A region that was cut is made whole again, and its rows stay."""
+    for key in ("a", "b"):
+        run("put", f"z-merge:{key}", key)
+    whole = told(run("region", "list", "-o", "json"))[-1]
+    cut = ("region", "split", str(whole["id"]), "--key", "z-merge:b", "-o", "json")
+    left, right = told(run(*cut))
+    merged = told(run("region", "merge", str(right["id"]), "--into", str(left["id"]), "-o", "json"))
+    assert len(merged) == 1 and merged[0]["id"] == whole["id"]
+    assert [merged[0][edge] for edge in ("start", "end")] == [whole["start"], whole["end"]]
+    assert merged[0]["version"] > left["version"]
+    ids = [region["id"] for region in told(run("region", "list", "-o", "json"))]
+    assert whole["id"] in ids and right["id"] not in ids
+    assert [run("get", f"z-merge:{key}") for key in ("a", "b")] == ["a\n", "b\n"]
+    run("put", "z-merge:b", "again")
+    assert told(run("region", "check", str(whole["id"]), "-o", "json"))["ok"]

@@ -15,6 +15,7 @@ from typing import Final
 from flaredb.client.client import Client
 from flaredb.client.errors import FlareDBError, UndeterminedError
 from flaredb.playground.supervisor import LocalCluster
+from tests.cluster.gaps import Gaps
 from tests.linearizability import (
     Answer,
     Call,
@@ -49,6 +50,7 @@ class Load:
         self._dice: Final = random.Random(seed)
         self._stopped = False
         self._begun = self._last_write = 0.0
+        self._gaps: Final = Gaps()
         self.history: Final[list[Operation]] = []
         self.written_once: Final[dict[bytes, bytes]] = {}
         """What was acknowledged of the keys that are written only once."""
@@ -61,7 +63,7 @@ class Load:
         self.troubles: Final[list[str]] = []
         """The errors that clients saw, and when, in seconds since they began."""
         self.longest_gap = 0.0
-        """Seconds, between two acknowledged writes in a row."""
+        """Seconds without an acknowledged write in any part of the keys where one was tried."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
@@ -74,7 +76,8 @@ class Load:
                 yield self
             finally:
                 self._stopped = True
-        self._note_gap()
+        now = time.monotonic()
+        self._note_gap(max(now - self._last_write, self._gaps.longest_open(now)))
 
     async def go_on(self, seconds: float, writes: int = 1) -> None:
         """Return when so long has passed and so many writes more were acknowledged."""
@@ -103,6 +106,12 @@ class Load:
             found = await db.get_many(self.written_once)
         return [key for key, value in self.written_once.items() if found.get(key) != value]
 
+    def held(self) -> set[bytes]:
+        """The keys that hold something, when `read_all` was the last to call."""
+        last = {one.key: one.answer for one in self.history}
+        shared = map(_shared_key, range(SHARED_KEYS))
+        return {key for key in shared if last[key] != Got(None)} | set(self.written_once)
+
     async def _client(self, number: int) -> None:
         dice = random.Random(self._dice.random())
         seen: dict[bytes, bytes | None] = {}
@@ -123,31 +132,41 @@ class Load:
 
     async def _do(self, db: Client, process: int, key: bytes, call: Call) -> Answer | None:
         """Make one call and record it; None if nothing is known of it."""
-        invoked = time.monotonic_ns()
+        invoked, part = time.monotonic_ns(), None if isinstance(call, Get) else _part(key)
+        if part is not None:
+            self._gaps.tried(part, time.monotonic())
         try:
             answer = await _make(db, key, call)
         except UndeterminedError as error:
-            self._note_trouble(error)
+            self._note_trouble(error, part)
             self.unknown += 1
             self.history.append(Operation(process, key, call, None, invoked, None))
             return None
         except FlareDBError as error:
-            self._note_trouble(error)
+            self._note_trouble(error, part)
             self.refused += 1
             return None
         self.history.append(Operation(process, key, call, answer, invoked, time.monotonic_ns()))
-        if _has_written(answer):
-            self.writes += 1
-            self._note_gap()
+        if part is not None:
+            self._note_answer(part, _has_written(answer))
         return answer
 
-    def _note_trouble(self, error: FlareDBError) -> None:
+    def _note_trouble(self, error: FlareDBError, part: bytes | None) -> None:
         self.troubles.append(f"{time.monotonic() - self._begun:.2f}: {error!r}")
+        if part is not None:
+            self._gaps.failed(part)
 
-    def _note_gap(self) -> None:
+    def _note_answer(self, part: bytes, has_written: bool) -> None:
+        if not has_written:
+            self._gaps.refrained(part)
+            return
         now = time.monotonic()
-        self.longest_gap = max(self.longest_gap, now - self._last_write)
+        self._note_gap(max(now - self._last_write, self._gaps.acknowledged(part, now)))
         self._last_write = now
+        self.writes += 1
+
+    def _note_gap(self, seconds: float) -> None:
+        self.longest_gap = max(self.longest_gap, seconds)
 
 
 async def _make(db: Client, key: bytes, call: Call) -> Answer:
@@ -173,6 +192,11 @@ def _has_written(answer: Answer) -> bool:
 def _shared_key(number: int) -> bytes:
     """Half of them in each of the two first regions."""
     return b"%c-shared:%d" % (b"az"[number % 2], number)
+
+
+def _part(key: bytes) -> bytes:
+    """Some neighbours of `key`, so few that even a small region holds all of some part."""
+    return key[: key.index(b":") + 2]
 
 
 def _draw(dice: random.Random, seen: bytes | None, value: bytes) -> Call:

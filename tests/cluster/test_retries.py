@@ -26,6 +26,8 @@ BALLAST_ROWS: Final = 300
 SETTINGS: Final = {"log_keep_entries": "10", "log_max_bytes": "1 MiB"}
 """So that a store that was away for a while needs snapshots."""
 
+RETRIED: Final = {b"a-swap", b"a-put"}
+"""The keys of the batch that is sent again."""
 EXECUTED: Final = (Swapped(), Done())
 
 

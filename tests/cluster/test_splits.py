@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import pytest
 
@@ -25,7 +26,12 @@ from tests.cluster.verdict import Measured, judge
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
 SPLITS = 8
-ROUNDS = 6
+KILL_AT: Final = (0.2, 0.5, 0.8, 1.1, 4.0, 4.0)
+"""When the leaders are killed after the wish, as shares of the time that a first split takes: so
+that it finds nothing done, something under way, and all done. No kill waits longer than the split.
+"""
+LEAST_CUT: Final = 2
+"""How many of these wishes must take effect."""
 WORST_SECONDS = 5.0
 WORST_GAP_SECONDS = 1.0
 
@@ -105,13 +111,18 @@ async def test_leaders_are_killed_while_their_regions_are_split(
     dice = random.Random(repeat)
     async with harm.running(tmp_path / "cluster") as cluster:
         load = Load(cluster, repeat)
-        cuts = 0
+        cuts = amid = 0
         async with load.running(), cluster.client(timeout=8.0) as db:
             await load.go_on(3.0, writes=200)
-            for _ in range(ROUNDS):
+            begun = time.monotonic()
+            await cut_something(db)
+            whole = time.monotonic() - begun
+            before = len(await db.placement.regions())
+            for share in dice.sample(KILL_AT, len(KILL_AT)):
                 region = await largest(db)
                 cutting = asyncio.create_task(try_to_cut(db, region.id))
-                await asyncio.sleep(dice.random() * 0.6)
+                await asyncio.wait({cutting}, timeout=share * whole)
+                amid += not cutting.done()
                 victim = f"store-{harm.number_of(cluster, region.leader_store)}"
                 await harm.kill(cluster, victim)
                 cuts += await cutting
@@ -121,11 +132,21 @@ async def test_leaders_are_killed_while_their_regions_are_split(
         figures = await judge(cluster, load)
         async with cluster.client(timeout=10.0) as db:
             rows = await db.placement.regions()
+    split = len(rows) - before
     measured(
-        "leaders killed amid splits", rounds=ROUNDS, split=len(rows) - 2, confirmed=cuts, **figures
+        "leaders killed amid splits",
+        rounds=len(KILL_AT),
+        whole_s=round(whole, 3),
+        unanswered=amid,
+        split=split,
+        confirmed=cuts,
+        **figures,
     )
     check_coverage(rows)
-    assert len(rows) >= 2 + cuts
+    assert split >= max(cuts, LEAST_CUT), (
+        "too few wishes took effect for the kills to mean anything"
+    )
+    assert amid, "every split had ended before its leader was killed"
 
 
 @pytest.mark.timeout(240)

@@ -1,6 +1,7 @@
 """The demonstration keeps its promises, and says so when one is broken."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -181,6 +182,9 @@ def test_the_whole_demonstration(tmp_path: Path) -> None:
     holding = {peer["store"] for region in outcome["regions"] for peer in region["peers"]}
     assert len(holding) == 3 and outcome["stores"][3] in holding, "one was emptied"
     assert outcome["splits"] >= 3
+    ids = {region["start"]: region["id"] for region in outcome["regions"]}
+    cut_live = {int(number) for number in re.findall(r"region (\d+) split \(", said.stderr)}
+    assert {ids[""], ids["m"]} <= cut_live, "both first regions are split, and shown when they are"
     assert outcome["writes"] >= outcome["keys_verified"] > len(standard_library())
     assert outcome["writes_failed"] == 0 and outcome["leaders_elected_s"] <= 60
     assert "SIGKILL" in said.stderr and "has joined as store" in said.stderr

@@ -1,11 +1,13 @@
 """The page's lines: what must hold, and how a run's findings say whether it does."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from tests.figures.runs import Found
+from tests.simulator.minima import too_few
 
 
 class Judged(Struct, frozen=True):
@@ -16,6 +18,16 @@ class Judged(Struct, frozen=True):
 
 
 Judge = Callable[[Found], Judged]
+
+_MIX: Final = {
+    "split_regions": "splits",
+    "merged_regions": "merges",
+    "peers_changed": "changes of peers",
+    "reigns": "reigns of PD",
+    "operations": "operations",
+    "crash": "crashes",
+}
+"""What the simulator's line tells of what its seeds saw."""
 
 
 class Row(Struct, frozen=True):
@@ -88,6 +100,21 @@ def at_most(name: str, limits: dict[str, tuple[float, str]]) -> Judge:
     return judge
 
 
+def saw(name: str, least: dict[str, tuple[float, str]], judge: Judge) -> Judge:
+    """As `judge`, and each run of a scenario saw at least so much of what it is about."""
+
+    def judge_both(found: Found) -> Judged:
+        judged, runs = judge(found), scenario(found, name)
+        if not runs:
+            return judged
+        seen = {figure: [run[figure] for run in runs] for figure in least}
+        text = ", ".join(f"{span(seen[figure])} {least[figure][1]}" for figure in least)
+        enough = all(min(seen[figure]) >= least[figure][0] for figure in least)
+        return Judged(f"{judged.text}; in each {text}", judged.holds and enough)
+
+    return judge_both
+
+
 def all_passed(found: Found) -> Judged:
     """Whatever was run passed."""
     text = f"{found['passed']} passed, {found['failed']} failed"
@@ -138,8 +165,12 @@ def _histories(found: Found) -> Judged:
 
 
 def _simulator(found: Found) -> Judged:
-    judged = all_passed(found)
-    return Judged(f"{judged.text}; {found['totals']}", judged.holds and found["passed"] >= 2_000)
+    judged, seeds = all_passed(found), found["passed"] + found["failed"]
+    totals = {kind: int(count) for count, kind in re.findall(r"(\d+) (\w+)", found["totals"])}
+    seen = (f"{totals.get(kind, 0)} {what}" for kind, what in _MIX.items())
+    text = "; ".join([judged.text, ", ".join(seen), *too_few(totals, seeds)])
+    enough = found["passed"] >= 2_000 and not too_few(totals, seeds)
+    return Judged(text, judged.holds and enough)
 
 
 def _bugs(found: Found) -> Judged:
@@ -205,7 +236,12 @@ CORRECTNESS: Final = (
     Row("bad input", "clear refusals, nothing lost", "bad_input", all_passed),
     Row("peers' cases for Raft", "all", "raft_cases", all_passed),
     Row("peers' cases: recorded histories", "24 of 24", "histories", _histories),
-    Row("simulator", "≥ 2,000 seeds clean", "simulator", _simulator),
+    Row(
+        "simulator",
+        "≥ 2,000 seeds clean, none of what is in the mix missing",
+        "simulator",
+        _simulator,
+    ),
     Row("deliberate bugs, within 500 seeds each", "all found", "bugs", _bugs),
     Row("lines that the simulator runs", "≥ 90 % of store and raft", "coverage", _coverage),
 )

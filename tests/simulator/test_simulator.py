@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.simulator.bugs import BUGS
 from tests.simulator.hunting import MODULES
+from tests.simulator.minima import too_few
 from tests.simulator.options import draw
-from tests.simulator.run import FEWEST_OPERATIONS, run_seed
+from tests.simulator.run import FEWEST_OPERATIONS, Result, run_seed
 from tests.simulator.troubles import FEWEST, KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -22,14 +25,35 @@ print(result.digest, result.failure)
 """
 
 
-@pytest.mark.parametrize("seed", range(1, 11))
+SEEDS = range(1, 11)
+
+
+@cache
+def result_of(seed: int) -> Result:
+    return run_seed(seed)[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_seed(seed: int) -> None:
     """Nothing is lost, and everything comes to rest; the command below replays it."""
-    result, _ = run_seed(seed)
+    result = result_of(seed)
     assert not result.failure, f"{result.failure}\nuv run python -m tests.simulator {seed}"
     assert result.totals["operations"] >= FEWEST_OPERATIONS
     assert result.totals["virtual_seconds"] >= 60
     assert sum(result.totals[kind] for kind in KINDS) >= FEWEST
+
+
+def test_the_mix_has_splits_merges_moves_and_takeovers() -> None:
+    totals = sum((result_of(seed).totals for seed in SEEDS), Counter[str]())
+    assert not too_few(totals, len(SEEDS))
+
+
+def test_a_mix_that_lacks_something_is_noticed() -> None:
+    totals = Counter(split_regions=4_000, merged_regions=300, peers_changed=20_000, reigns=3_000)
+    assert not too_few(totals, 2_000)
+    for kind in totals:
+        [said] = too_few(totals - Counter({kind: 1}), 2_000)
+        assert kind in said
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
