@@ -25,6 +25,8 @@ QUIET_SECONDS: Final = 300.0
 """How long nothing may move after that, in a run of the figures; else a few seconds."""
 FEW_SECONDS: Final = 10.0
 PATIENCE: Final = 420.0
+TOLERANCE: Final = 0.05
+"""What of the mean a store may be off, if that is more than one."""
 SETTLED_SECONDS: Final = 8.0
 """PD looks every two seconds."""
 
@@ -42,10 +44,10 @@ def leaders(rows: list[RegionRow]) -> Counter[StoreId]:
     return Counter(row.leader_store for row in rows)
 
 
-def is_even(counts: Counter[StoreId], stores: list[StoreId], most: float) -> bool:
-    """Whether every store's count is within one, or this share of the mean, of the mean."""
+def is_even(counts: Counter[StoreId], stores: list[StoreId]) -> bool:
+    """Whether every store's count is within one, or the tolerance, of the mean."""
     even = sum(counts.values()) / len(stores)
-    return all(abs(counts[store] - even) <= max(1.0, most * even) for store in stores)
+    return all(abs(counts[store] - even) <= max(1.0, TOLERANCE * even) for store in stores)
 
 
 async def moves(db: Client) -> list[OperatorRow]:
@@ -100,7 +102,7 @@ async def wait_until_even(db: Client, stores: list[StoreId]) -> list[RegionRow]:
         await asyncio.sleep(0.5)
         rows = await db.placement.regions()
         running = [row for row in await db.placement.operators() if row.state == "running"]
-        even = is_even(replicas(rows), stores, 0.06) and is_even(leaders(rows), stores, 0.06)
+        even = is_even(replicas(rows), stores) and is_even(leaders(rows), stores)
         if running or not even:
             busy_at = time.monotonic()
     return rows

@@ -85,7 +85,7 @@ MOVES: Final = (
     ),
     Row(
         "a fourth store joins three with 60 regions, under 8 writers",
-        "even within max(1, 6 %) of the mean, no region moves twice, then nothing for 5 minutes",
+        "even within max(1, 5 %) of the mean, no region moves twice, then nothing for 5 minutes",
         "balance",
         at_most("a fourth store joins 60 regions", _JOINED),
     ),
