@@ -1,8 +1,9 @@
 """PD's part in splits: it has a leader cut its region, grants the ids, and registers what came.
 
 Whoever asks PD to cut a region is answered when the leader has told what became of it, or when the
-time is over. A leader asks for ids until it has them; it gets the same ones as long as this reign
-remembers them, and fresh ones after that. Everything else is the leader's own affair.
+time is over; if another one leads meanwhile, that one is to cut it. A leader asks for ids until it
+has them; it gets the same ones as long as this reign remembers them, and fresh ones after that.
+Everything else is the leader's own affair.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb_pd.decide import Command, GrantFresh, OrderCut, Register
 from flaredb_pd.heard import Heard
@@ -34,6 +36,8 @@ MOST_WISHES: Final = 1_000
 MOST_GRANTS: Final = 1_000
 
 WAIT_FOR_OPERATOR: Final = "wait until it has ended, or cancel it: `flaredb operator list`"
+
+_SEE_REGIONS: Final = "see `flaredb region list`, and try again"
 
 _queries = msgspec.json.Decoder(SplitQuery)
 
@@ -101,19 +105,16 @@ class Splits:
             self._answer(reply, refused)
             return
         assert sighting is not None
-        self._count += 1
         body = OrderSplit(
             sighting.region.id,
             sighting.region.epoch,
             sighting.leader,
-            (state.epoch << 32) + self._count,
+            self._fresh_nonce(state),
             () if query.key_b64 is None else (query.key_b64,),
             "manual",
             now.wall,
         )
-        wish = Wish(body, sighting.store, reply, now.seconds + PATIENCE)
-        self._wishes[body.nonce] = wish
-        self._enqueue(OrderCut(body, sighting.store), now)
+        self._undertake(Wish(body, sighting.store, reply, now.seconds + PATIENCE), now)
 
     def written(self, command: OrderCut | GrantFresh, state: State, now: Instant) -> None:
         """The record of this command is in the journal, as its last one."""
@@ -160,22 +161,49 @@ class Splits:
         regions = tuple(one.region for one in found if one is not None)
         if regions:
             self._enqueue(Register(regions), now)
+        led = {one.id for one in beat.regions}
+        for wish in [wish for wish in self._wishes.values() if wish.body.region in led]:
+            self._follow(wish, state, heard, now)
 
     def tick(self, now: Instant) -> None:
         """Repeat what may have been lost; give up what has taken too long."""
         for nonce, wish in list(self._wishes.items()):
             if now.seconds >= wish.deadline:
                 del self._wishes[nonce]
-                text = f"store {wish.store} has not told what became of the split"
-                hint = "see `flaredb region list`, and try again"
-                self._answer(wish.reply, PdFailure("timeout", text, hint))
+                self._answer(wish.reply, PdFailure("timeout", _untold(wish), _SEE_REGIONS))
             elif wish.order is not None and now.seconds >= wish.repeat_at:
                 self._repeat(wish, now)
+
+    def _follow(self, wish: Wish, state: State, heard: Heard, now: Instant) -> None:
+        """Whoever leads the region now is to cut it, if it is still what it was: of all cuts that
+        are proposed at one epoch, one takes effect at most."""
+        sighting = heard.regions.get(wish.body.region)
+        if sighting is None or sighting.store == NO_STORE or sighting.leader == wish.body.leader:
+            return
+        del self._wishes[wish.body.nonce]
+        if sighting.region.epoch != wish.body.epoch:
+            text = f"{_untold(wish)}: region {wish.body.region} is another one now"
+            self._answer(wish.reply, PdFailure("timeout", text, _SEE_REGIONS))
+        else:
+            body = replace(wish.body, leader=sighting.leader, nonce=self._fresh_nonce(state))
+            self._undertake(Wish(body, sighting.store, wish.reply, wish.deadline), now)
+
+    def _undertake(self, wish: Wish, now: Instant) -> None:
+        self._wishes[wish.body.nonce] = wish
+        self._enqueue(OrderCut(wish.body, wish.store), now)
+
+    def _fresh_nonce(self, state: State) -> int:
+        self._count += 1
+        return (state.epoch << 32) + self._count
 
     def _repeat(self, wish: Wish, now: Instant) -> None:
         assert wish.order is not None
         wish.repeat_at = now.seconds + REPEAT
         self._give(Addressed(wish.store, wish.order))
+
+
+def _untold(wish: Wish) -> str:
+    return f"store {wish.store} has not told what became of the split"
 
 
 def _refusal(query: SplitQuery, sighting: Sighting | None) -> PdFailure | None:
