@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 SUBJECTS = Subjects()
 
 
+@pytest.mark.parametrize("what", ["split", "merge"])
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
@@ -25,7 +26,9 @@ SUBJECTS = Subjects()
         (f"this store does not lead region 4; {IN_DOUBT}", UndeterminedError),
     ],
 )
-async def test_a_split_in_doubt_is_no_refusal(message: str, kind: type[FlareDBError]) -> None:
+async def test_what_is_in_doubt_is_no_refusal(
+    what: str, message: str, kind: type[FlareDBError]
+) -> None:
     hub = LiveHub(SystemClock())
     pd, client = hub.connect("pd"), hub.connect("client")
     answer = msgspec.json.encode(PdFailure("refused", message, "look"))
@@ -33,7 +36,11 @@ async def test_a_split_in_doubt_is_no_refusal(message: str, kind: type[FlareDBEr
     def refuse(asked: Message) -> None:
         pd.send(asked.reply, answer)
 
-    await pd.subscribe(SUBJECTS.pd_admin("split"), refuse)
+    await pd.subscribe(SUBJECTS.pd_admin(what), refuse)
+    placement = PlacementReader(client, SUBJECTS, timeout=5.0)
     with pytest.raises(kind, match="does not lead") as caught:
-        await PlacementReader(client, SUBJECTS, timeout=5.0).split(RegionId(4))
+        if what == "split":
+            await placement.split(RegionId(4))
+        else:
+            await placement.merge(RegionId(4))
     assert caught.value.hint == "look"
