@@ -121,6 +121,8 @@ class MergeOrders:
         if body.nonce in self._ended:
             self._tell(self._ended[body.nonce])
             return
+        self._wake(body.region)
+        self._wake(body.target)
         known = self._wishes.get(body.region)
         if known is None:
             wish = Wish(body, self._context.now + PATIENCE_SECONDS)
@@ -128,6 +130,16 @@ class MergeOrders:
             self._begin(wish)
         elif known.body.nonce != body.nonce:
             self._report(body, f"another merge of region {body.region} is under way")
+
+    def _wake(self, region: RegionId) -> None:
+        """Who is to be merged hears its peers: of those of a region that sleeps nothing is known.
+
+        Only where it is led: a follower awake beside a leader that sleeps would stand for election.
+        """
+        replica = self._context.registry.get(region)
+        if replica is not None and replica.leads:
+            self._sleeping.wake(replica)
+            self._context.touch(region)
 
     def _begin(self, wish: Wish) -> None:
         """Have the source agree, as soon as both are fit for it."""
