@@ -1,5 +1,6 @@
 """Regions that sleep are merged like any other: idle ones are what is merged."""
 
+from flaredb_schemas.placement import TransferLeader
 from tests.store.group import Group
 from tests.store.merging import lead_from, order_merge
 from tests.store.splitting import check_agreement, check_rows
@@ -42,3 +43,23 @@ def test_a_store_that_was_not_heard_when_they_fell_asleep_and_is_back_prevents_n
     group.regions = {left.id: leader.replica(left.id).region}
     check_agreement(group)
     check_rows(group)
+
+
+def test_a_leader_that_sleeps_hands_over_although_its_word_was_lost() -> None:
+    """The two are led from different stores; PD repeats its order until that is not so."""
+    group, left, right = halves(sleep_after_ms=500)
+    leader = group.wait_for_leader(left.id)
+    other = next(one for one in group.members.values() if one is not leader)
+    lead_from(group, right.id, other)
+    group.until(lambda: all_asleep(group))
+    replica, to = other.replica(right.id), right.peer_on(leader.id)
+    assert to is not None
+    body = TransferLeader(right.id, replica.region.epoch, replica.peer, to.id)
+    group.loses = lambda to, region, _: region == right.id
+    group.order(other, body)
+    group.until(lambda: replica.node.transfer_target == to.id)
+    group.step()
+    group.loses = lambda *frame: False
+    group.until(lambda: not replica.node.transfer_target)
+    group.order(other, body)
+    group.until(lambda: group.leader(right.id) is leader)
