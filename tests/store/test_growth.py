@@ -114,7 +114,7 @@ def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:
     assert len(told(group, SplitSkipped)) <= 3, "once for each of the two that are left"
 
 
-def test_where_no_ids_come_it_is_tried_again_later() -> None:
+def test_where_no_ids_come_it_is_tried_again_later_although_nobody_writes_any_more() -> None:
     group = growing(split_keys=15)
     granted, group.grant = group.grant, lambda member, ask: None  # type: ignore[method-assign]
     put(group, *KEYS[:15])
@@ -122,8 +122,20 @@ def test_where_no_ids_come_it_is_tried_again_later() -> None:
     leader = group.wait_for_leader(PARENT)
     assert ids(leader) == [PARENT]
     group.grant = granted  # type: ignore[method-assign]
-    pass_time(group, 15.0)
-    put(group, KEYS[0])
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+
+
+def test_it_is_tried_again_too_where_another_cut_was_under_way_and_failed() -> None:
+    group = growing(split_keys=15)
+    put(group, *KEYS[:10])
+    granted, group.grant = group.grant, lambda member, ask: None  # type: ignore[method-assign]
+    wish = group.want_split(PARENT, KEYS[1])
+    put(group, *KEYS[10:])
+    group.until(lambda: wish in group.splits)
+    assert group.splits[wish].refused
+    group.grant = granted  # type: ignore[method-assign]
+    leader = group.wait_for_leader(PARENT)
     group.until(lambda: len(ids(leader)) == 2)
     check_agreement(group)
 
