@@ -3,7 +3,10 @@
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import pytest
+
 from flaredb.runtime.settings import StoreSettings
+from flaredb.store import growth
 from flaredb_schemas.events import RegionSplit, SplitSkipped
 from flaredb_schemas.requests import WriteAnswer
 from tests.store.group import Group
@@ -95,6 +98,23 @@ def test_a_burst_is_cut_into_several_at_once() -> None:
     assert sum(keys_held(leader)) == len(KEYS)
     parts = [part for event in told(group, RegionSplit) for part in event.parts]
     assert len({part.id for part in parts}) == len(ids(leader))
+
+
+def test_with_a_large_session_table_a_burst_is_cut_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every row was written on a lane of its own, and each new region has all of them."""
+    monkeypatch.setattr(growth, "MOST_COPIED", 2 * len(KEYS))
+    group = growing(split_keys=4)
+    hold_jobs(group, True)
+    put(group, *KEYS)
+    hold_jobs(group, False)
+    leader = group.wait_for_leader(PARENT)
+    group.until(lambda: max(keys_held(leader)) <= 4)
+    check_agreement(group)
+    parts = [len(event.parts) for event in told(group, RegionSplit)]
+    assert len(parts) > 1 and max(parts) == 3
+    assert sum(keys_held(leader)) == len(KEYS)
 
 
 def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:

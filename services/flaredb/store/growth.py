@@ -24,6 +24,11 @@ from flaredb_schemas.ids import RegionId
 MOST_PIECES: Final = 8
 """Into how many a region is cut at once, at most."""
 
+MOST_COPIED: Final = 8_192
+"""How many lanes are copied in one cut, at most, unless it is into two: each new region has the
+whole session table, and all is applied and saved at once, during which other regions wait (about
+2 µs of the turn per lane, and as much of the writer)."""
+
 RETRY_SECONDS: Final = 10.0
 """How long to wait after an attempt that came to nothing, for instance because PD was away."""
 
@@ -63,7 +68,8 @@ class Growth:
         if trigger is None or not replica.leads or self._is_paused(replica.id, state):
             return
         now = self._context.clock.wall()
-        wish = Wish(trigger, now, pieces=self._pieces(state), at_least=self._most)
+        pieces = self._pieces(state, len(replica.machine.sessions))
+        wish = Wish(trigger, now, pieces=pieces, at_least=self._most)
         if not self._orders.want(replica, wish, self._ended):
             self._pause(replica, self._context.now + RETRY_SECONDS)
 
@@ -86,10 +92,13 @@ class Growth:
             return "bytes"
         return "keys" if state.keys >= self._most.keys else None
 
-    def _pieces(self, state: AppliedState) -> int:
-        """As few as it takes for none to be larger than allowed, so none is smaller than half."""
+    def _pieces(self, state: AppliedState, lanes: int) -> int:
+        """As few as it takes for none to be larger than allowed, so none is smaller than half.
+
+        Where its session table of so many lanes is large, fewer: these are cut again.
+        """
         times = max(-(-state.bytes // self._most.bytes), -(-state.keys // self._most.keys))
-        return max(2, min(MOST_PIECES, times))
+        return max(2, min(MOST_PIECES, times, 1 + MOST_COPIED // max(1, lanes)))
 
     def _is_paused(self, region: RegionId, state: AppliedState) -> bool:
         pause = self._paused.get(region)
