@@ -1,5 +1,6 @@
 """A region that grows past what the settings allow is cut, without anybody's asking."""
 
+import math
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from flaredb_schemas.events import RegionSplit, SplitSkipped
 from flaredb_schemas.requests import WriteAnswer
 from tests.store.group import Group
 from tests.store.member import Member
+from tests.store.merging import lead_from, merge
 from tests.store.regions import region
 from tests.store.splitting import KEYS, PARENT, check_agreement, ids
 
@@ -132,6 +134,34 @@ def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:
     check_agreement(group)
     pass_time(group, 15.0)
     assert len(told(group, SplitSkipped)) <= 3, "once for each of the two that are left"
+
+
+def test_of_what_was_absorbed_nothing_is_kept() -> None:
+    """Two regions of one huge row each; they are merged, and what is left is told of again."""
+    group = growing(split_bytes=2048)
+    left, right = b"a", b"b"
+    put(group, left, right, value=b"x" * 3_000)
+    leader = group.wait_for_leader(PARENT)
+    group.until(lambda: len(ids(leader)) == 2)
+    pass_time(group, 15.0)
+    put(group, left, right, value=b"x" * 4_000)
+    pass_time(group, 15.0)
+    source = next(one.region for one in leader.store.registry if one.id != PARENT)
+    lead_from(group, source.id, leader)
+    put(group, right, value=b"x" * 5_000)
+    looked_at = leader.store._parts.growth
+    pass_time(group, 1.0)
+    assert looked_at._paused[source.id].until == math.inf
+    hold_jobs(group, True)
+    group.regions[source.id] = source
+    merge(group, source.id, PARENT)
+    hold_jobs(group, False)
+    put(group, left, value=b"x" * 9_000)
+    pass_time(group, 15.0)
+    put(group, left, right, value=b"x" * 12_000)
+    pass_time(group, 15.0)
+    for kept in (looked_at._paused, looked_at._skips._told):
+        assert kept and source.id not in kept and set(kept) <= set(ids(leader))
 
 
 def test_where_no_ids_come_it_is_tried_again_later_although_nobody_writes_any_more() -> None:

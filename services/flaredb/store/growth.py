@@ -48,7 +48,8 @@ class Growth:
     """Watches the sizes of the regions that are led here.
 
     Invariants: one attempt per region is under way; a region that cannot be cut is told of once as
-    long as its version and its number of keys stay what they are; no pause ends before `_due`.
+    long as its version and its number of keys stay what they are; no pause ends before `_due`;
+    what is hosted no longer is forgotten when the next pause begins.
     """
 
     __slots__ = ("_context", "_due", "_most", "_orders", "_paused", "_skips")
@@ -109,7 +110,7 @@ class Growth:
 
     def _ended(self, task: Task, vain: Vain | None, reason: str) -> None:
         replica = task.replica
-        if vain is None:
+        if vain is None or not self._context.registry.current(replica):
             self._paused.pop(replica.id, None)
             return
         retried = vain is Vain.FAILED
