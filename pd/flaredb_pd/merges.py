@@ -1,14 +1,15 @@
 """PD's part in merges: it has both regions led from one store, and has that store merge them.
 
 How far a merge is shows in heartbeats and in what the store tells; whoever asked is answered then,
-or when the time is over. Orders are repeated until there is nothing left to order.
+or when the time is over. Orders are repeated until there is nothing left to order. Where two stores
+were ordered, what one of them refuses the other may have begun: of that nobody knows for certain.
 """
 
 from collections.abc import Callable, Set
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from flaredb_pd.decide import Command, OrderMerging
@@ -22,6 +23,7 @@ from flaredb_schemas.ids import NO_STORE, JournalSequence, RegionId, StoreId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
 from flaredb_schemas.pd_answers import MergeDone, MergeQuery, PdFailure
 from flaredb_schemas.placement import Order, OrderBody, TransferLeader
+from flaredb_schemas.splits import IN_DOUBT
 
 PATIENCE: Final = 15.0
 """Seconds after which whoever asked for a merge is told that nobody knows what became of it."""
@@ -38,7 +40,10 @@ _queries = msgspec.json.Decoder(MergeQuery)
 
 
 class Wish(Struct):
-    """A merge that is wanted; `sequence` is its record's, once that stands in the journal."""
+    """A merge that is wanted; `sequence` is its record's, once that stands in the journal.
+
+    `ordered` are the stores that were told to make it.
+    """
 
     body: OrderMerge
     reply: str
@@ -46,6 +51,7 @@ class Wish(Struct):
     on_refusal: Callable[[OrderMerge], None] | None = None
     next_at: float = 0.0
     sequence: JournalSequence | None = None
+    ordered: set[StoreId] = field(default_factory=set)
 
 
 class Merges:
@@ -155,8 +161,12 @@ class Merges:
     def ended(self, said: MergeEnded) -> None:
         """A leader tells what became of a merge that it was ordered to begin."""
         wish = self._wishes.get(said.nonce)
-        if wish is not None and wish.body.region == said.region:
-            self._end(wish, said.refused)
+        if wish is None or wish.body.region != said.region:
+            return
+        refused = said.refused
+        if refused and wish.ordered - {said.store} and not refused.endswith(IN_DOUBT):
+            refused = f"{refused}; {IN_DOUBT}"
+        self._end(wish, refused)
 
     def tick(self, state: State, heard: Heard, now: Instant) -> None:
         """Order what is next; give up what has taken too long."""
@@ -177,10 +187,15 @@ class Merges:
             return
         if source is None:
             self._end(wish, "")
-        elif source.region.epoch != body.epoch or target.region.epoch != body.target_epoch:
+        elif source.region.epoch != body.epoch or (
+            # Once it was ordered, the target may be so because it has absorbed the source.
+            target.region.epoch != body.target_epoch and not wish.ordered
+        ):
             self._end(wish, "one of the two regions is not what it was any more")
         else:
             what = _next(body, source, target)
+            if isinstance(what, OrderMerge):
+                wish.ordered.add(source.store)
             if what is not None:
                 order = Order(state.epoch, sequence, what, state.incarnation)
                 self._give(Addressed(source.store, order))

@@ -27,7 +27,10 @@ class OrderMerge(Struct, frozen=True, array_like=True, tag=6):
 
 
 class MergeEnded(Struct, frozen=True, array_like=True):
-    """What became of an `OrderMerge` (`pd.req.<store>.merge`): done, or `refused` says why not."""
+    """What became of an `OrderMerge` (`pd.req.<store>.merge`): done, or `refused` says why not.
+
+    Where nobody knows, that ends as `IN_DOUBT` does.
+    """
 
     store: StoreId
     boot: BootCounter

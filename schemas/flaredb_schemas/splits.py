@@ -42,7 +42,7 @@ MAX_IDS_ASKED: Final = 1_000
 
 
 IN_DOUBT: Final = "it was proposed, and may or may not take effect"
-"""How the reason ends where a split was neither made nor surely refused."""
+"""How the reason ends where a split, or a merge, was neither made nor surely refused."""
 
 
 class AskIds(Struct, frozen=True, array_like=True):

@@ -53,6 +53,7 @@ def region(number: int) -> RegionRow:
     return replace(row, id=RegionId(number))
 
 
+@pytest.mark.parametrize("what", ["split", "merge"])
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
@@ -60,10 +61,15 @@ def region(number: int) -> RegionRow:
         (f"this store does not lead region 4; {IN_DOUBT}", UndeterminedError),
     ],
 )
-async def test_a_split_in_doubt_is_no_refusal(message: str, kind: type[FlareDBError]) -> None:
-    client = await told_by_pd(split=lambda payload: PdFailure("refused", message, "look"))
+async def test_what_is_in_doubt_is_no_refusal(
+    what: str, message: str, kind: type[FlareDBError]
+) -> None:
+    client = await told_by_pd(**{what: lambda payload: PdFailure("refused", message, "look")})
     with pytest.raises(kind, match="does not lead") as caught:
-        await client.split(RegionId(4))
+        if what == "split":
+            await client.split(RegionId(4))
+        else:
+            await client.merge(RegionId(4))
     assert caught.value.hint == "look"
 
 

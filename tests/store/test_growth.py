@@ -1,13 +1,18 @@
 """A region that grows past what the settings allow is cut, without anybody's asking."""
 
+import math
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import pytest
+
 from flaredb.runtime.settings import StoreSettings
+from flaredb.store import growth
 from flaredb_schemas.events import RegionSplit, SplitSkipped
 from flaredb_schemas.requests import WriteAnswer
 from tests.store.group import Group
 from tests.store.member import Member
+from tests.store.merging import lead_from, merge
 from tests.store.regions import region
 from tests.store.splitting import KEYS, PARENT, check_agreement, ids
 
@@ -97,6 +102,23 @@ def test_a_burst_is_cut_into_several_at_once() -> None:
     assert len({part.id for part in parts}) == len(ids(leader))
 
 
+def test_with_a_large_session_table_a_burst_is_cut_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every row was written on a lane of its own, and each new region has all of them."""
+    monkeypatch.setattr(growth, "MOST_COPIED", 2 * len(KEYS))
+    group = growing(split_keys=2)
+    hold_jobs(group, True)
+    put(group, *KEYS)
+    hold_jobs(group, False)
+    leader = group.wait_for_leader(PARENT)
+    group.until(lambda: max(keys_held(leader)) <= 2)
+    check_agreement(group)
+    parts = [len(event.parts) for event in told(group, RegionSplit)]
+    assert len(parts) > 1 and max(parts) == 3
+    assert sum(keys_held(leader)) == len(KEYS)
+
+
 def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:
     group = growing(split_bytes=2048)
     for size in (3_000, 3_100, 4_000, 8_000):
@@ -114,7 +136,35 @@ def test_what_cannot_be_cut_is_told_once_and_cut_when_it_can_be() -> None:
     assert len(told(group, SplitSkipped)) <= 3, "once for each of the two that are left"
 
 
-def test_where_no_ids_come_it_is_tried_again_later() -> None:
+def test_of_what_was_absorbed_nothing_is_kept() -> None:
+    """Two regions of one huge row each; they are merged, and what is left is told of again."""
+    group = growing(split_bytes=2048)
+    left, right = b"a", b"b"
+    put(group, left, right, value=b"x" * 3_000)
+    leader = group.wait_for_leader(PARENT)
+    group.until(lambda: len(ids(leader)) == 2)
+    pass_time(group, 15.0)
+    put(group, left, right, value=b"x" * 4_000)
+    pass_time(group, 15.0)
+    source = next(one.region for one in leader.store.registry if one.id != PARENT)
+    lead_from(group, source.id, leader)
+    put(group, right, value=b"x" * 5_000)
+    looked_at = leader.store._parts.growth
+    pass_time(group, 1.0)
+    assert looked_at._paused[source.id].until == math.inf
+    hold_jobs(group, True)
+    group.regions[source.id] = source
+    merge(group, source.id, PARENT)
+    hold_jobs(group, False)
+    put(group, left, value=b"x" * 9_000)
+    pass_time(group, 15.0)
+    put(group, left, right, value=b"x" * 12_000)
+    pass_time(group, 15.0)
+    for kept in (looked_at._paused, looked_at._skips._told):
+        assert kept and source.id not in kept and set(kept) <= set(ids(leader))
+
+
+def test_where_no_ids_come_it_is_tried_again_later_although_nobody_writes_any_more() -> None:
     group = growing(split_keys=15)
     granted, group.grant = group.grant, lambda member, ask: None  # type: ignore[method-assign]
     put(group, *KEYS[:15])
@@ -122,8 +172,20 @@ def test_where_no_ids_come_it_is_tried_again_later() -> None:
     leader = group.wait_for_leader(PARENT)
     assert ids(leader) == [PARENT]
     group.grant = granted  # type: ignore[method-assign]
-    pass_time(group, 15.0)
-    put(group, KEYS[0])
+    group.until(lambda: len(ids(leader)) == 2)
+    check_agreement(group)
+
+
+def test_it_is_tried_again_too_where_another_cut_was_under_way_and_failed() -> None:
+    group = growing(split_keys=15)
+    put(group, *KEYS[:10])
+    granted, group.grant = group.grant, lambda member, ask: None  # type: ignore[method-assign]
+    wish = group.want_split(PARENT, KEYS[1])
+    put(group, *KEYS[10:])
+    group.until(lambda: wish in group.splits)
+    assert group.splits[wish].refused
+    group.grant = granted  # type: ignore[method-assign]
+    leader = group.wait_for_leader(PARENT)
     group.until(lambda: len(ids(leader)) == 2)
     check_agreement(group)
 

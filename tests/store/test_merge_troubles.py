@@ -4,8 +4,9 @@ from msgspec.structs import replace
 
 from flaredb.kv.merge import pair_fault
 from flaredb.store.records import ReplicaState
-from flaredb_schemas.commands import CommitMerge
+from flaredb_schemas.commands import CommitMerge, PrepareMerge
 from flaredb_schemas.ids import RegionId
+from flaredb_schemas.splits import IN_DOUBT
 from tests.store.group import Group
 from tests.store.member import Member
 from tests.store.merging import lead_from, order_merge, want_merge
@@ -28,6 +29,68 @@ def test_two_regions_that_are_each_to_become_a_part_of_the_other_are_not_frozen_
     now = group.leader(left.id) or group.leader(right.id)
     assert now is not None
     group.regions = {one.id: one.region for one in now.store.registry}
+    check_rows(group)
+
+
+def deposed(group: Group) -> tuple[Member, RegionId, RegionId, int]:
+    """Who leads both has proposed that the source agrees, which the others have, and is cut off.
+
+    Target, source, and the wish's number.
+    """
+    left, right = group.regions.values()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    others = [one for one in group.members.values() if one is not leader]
+
+    def leave(_: Member) -> None:
+        proposals = leader.replica(right.id).proposals
+        for index, proposal in proposals.items():
+            has = [one.replica(right.id).node.last_index >= index for one in others]
+            if isinstance(proposal.command, PrepareMerge) and all(has):
+                leader.cut_off = True
+
+    group.watch = leave
+    wish = order_merge(group, leader, right.id, left.id)
+    group.until(lambda: leader.cut_off)
+    group.watch = lambda member: None
+    assert leader.replica(right.id).machine.state.merging is None
+    return leader, left.id, right.id, wish
+
+
+def test_a_merge_whose_leader_is_deposed_before_it_knows_is_not_told_as_refused() -> None:
+    group, _, _ = halves()
+    leader, _, source, wish = deposed(group)
+    group.until(lambda: wish in group.merges)
+    assert group.merges[wish].endswith(IN_DOUBT)
+    others = [one for one in group.members.values() if one is not leader]
+    assert all(one.replica(source).machine.state.merging for one in others), "it was agreed to"
+
+
+def test_a_merge_whose_leader_was_deposed_is_told_as_done_once_that_is_known_there() -> None:
+    group, _, _ = halves()
+    leader, target, source, wish = deposed(group)
+    group.until(lambda: not leader.replica(source).leads)
+    assert wish not in group.merges
+    leader.cut_off = False
+    group.until(lambda: wish in group.merges)
+    assert not group.merges[wish]
+    check_agreement(group)
+    group.regions = {target: leader.replica(target).region}
+    check_rows(group)
+
+
+def test_a_merge_that_was_proposed_and_lost_is_told_as_refused_once_that_is_known() -> None:
+    group, left, right = halves()
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    leader.is_mute = True
+    wish = order_merge(group, leader, right.id, left.id)
+    group.until(lambda: group.leader(right.id) not in (None, leader))
+    group.put(right.id, b"k15", b"of k15")
+    leader.is_mute = False
+    group.until(lambda: wish in group.merges)
+    assert group.merges[wish] == "the region did not agree to it"
+    check_agreement(group)
     check_rows(group)
 
 

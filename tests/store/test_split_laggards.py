@@ -1,10 +1,14 @@
 """Replicas that are late for a split, and messages that are early for it."""
 
+from itertools import pairwise
+
 import pytest
 
 from flaredb.raft.progress import ProgressState
+from flaredb.store.outgoing import FRAMES
 from flaredb.store.records import ReplicaState
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.frames import Blocked, StoreFrame
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.regions import Region
 from tests.store.group import Group
 from tests.store.member import Member
@@ -87,17 +91,47 @@ def test_votes_that_come_too_early_count_once_the_split_is_applied() -> None:
     assert snapshots(group) == 0
 
 
+def blocked(group: Group) -> list[tuple[float, StoreId, Blocked]]:
+    """When which store says from now on that a peer cannot be there yet."""
+    found: list[tuple[float, StoreId, Blocked]] = []
+    carry = group.carry
+
+    def listen(sender: Member, subject: str, payload: bytes) -> bool:
+        frame = FRAMES.decode(payload)
+        if isinstance(frame, StoreFrame):
+            told = [item for item in frame.items if isinstance(item, Blocked)]
+            found.extend((group.now, sender.id, item) for item in told)
+        return carry(sender, subject, payload)
+
+    group.carry = listen  # type: ignore[method-assign]
+    return found
+
+
 def test_what_waits_too_long_is_answered_and_leads_to_no_snapshot() -> None:
+    """Its leader calls again with each heartbeat; it is told once per election timeout."""
     group = filled()
     late = someone_else(group)
+    told = blocked(group)
     group.loses = lambda to, region, _: to == late.id and region == PARENT
     _, child = group.split(PARENT, b"k10")
+    leader = group.wait_for_leader(child.id)
     end = group.now + 5.0
     while group.now < end:
         group.step()
     assert ids(late) == [PARENT]
-    assert len(late.store._parts.parking) <= 1
+    assert len(late.store._parts.parking) == 1
     assert snapshots(group) == 0
+    mine, theirs = child.peer_on(late.id), child.peer_on(leader.id)
+    assert mine is not None and theirs is not None
+    assert {(by, item) for _, by, item in told} == {
+        (late.id, Blocked(child.id, mine.id, theirs.id))
+    }
+    patience = late.store._context.election_seconds
+    pauses = [after[0] - before[0] for before, after in pairwise(told)]
+    assert len(told) >= 2 and all(patience <= pause < 2 * patience for pause in pauses)
+    leader.cut_off = True
+    group.until(lambda: not len(late.store._parts.parking))
+    leader.cut_off = False
     group.loses = lambda *frame: False
     check_agreement(group)
     assert ids(late) == [PARENT, child.id]

@@ -85,6 +85,10 @@ class Sessions:
         """The same table once more, on its own from here on."""
         return Sessions(self._limits, self._lanes.values())
 
+    def __len__(self) -> int:
+        """How many lanes there are."""
+        return len(self._lanes)
+
     @property
     def lanes(self) -> Iterable[LaneState]:
         """All lanes, those used longest ago first."""

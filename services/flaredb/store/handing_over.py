@@ -1,9 +1,14 @@
-"""Leaderships are handed over when this store is to stop, or cannot save in time."""
+"""Leaderships are handed over: as PD wants, and where this store is to stop or saves too slowly.
+
+Whoever hands over is awake: in its sleep it would wait for ever for one who has not heard it.
+"""
 
 from flaredb.store.context import Context
 from flaredb.store.liveness import Liveness
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
+from flaredb_schemas.ids import PeerId
+from flaredb_schemas.placement import TransferLeader
 
 
 class HandingOver:
@@ -16,12 +21,22 @@ class HandingOver:
         self._liveness = liveness
         self._sleeping = sleeping
 
+    def ordered(self, body: TransferLeader) -> None:
+        """PD wants `body.to` to lead a region."""
+        replica = self._context.registry.get(body.region)
+        if (
+            replica is not None
+            and replica.leads
+            and replica.peer == body.leader
+            and replica.region.epoch == body.epoch
+        ):
+            self._hand_over(replica, body.to)
+
     def ask_all(self) -> int:
         """Ask a peer of every led region to take over; returns how many regions are still led."""
         led = [replica for replica in self._context.registry if replica.leads]
         for replica in led:
-            self._sleeping.wake(replica)
-            self._transfer(replica)
+            self._choose(replica)
         return len(led)
 
     def tick(self) -> None:
@@ -30,9 +45,9 @@ class HandingOver:
         if context.saver.age(context.now) > context.election_seconds:
             for replica in context.registry:
                 if replica.leads:
-                    self._transfer(replica)
+                    self._choose(replica)
 
-    def _transfer(self, replica: Replica) -> None:
+    def _choose(self, replica: Replica) -> None:
         """Hand over to the peer that has most of the log, on a store that lives."""
         if replica.node.transfer_target:
             return
@@ -44,5 +59,9 @@ class HandingOver:
             and not self._liveness.is_suspected(replica.store_of(peer))
         ]
         if candidates:
-            replica.node.transfer_leader(max(candidates)[1])
-            self._context.touch(replica.id)
+            self._hand_over(replica, max(candidates)[1])
+
+    def _hand_over(self, replica: Replica, to: PeerId) -> None:
+        self._sleeping.wake(replica)
+        self._context.touch(replica.id)
+        replica.node.transfer_leader(to)

@@ -8,6 +8,10 @@ source's leadership goes there.
 A source goes on as it was only when its target's replica beside it has moved on to a later epoch
 (or is a part of a third region) and the source is still here: then the target has not absorbed it,
 and can do so no more.
+
+Where the source's leader loses its leadership before it has agreed, its replica here says what came
+of that as soon as it has applied the agreement, or an entry of a later term; where it hears of
+neither, it says that nobody knows.
 """
 
 from collections import OrderedDict
@@ -16,10 +20,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from flaredb.kv.merge import has_moved_on, pair_fault
-from flaredb.raft.progress import ProgressState
+from flaredb.kv.merge import has_moved_on
 from flaredb.store.applying import propose_command
 from flaredb.store.context import Context
+from flaredb.store.merge_fitness import cannot_agree, obstacle, unfit
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
@@ -33,10 +37,11 @@ from flaredb_schemas.commands import (
     RollBackMerge,
 )
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import NO_PEER, RegionId, StoreId
+from flaredb_schemas.ids import NO_PEER, RegionId, StoreId, Term
 from flaredb_schemas.merges import MergeEnded, OrderMerge
-from flaredb_schemas.regions import Epoch, PeerRole
+from flaredb_schemas.regions import Epoch
 from flaredb_schemas.sessions import Merging
+from flaredb_schemas.splits import IN_DOUBT
 from flaredb_schemas.subjects import Subjects
 
 MERGE_ENDED: Final[Codec[MergeEnded]] = Codec(MergeEnded)
@@ -49,9 +54,6 @@ REPEAT_SECONDS: Final = 0.5
 
 MANUAL: Final = "manual"
 """The trigger of a merge that somebody asked for."""
-
-MOST_BEHIND: Final = 16
-"""How many entries a peer may be behind when its region agrees to be merged."""
 
 KEPT_ENDS: Final = 64
 
@@ -66,11 +68,16 @@ class Course(Struct):
 
 
 class Wish(Struct):
-    """An order of PD; `until` is how long it waits for both regions to be fit for it."""
+    """An order of PD.
+
+    `until` is how long it waits for both regions to be fit for it; and, once it is proposed and the
+    source is led elsewhere, to be heard of here.
+    """
 
     body: OrderMerge
     until: float
-    began: bool = False
+    proposed: Term | None = None
+    """In which term the source was asked to agree, once it was."""
 
 
 class MergeOrders:
@@ -114,6 +121,8 @@ class MergeOrders:
         if body.nonce in self._ended:
             self._tell(self._ended[body.nonce])
             return
+        self._wake(body.region)
+        self._wake(body.target)
         known = self._wishes.get(body.region)
         if known is None:
             wish = Wish(body, self._context.now + PATIENCE_SECONDS)
@@ -122,20 +131,30 @@ class MergeOrders:
         elif known.body.nonce != body.nonce:
             self._report(body, f"another merge of region {body.region} is under way")
 
+    def _wake(self, region: RegionId) -> None:
+        """Who is to be merged hears its peers: of those of a region that sleeps nothing is known.
+
+        Only where it is led: a follower awake beside a leader that sleeps would stand for election.
+        """
+        replica = self._context.registry.get(region)
+        if replica is not None and replica.leads:
+            self._sleeping.wake(replica)
+            self._context.touch(region)
+
     def _begin(self, wish: Wish) -> None:
         """Have the source agree, as soon as both are fit for it."""
         body = wish.body
         source = self._context.registry.get(body.region)
         target = self._context.registry.get(body.target)
-        refused = _obstacle(source, target, body)
+        refused = obstacle(source, target, body)
         if not refused and source is not None and target is not None:
             refused = self._too_large(source, target, body)
         if not refused and source is not None and target is not None:
-            refused = _unfit(source) or _unfit(target)
+            refused = unfit(source) or unfit(target)
             if refused and self._context.now < wish.until:
                 return
             if not refused and self._propose(source, self._prepare(body)):
-                wish.began = True
+                wish.proposed = source.node.term
                 return
         self._finish(wish, refused or "the leader takes no entry now")
 
@@ -170,6 +189,13 @@ class MergeOrders:
         if wish is not None:
             self._finish(wish, refused)
 
+    def left(self, region: RegionId) -> None:
+        """The replica of `region` is no more, and nothing here shows what became of its merge."""
+        self._courses.pop(region, None)
+        wish = self._wishes.get(region)
+        if wish is not None:
+            self._finish(wish, _unless_known(wish, "its leader's replica has left the region"))
+
     def tick(self) -> None:
         """Once per tick: do what is next for each source that is led from here."""
         for region, course in list(self._courses.items()):
@@ -184,15 +210,21 @@ class MergeOrders:
             else:
                 course.until = self._context.now + PATIENCE_SECONDS
         for region, wish in list(self._wishes.items()):
-            if not wish.began:
+            if wish.proposed is None:
                 self._begin(wish)
-            elif region not in self._courses and self._is_vain(wish.body):
-                self._finish(wish, "the region did not agree to it, as far as is known here")
+            elif region not in self._courses:
+                self._look_after(wish, wish.proposed)
 
-    def _is_vain(self, body: OrderMerge) -> bool:
-        """Whether nothing comes of an order that was given and did not begin."""
-        source = self._context.registry.get(body.region)
-        return source is None or not source.leads or source.region.epoch != body.epoch
+    def _look_after(self, wish: Wish, proposed: Term) -> None:
+        """The source was asked to agree, and has not done so yet as far as is known here."""
+        source = self._context.registry.get(wish.body.region)
+        if source is not None and cannot_agree(source, wish.body, proposed):
+            self._finish(wish, "the region did not agree to it")
+        elif source is not None and source.leads:
+            wish.until = self._context.now + PATIENCE_SECONDS
+        elif self._context.now >= wish.until:
+            led = f"this store does not lead region {wish.body.region} any more"
+            self._finish(wish, _unless_known(wish, led))
 
     def _go_on(self, source: Replica, merging: Merging, course: Course) -> None:
         now = self._context.now
@@ -292,6 +324,11 @@ class MergeOrders:
         return self._context.clock.wall()
 
 
+def _unless_known(wish: Wish, reason: str) -> str:
+    """Why nothing came of it; or that something may have."""
+    return reason if wish.proposed is None else f"{reason}; {IN_DOUBT}"
+
+
 def _all_have_agreed(source: Replica, merging: Merging) -> bool:
     """Whether every peer has saved the entry by which the source agreed."""
     return not _missing(source, merging)
@@ -310,38 +347,3 @@ def _lateness(source: Replica, merging: Merging) -> str:
         wait = f"{PATIENCE_SECONDS:g} s"
         return f"nothing was heard of region {source.id} on store {missing} in {wait}"
     return f"region {merging.target} has not taken it in within {PATIENCE_SECONDS:g} s"
-
-
-def _obstacle(source: Replica | None, target: Replica | None, body: OrderMerge) -> str:
-    """Why the merge cannot begin from here; empty if it may be able to."""
-    for replica, region in ((source, body.region), (target, body.target)):
-        if replica is None or replica.state is not ReplicaState.LIVE or not replica.leads:
-            return f"this store does not lead region {region}"
-    assert source is not None and target is not None
-    if source.peer != body.leader or source.region.epoch != body.epoch:
-        return f"region {body.region} is not what it was any more"
-    if target.region.epoch != body.target_epoch:
-        return f"region {body.target} is not what it was any more"
-    return pair_fault(target.region, source.region) or ""
-
-
-def _unfit(replica: Replica) -> str:
-    """Why the region had better not be merged now; empty if it may."""
-    region, node = replica.region, replica.node
-    if replica.machine.state.merging is not None:
-        return f"region {region.id} is being merged already"
-    if any(isinstance(known.command, PrepareMerge) for known in replica.proposals.values()):
-        return f"region {region.id} is about to be merged"
-    if replica.machine.state.term != node.term:
-        return f"region {region.id} has only just got its leader"
-    if any(peer.role is not PeerRole.VOTER for peer in region.peers) or region.removed:
-        return f"the peers of region {region.id} are being changed"
-    if replica.snapshot_floor or replica.held:
-        return f"region {region.id} is sending a snapshot, or is being checked"
-    for peer, item in node.status().progress.items():
-        behind = node.last_index - item.match
-        away = item.state is not ProgressState.REPLICATE or not item.recent_active
-        if peer != replica.peer and (away or behind > MOST_BEHIND):
-            store = replica.store_of(peer)
-            return f"store {store}, which holds region {region.id}, is away or behind"
-    return ""

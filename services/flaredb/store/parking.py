@@ -2,12 +2,14 @@
 
 They wait until the split is applied, so that the new region's first election does not have to be
 held again, and no snapshot is sent for what is here already. One message per sending peer waits,
-for one election timeout; after that its sender is told that its peer cannot be here yet.
+its newest, for one election timeout. A sender that has waited so long since its first is told that
+its peer cannot be here yet, and again after each further one in which it goes on calling.
 """
 
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb.store.context import Context
 from flaredb_schemas.frames import Blocked, RaftItem
@@ -17,17 +19,19 @@ MOST_PARKED: Final = 1_000
 
 
 class Parked(Struct, frozen=True, gc=False):
-    """A message, who sent it, and until when it waits."""
+    """A message, who sent it, until when it waits, and when its sender is told so."""
 
     from_store: StoreId
     item: RaftItem
     until: float
+    tell_at: float
 
 
 class Parking:
     """What waits for a split.
 
-    Invariants: at most one message of a peer waits, its newest; at most `MOST_PARKED` in all.
+    Invariants: at most one message of a peer waits, its newest; at most `MOST_PARKED` in all; a
+    message goes with the tick after its time, and whoever sent it has been told by then.
     """
 
     __slots__ = ("_context", "_parked")
@@ -39,9 +43,11 @@ class Parking:
     def park(self, from_store: StoreId, item: RaftItem) -> None:
         """Keep `item`, in place of an earlier one of its peer."""
         name = (item.region, item.from_peer)
-        if name in self._parked or len(self._parked) < MOST_PARKED:
+        known = self._parked.get(name)
+        if known is not None or len(self._parked) < MOST_PARKED:
             until = self._context.now + self._context.election_seconds
-            self._parked[name] = Parked(from_store, item, until)
+            tell_at = known.tell_at if known is not None else until
+            self._parked[name] = Parked(from_store, item, until, tell_at)
         else:
             self.block(from_store, item)
 
@@ -51,11 +57,15 @@ class Parking:
         return [self._parked.pop(name) for name in names]
 
     def tick(self) -> None:
-        """Once per tick: what has waited too long is answered."""
+        """Once per tick: who has waited too long is told."""
+        now = self._context.now
         for name, parked in list(self._parked.items()):
-            if self._context.now >= parked.until:
-                del self._parked[name]
+            if now >= parked.tell_at:
                 self.block(parked.from_store, parked.item)
+                tell_at = now + self._context.election_seconds
+                self._parked[name] = replace(parked, tell_at=tell_at)
+            if now >= parked.until:
+                del self._parked[name]
 
     def block(self, to: StoreId, item: RaftItem) -> None:
         """Tell the sender of `item` that its peer cannot be here yet."""

@@ -115,6 +115,7 @@ class Parts:
             self.split_orders,
             self.merge_orders,
             PeerOrders(context, self.sleeping),
+            self.handing_over,
             self.fates,
             self.removing,
             self.reporter,

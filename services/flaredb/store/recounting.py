@@ -99,6 +99,8 @@ class Recounting:
         self._sleeping.stir(replica)
         self._context.touch(replica.id)
         if refusal is None:
+            hosted = self._context.registry.get
+            self._told = {one: told for one, told in self._told.items() if hosted(one)}
             self._told[replica.id] = counted.epoch.version, replica.node.term
         else:
             self._later(replica)

@@ -203,7 +203,7 @@ class Removing:
         context.registry.remove(replica.id)
         context.wheel.forget(replica.id)
         self._sleeping.forget(replica)
-        self._merge_orders.ended(replica.id, "its leader's replica has left the region")
+        self._merge_orders.left(replica.id)
         self._cleaning.begin(name, tombstone)
         context.counters.replicas_removed += 1
         ranges = ", ".join(map(show_range, tombstone.cleaning))

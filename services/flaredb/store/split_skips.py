@@ -14,7 +14,8 @@ Situation = tuple[int, int]
 class SplitSkips:
     """What was told of which region.
 
-    Invariant: a region is not told of again as long as its situation stays what it is.
+    Invariants: a region is not told of again as long as its situation stays what it is; of what is
+    hosted no longer nothing is kept once another region is told of.
     """
 
     __slots__ = ("_context", "_history", "_told")
@@ -30,6 +31,8 @@ class SplitSkips:
         """The region, of this size, should be cut because of `trigger`; why it cannot be."""
         if self._told.get(replica.id) == situation:
             return
+        hosted = self._context.registry.get
+        self._told = {one: known for one, known in self._told.items() if hosted(one)}
         self._told[replica.id] = situation
         self._history.add_own(
             SplitSkipped(

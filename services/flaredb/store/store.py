@@ -306,6 +306,7 @@ class Store:
         parts.merge_orders.tick()
         parts.removing.tick()
         parts.fates.tick()
+        parts.growth.tick()
         parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
