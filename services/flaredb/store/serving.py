@@ -14,6 +14,7 @@ from flaredb.store.checks import Checks
 from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Asker, Replica
+from flaredb.store.room import Room
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.status import store_status
 from flaredb.store.tombstones import find_absorber
@@ -21,7 +22,6 @@ from flaredb_schemas.commands import BATCHES, Batch, CheckReplicas, Delete, Dele
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.failures import (
     Busy,
-    DiskFull,
     EpochMismatch,
     InvalidRequest,
     NotLeader,
@@ -60,14 +60,13 @@ class Service:
     range is ever read or proposed under it (FR-003).
     """
 
-    __slots__ = ("_checks", "_context", "_sleeping", "is_full")
+    __slots__ = ("_checks", "_context", "_room", "_sleeping")
 
-    def __init__(self, context: Context, checks: Checks, sleeping: Sleeping) -> None:
+    def __init__(self, context: Context, checks: Checks, sleeping: Sleeping, room: Room) -> None:
         self._context = context
         self._checks = checks
         self._sleeping = sleeping
-        self.is_full = False
-        """Whether the disk's quota is used up, so that puts are refused."""
+        self._room = room
 
     def handle(self, payload: bytes, reply: str) -> None:
         """One frame of requests. Garbage is counted and not answered: nobody knows to whom."""
@@ -129,8 +128,9 @@ class Service:
     def _write_refusal(self, replica: Replica, version: int, batch: Batch) -> Refusal | None:
         if len(replica.proposals) >= MAX_PROPOSALS_WAITING:
             return Busy("too many batches wait in this region")
-        if self.is_full and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
-            return DiskFull(self._context.me.store)
+        full = self._room.refusal
+        if full is not None and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
+            return full
         refusal = replica.machine.refusal(version, batch)
         return None if refusal is None else with_leader(self._context, replica, refusal)
 
