@@ -15,6 +15,7 @@ from flaredb.disk.layout import PD_EPOCH_KEY
 from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
 from flaredb.store.fates import Fates
+from flaredb.store.lagging import could_lead_soon
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen, save
@@ -242,6 +243,7 @@ class Orders:
             and replica.leads
             and replica.peer == order.leader
             and replica.region.epoch == order.epoch
+            and could_lead_soon(replica, order.to)  # PD asks again: it may be later
         ):
             replica.node.transfer_leader(order.to)
             self._context.touch(replica.id)
