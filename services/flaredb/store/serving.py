@@ -4,6 +4,7 @@ Every refusal is typed and carries what the asker needs to ask better. What is c
 checked again where it counts: writes when they are applied, reads after their round.
 """
 
+import logging
 from typing import Final, assert_never
 
 from flaredb.kv.epoch import version_refusal
@@ -44,12 +45,17 @@ from flaredb_schemas.requests import (
     WriteRequest,
 )
 
+log: Final = logging.getLogger(__name__)
+
 REQUESTS: Final[Codec[RequestFrame]] = Codec(RequestFrame)
 
 MAX_READS_WAITING: Final = 16_384
 """Reads that may wait in one region; beyond it the answer is `Busy`."""
 
 MAX_PROPOSALS_WAITING: Final = 4_096
+
+LOGGED_SECONDS: Final = 1.0
+"""How often a line about requests for regions that are not here is logged at most."""
 
 
 class Service:
@@ -60,13 +66,16 @@ class Service:
     range is ever read or proposed under it (FR-003).
     """
 
-    __slots__ = ("_checks", "_context", "_room", "_sleeping")
+    __slots__ = ("_checks", "_context", "_log_from", "_room", "_sleeping", "_unlogged")
 
     def __init__(self, context: Context, checks: Checks, sleeping: Sleeping, room: Room) -> None:
         self._context = context
         self._checks = checks
         self._sleeping = sleeping
         self._room = room
+        self._log_from = context.now
+        self._unlogged = 0
+        """Requests for regions that are not here since the last line about such."""
 
     def handle(self, payload: bytes, reply: str) -> None:
         """One frame of requests. Garbage is counted and not answered: nobody knows to whom."""
@@ -161,7 +170,7 @@ class Service:
             absorber = find_absorber(context.registry, context.disk.view, region)
             if absorber is not None:
                 return with_leader(context, absorber, EpochMismatch((absorber.route(),)))
-            context.counters.frames_refused += 1
+            self._not_hosted(region)
             return RegionNotFound(region, context.me.store)
         if replica.state is not ReplicaState.LIVE:
             return NotReady("a snapshot is being installed here, or the replica is damaged")
@@ -169,6 +178,16 @@ class Service:
             self._sleeping.missed(replica)
             return NotLeader(replica.route())
         return replica
+
+    def _not_hosted(self, region: RegionId) -> None:
+        """Counted and logged (FR-002); one line stands for all of a second."""
+        context = self._context
+        context.counters.frames_refused += 1
+        self._unlogged += 1
+        if context.now >= self._log_from:
+            what = "region %s is not hosted here; a client asked (%s requests since the last line)"
+            log.info(what, region, self._unlogged)
+            self._unlogged, self._log_from = 0, context.now + LOGGED_SECONDS
 
     def _busy_now(self, replica: Replica) -> None:
         self._sleeping.wake(replica)
