@@ -80,10 +80,12 @@ class InvalidRequest(Struct, frozen=True, array_like=True, tag=9):
 
 
 class DiskFull(Struct, frozen=True, array_like=True, tag=10):
-    """The store's quota is used up: puts are refused, deletes are not."""
+    """The store's quota is used up, or its file system: puts are refused, deletes are not."""
 
     code: ClassVar[str] = "disk_full"
     store: StoreId
+    file_system: bool = False
+    """Whether it is the file system that has no more than a reserve left."""
 
 
 class AnswerTooLarge(Struct, frozen=True, array_like=True, tag=11):

@@ -258,6 +258,18 @@ async def test_a_full_store_still_deletes(db: Client, cluster: FakeCluster) -> N
     assert cluster.rows.values == {}
 
 
+@pytest.mark.parametrize(
+    ("file_system", "cure"), [(False, "quota_bytes"), (True, "free some space")]
+)
+async def test_what_is_full_is_said(
+    db: Client, cluster: FakeCluster, file_system: bool, cure: str
+) -> None:
+    cluster.judge = lambda store, request: failures.DiskFull(store, file_system)
+    with pytest.raises(DiskFullError, match="file system" if file_system else "quota") as refused:
+        await db.put(b"a", b"1")
+    assert cure in refused.value.hint
+
+
 async def test_an_invalid_request_is_the_callers_fault(db: Client, cluster: FakeCluster) -> None:
     cluster.judge = lambda store, request: failures.InvalidRequest("no such thing")
     with pytest.raises(InvalidArgumentError, match="no such thing"):

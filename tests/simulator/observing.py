@@ -26,10 +26,11 @@ def observed(on_applied: OnApplied, on_obeyed: OnObeyed) -> Iterator[None]:
     """The two are told what happens while the context lasts; nothing else changes."""
     apply_entry, carry_out = applying.apply_entry, Orders._carry_out
 
-    def applied(context: Context, replica: Replica, entry: Entry, hooks: applying.Hooks) -> None:
+    def applied(context: Context, replica: Replica, entry: Entry, hooks: applying.Hooks) -> int:
         before = replica.region
-        apply_entry(context, replica, entry, hooks)
+        operations = apply_entry(context, replica, entry, hooks)
         on_applied(before, replica, entry)
+        return operations
 
     def obeyed(orders: Orders, order: Order) -> None:
         saved = load(orders._context.disk.view, PD_EPOCH_KEY, PdSeen) or PdSeen()

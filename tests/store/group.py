@@ -9,7 +9,7 @@ from flaredb.runtime.settings import StoreSettings
 from flaredb.store.answers import ANSWERS
 from flaredb.store.orders import ORDERS
 from flaredb.store.serving import REQUESTS
-from flaredb_schemas.commands import BATCHES, Batch, Lane, Put
+from flaredb_schemas.commands import BATCHES, Batch, Lane, Op, Put
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.ids import (
     JournalSequence,
@@ -206,16 +206,20 @@ class Group:
 
     def put(self, region: RegionId, key: bytes, value: bytes) -> None:
         """Write one row, however often it takes."""
-        batch = self._batch(key, value)
+        batch = self._batch(Put(0, key, value))
         self.until(lambda: isinstance(self._put_once(region, batch), WriteAnswer))
 
     def put_once(self, region: RegionId, key: bytes, value: bytes) -> Answer | None:
         """Try to write one row; what whoever leads says to it, if anything."""
-        return self._put_once(region, self._batch(key, value))
+        return self.write_once(region, Put(0, key, value))
 
-    def _batch(self, key: bytes, value: bytes) -> bytes:
+    def write_once(self, region: RegionId, *ops: Op) -> Answer | None:
+        """Try to carry out these; what whoever leads says to it, if anything."""
+        return self._put_once(region, self._batch(*ops))
+
+    def _batch(self, *ops: Op) -> bytes:
         lane = Lane(1, self.wall(), 1)
-        return BATCHES.encode(Batch(lane, self.asked + 1, 0, (Put(0, key, value),)))
+        return BATCHES.encode(Batch(lane, self.asked + 1, 0, ops))
 
     def _put_once(self, region: RegionId, batch: bytes) -> Answer | None:
         leader = self.leader(region)

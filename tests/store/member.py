@@ -19,6 +19,7 @@ from flaredb.store.store import Store
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.events import Event
 from flaredb_schemas.ids import BootCounter, ClusterId, PdEpoch, RegionId, StoreId, StoreUuid
+from flaredb_schemas.keys import MAX_FRAME_BYTES
 from flaredb_schemas.membership import AskFate
 from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import Heartbeat
@@ -68,6 +69,10 @@ class Member:
         self.cut_off = False
         self.is_mute = False
         """Whether what it says to other stores is lost; it still hears them."""
+        self.keeps_reports = False
+        """Whether the bus takes no heartbeats of it."""
+        self.kept = 0
+        """How many heartbeats the bus did not take."""
         self._group: Final = group
         self.saves = 0
         """How many batches have become durable, over all its starts."""
@@ -154,6 +159,9 @@ class Member:
 
     def tell_pd(self, subject: str, payload: bytes) -> bool:
         if subject == SUBJECTS.heartbeat(self.id):
+            if self.keeps_reports or len(payload) > MAX_FRAME_BYTES:
+                self.kept += 1
+                return False
             self.heartbeats.append(HEARTBEATS.decode(payload))
         elif subject == SUBJECTS.pd_request(self.id, "ids"):
             self._group.grant(self, ASK_IDS.decode(payload))

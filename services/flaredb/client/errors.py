@@ -5,7 +5,7 @@
     ├── UnavailableError                    no leader, no store, no PD or no bus; no effect
     ├── ResourceExhaustedError
     │   ├── BusyError                       limits were reached until the budget was over
-    │   └── DiskFullError                   the store's quota is used up
+    │   └── DiskFullError                   the store's quota or disk is used up
     ├── ConflictError                       a condition did not hold
     ├── UndeterminedError                   the write may or may not take effect
     ├── InvalidArgumentError (ValueError)   the call itself is wrong
@@ -64,7 +64,7 @@ class BusyError(ResourceExhaustedError):
 
 
 class DiskFullError(ResourceExhaustedError):
-    """The store's quota is used up; deletes still work."""
+    """The store's quota, or its file system, is used up; deletes still work."""
 
     code = "disk_full"
     retryable = False

@@ -76,10 +76,19 @@ def judge(refusal: Refusal, region: RegionId, store: StoreId, routes: RouteTable
             return GiveUp(InvalidArgumentError(reason, region_id=region))
         case failures.AnswerTooLarge(limit):
             return GiveUp(InvalidArgumentError(f"the answer has more than {limit} bytes"))
-        case failures.DiskFull(full):
-            return GiveUp(DiskFullError(f"store {full} is full", hint="delete, or add a store"))
+        case failures.DiskFull():
+            return GiveUp(disk_full(refusal))
         case _:
             assert_never(refusal)
+
+
+def disk_full(refusal: failures.DiskFull) -> DiskFullError:
+    """The store that leads the region takes no puts; which of its limits that is."""
+    if refusal.file_system:
+        text = f"the file system of store {refusal.store} is full"
+        return DiskFullError(text, hint="free some space there, delete keys, or add a store")
+    text = f"store {refusal.store} is full: its quota is used up"
+    return DiskFullError(text, hint="delete keys, raise quota_bytes, or add a store")
 
 
 def _new_leader(route: Route, store: StoreId, routes: RouteTable) -> bool:

@@ -12,7 +12,6 @@ from flaredb.client.courier import Courier
 from flaredb.client.directory import Directory
 from flaredb.client.errands import Errand
 from flaredb.client.errors import (
-    DiskFullError,
     FlareDBError,
     SeveralRegionsError,
     UndeterminedError,
@@ -22,6 +21,7 @@ from flaredb.client.lanes import OpenLane
 from flaredb.client.link import REQUEST_OVERHEAD
 from flaredb.client.retry import surely_failed
 from flaredb.client.routes import RouteTable
+from flaredb.client.verdicts import disk_full
 from flaredb.client.write_calls import WriteCall
 from flaredb_schemas.commands import BATCHES, MAX_BATCH_OPS, Batch, Lane
 from flaredb_schemas.failures import DiskFull, Refusal, SessionExpired
@@ -193,8 +193,8 @@ class WriteErrand(Errand):
                 self._writes.renew(self)
             case SessionExpired():
                 self.fail(undetermined(self))
-            case DiskFull(store) if not self.in_doubt:
-                full = DiskFullError(f"store {store} is full", hint="delete, or add a store")
+            case DiskFull() if not self.in_doubt:
+                full = disk_full(refusal)
                 for call in self.waiting():
                     if call.needs_space:
                         call.fail(full)

@@ -150,6 +150,8 @@ class MemoryDisk:
         self._last_number: int | None = None
         self._fail_next: str | None = None
         self._dead = False
+        self.free: int | None = None
+        """What the file system has left, if whoever drives this disk says so; else the quota."""
 
     @property
     def view(self) -> SortedRows:
@@ -178,7 +180,8 @@ class MemoryDisk:
 
     def usage(self) -> Usage:
         used = self._contents.rows.size
-        return Usage(used=used, quota=self._quota, free=max(0, self._quota - used))
+        free = max(0, self._quota - used) if self.free is None else self.free
+        return Usage(used=used, quota=self._quota, free=free)
 
     # What the driver decides.
 

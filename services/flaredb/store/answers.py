@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from flaredb.store.replica import Asker
-from flaredb_schemas.commands import NotSwapped
+from flaredb_schemas.commands import Done, NotSwapped, Outcome, RangeDeleted
 from flaredb_schemas.envelope import Codec
 from flaredb_schemas.failures import Refusal
 from flaredb_schemas.ids import StoreId
@@ -21,6 +23,8 @@ from flaredb_schemas.requests import (
 ANSWERS: Final[Codec[AnswerFrame]] = Codec(AnswerFrame)
 
 FRAME_TARGET: Final = MAX_FRAME_BYTES - 256 * 1024
+
+_encoder: Final = msgspec.msgpack.Encoder()
 
 Send = Callable[[str, bytes], bool]
 
@@ -64,15 +68,23 @@ class Answers:
 
 
 def _size(answer: Answer) -> int:
+    """At least what it takes in a frame; what is rare is encoded to know it."""
     match answer:
         case GetAnswer(values=values):
-            return 32 + sum(len(value) + 8 for value in values if value is not None)
+            told = sum(len(value) for value in values if value is not None)
+            return 32 + 8 * len(values) + told
         case ScanAnswer(rows=rows):
             return 32 + sum(len(key) + len(value) + 16 for key, value in rows)
         case WriteAnswer(outcomes=outcomes):
-            return 32 + sum(
-                16 + len(outcome.actual or b"") if isinstance(outcome, NotSwapped) else 16
-                for outcome in outcomes
-            )
+            told = sum(_told(one) for one in outcomes if not isinstance(one, Done))
+            return 32 + 16 * len(outcomes) + told
         case _:
-            return 1024
+            return len(_encoder.encode(answer))
+
+
+def _told(outcome: Outcome) -> int:
+    match outcome:
+        case NotSwapped(bytes() as told) | RangeDeleted(_, bytes() as told):
+            return len(told) + 16
+        case _:
+            return 0

@@ -21,7 +21,7 @@ from flaredb.raft.refusals import (
 from flaredb.raft.refusals import NotLeader as RaftNotLeader
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError
-from flaredb.store.replica import MAX_APPLY_BYTES, Asker, Proposal, Replica
+from flaredb.store.replica import MAX_APPLY_BYTES, MAX_APPLY_OPS, Asker, Proposal, Replica
 from flaredb_schemas.commands import (
     COMMANDS,
     MAX_CHILDREN,
@@ -115,15 +115,15 @@ def with_leader(context: Context, replica: Replica, refusal: Refusal) -> Refusal
 
 
 def apply_entries(context: Context, replica: Replica, hooks: Hooks) -> None:
-    """Apply what is committed, within the budget of a turn."""
-    budget = MAX_APPLY_BYTES
+    """Apply what is committed, within the budget of a turn; one entry is always within it."""
+    budget, ops = MAX_APPLY_BYTES, MAX_APPLY_OPS
     applied = False
-    while replica.applying and not replica.held and budget > 0:
+    while replica.applying and not replica.held and budget > 0 and ops > 0:
         if _waits(replica, replica.applying[0], hooks):
             break
         entry = replica.applying.popleft()
         budget -= len(entry.data) + 64
-        apply_entry(context, replica, entry, hooks)
+        ops -= apply_entry(context, replica, entry, hooks)
         applied = True
     if applied and context.registry.current(replica):
         replica.node.applied(replica.machine.state.index)
@@ -141,13 +141,16 @@ def _waits(replica: Replica, entry: Entry, hooks: Hooks) -> bool:
     return hooks.merges.source(replica, command) is Wait.WAIT
 
 
-def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> None:
-    """Apply one committed entry: its effects are visible, its asker is answered."""
+def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) -> int:
+    """Apply one committed entry: its effects are visible, its asker is answered.
+
+    Returns how many operations it held, or rows it has changed if those are more.
+    """
     proposal = _proposal(context, replica, entry)
     context.counters.entries_applied += 1
     if entry.kind is EntryKind.MEMBERSHIP:
         hooks.peers.apply(replica, entry)
-        return
+        return 1
     command = _command(replica, entry, proposal)
     effects = _effects(context, replica, entry, (command, proposal), hooks)
     context.saver.applied(replica, effects, context.now)
@@ -165,6 +168,8 @@ def apply_entry(context: Context, replica: Replica, entry: Entry, hooks: Hooks) 
         hooks.merges.applied(replica, command, effects)
     if proposal is not None and proposal.asker is not None:
         _answer(context, replica, proposal.asker, entry.index, effects)
+    executed = effects.answer.outcomes if isinstance(effects.answer, Executed) else ()
+    return max(len(effects.rows), len(executed))
 
 
 def _proposal(context: Context, replica: Replica, entry: Entry) -> Proposal | None:

@@ -4,6 +4,7 @@ Whoever hands over is awake: in its sleep it would wait for ever for one who has
 """
 
 from flaredb.store.context import Context
+from flaredb.store.lagging import could_lead_soon
 from flaredb.store.liveness import Liveness
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
@@ -30,7 +31,9 @@ class HandingOver:
             and replica.peer == body.leader
             and replica.region.epoch == body.epoch
         ):
-            self._hand_over(replica, body.to)
+            self._sleeping.wake(replica)
+            if could_lead_soon(replica, body.to):  # else PD asks again: it may be later
+                self._hand_over(replica, body.to)
 
     def ask_all(self) -> int:
         """Ask a peer of every led region to take over; returns how many regions are still led."""

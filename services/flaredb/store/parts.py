@@ -32,6 +32,7 @@ from flaredb.store.recounting import Recounting
 from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb.store.reporter import Reporter
+from flaredb.store.room import Room
 from flaredb.store.serving import Service
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.snapshot_plane import SnapshotPlane
@@ -94,7 +95,8 @@ class Parts:
             Hooks(self.checks.applied, splitting.applied, self.merging, peer_changes),
             self._changed,
         )
-        self.service: Final = Service(context, self.checks, self.sleeping)
+        self.room: Final = Room(context)
+        self.service: Final = Service(context, self.checks, self.sleeping, self.room)
         self.split_orders: Final = SplitOrders(
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd
         )

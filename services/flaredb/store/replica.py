@@ -25,6 +25,10 @@ from flaredb_schemas.requests import GetRequest, ScanRequest
 MAX_APPLY_BYTES: Final = 1024 * 1024
 """How much a replica applies in one turn, so that one region cannot stall the others."""
 
+MAX_APPLY_OPS: Final = 2_000
+"""How many operations, or rows that they change: tiny ones cost more than their bytes say. An entry
+is applied whole, so it may be exceeded by one."""
+
 
 MOST_MET: Final = 64
 """Of how many peers that are not in the record their stores are remembered."""

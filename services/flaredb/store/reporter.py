@@ -2,10 +2,11 @@
 
 A full report every period, the changed regions soon after they changed, gathered for a moment, and
 those that took writes within some seconds. Nothing is sent for a region in which nothing happens.
-Published plainly: PD hears them even when no stream records them.
+Published plainly: PD hears them even when no stream records them. What the bus does not take is
+told when it does.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from flaredb.store.context import Context
 from flaredb.store.liveness import Liveness
 from flaredb.store.replica import Replica, Traffic
 from flaredb_schemas.ids import Index, PeerId, RegionId
-from flaredb_schemas.keys import show_key
+from flaredb_schemas.keys import MAX_FRAME_BYTES, show_key
 from flaredb_schemas.placement import (
     MAX_REGIONS_PER_HEARTBEAT,
     DownPeer,
@@ -34,6 +35,12 @@ CHANGES_GATHERED_SECONDS: Final = 0.1
 WRITES_GATHERED_SECONDS: Final = 5.0
 """How long the new size of a region that takes writes may go untold."""
 
+RETRY_SECONDS: Final = 1.0
+"""After how long it is tried again to report where the bus has not taken a report."""
+
+CHUNK_BYTES: Final = MAX_FRAME_BYTES - 128 * 1024
+"""What the regions of one message may take; the rest is the store's."""
+
 COUNTED_SECONDS: Final = 1.0
 """How old the numbers of leaders and of damaged replicas may be in a report of changes."""
 
@@ -46,7 +53,8 @@ _encoder: Final = msgspec.json.Encoder()
 class Reporter:
     """When to report what.
 
-    Invariants: every led region is in each full report; traffic is counted into one report only.
+    Invariants: every led region is in each full report; traffic is counted into one report only,
+    which the bus has taken. No message outgrows what the bus carries.
     """
 
     __slots__ = (
@@ -58,11 +66,13 @@ class Reporter:
         "_cpu_at",
         "_cpu_seconds",
         "_damaged",
+        "_failing",
         "_full_at",
         "_leaders",
         "_liveness",
         "_number",
         "_read_cpu",
+        "_retry_at",
         "_send",
         "_subjects",
         "_used_cpu",
@@ -94,6 +104,8 @@ class Reporter:
         self._changed: dict[RegionId, None] = {}
         self._changed_at: float | None = None
         self._written_at: float | None = None
+        self._failing = False
+        self._retry_at = context.now
 
     def note(self, replica: Replica) -> None:
         """Leader, range or peers of a region that is led here have changed."""
@@ -122,13 +134,15 @@ class Reporter:
             due = min(due, self._changed_at + CHANGES_GATHERED_SECONDS)
         if self._written_at is not None:
             due = min(due, self._written_at + WRITES_GATHERED_SECONDS)
-        return due
+        return max(due, self._retry_at)
 
     def flush(self) -> None:
         """Send what is due."""
         now = self._context.now
         if now < self.next_due():
             return
+        if self._failing and not self._report([], full=False):
+            return  # a report of no region has cost nothing; one of all would be made in vain
         full = now >= self._full_at
         registry = self._context.registry
         wanted: Iterable[Replica | None]
@@ -143,28 +157,45 @@ class Reporter:
             self._counted_at = now
             self._leaders = sum(replica.leads for replica in registry)
             self._damaged = registry.damaged_count
-        self._report([self._region(replica) for replica in led], full)
+        if not self._report(led, full) and full:
+            self._full_at = now
 
-    def _report(self, regions: list[RegionReport], full: bool) -> None:
-        context = self._context
-        store = self._store()
-        chunks = [
-            regions[at : at + MAX_REGIONS_PER_HEARTBEAT]
-            for at in range(0, len(regions), MAX_REGIONS_PER_HEARTBEAT)
-        ] or [[]]
+    def _report(self, led: list[Replica], full: bool) -> bool:
+        """Tell of these; whether the bus has taken it all. What it has not is told again."""
+        store, unsent = self._store(), list(led)
+        chunks = list(_chunked(map(self._region, led)))
         self._number += 1
+        self._failing = False
         for number, chunk in enumerate(chunks):
-            heartbeat = Heartbeat(
-                id=f"{context.me.store}.{context.me.boot}.hb{self._number}.{number}",
-                at=context.clock.wall(),
-                cluster=context.me.cluster,
-                store=store,
-                regions=tuple(chunk),
-                full=full,
-                chunk=number,
-                chunks=len(chunks),
-            )
-            self._send(self._subjects.heartbeat(context.me.store), _encoder.encode(heartbeat))
+            position = (number, len(chunks))
+            if not self._send_chunk(store, chunk, full, position):
+                self._failing = True
+                break
+            sent, unsent = unsent[: len(chunk)], unsent[len(chunk) :]
+            for replica in sent:
+                replica.traffic = Traffic()
+        if self._failing:
+            self._retry_at = self._context.now + RETRY_SECONDS
+            for replica in unsent:
+                self.note(replica)
+        return not self._failing
+
+    def _send_chunk(
+        self, store: StoreReport, chunk: list[RegionReport], full: bool, position: tuple[int, int]
+    ) -> bool:
+        context = self._context
+        number, of = position
+        heartbeat = Heartbeat(
+            id=f"{context.me.store}.{context.me.boot}.hb{self._number}.{number}",
+            at=context.clock.wall(),
+            cluster=context.me.cluster,
+            store=store,
+            regions=tuple(chunk),
+            full=full,
+            chunk=number,
+            chunks=of,
+        )
+        return self._send(self._subjects.heartbeat(context.me.store), _encoder.encode(heartbeat))
 
     def _store(self) -> StoreReport:
         context = self._context
@@ -197,7 +228,7 @@ class Reporter:
     def _region(self, replica: Replica) -> RegionReport:
         region, state = replica.region, replica.machine.state
         size = state.size
-        traffic, replica.traffic = replica.traffic, Traffic()
+        traffic = replica.traffic
         return RegionReport(
             id=region.id,
             start=region.keys.start,
@@ -235,3 +266,17 @@ class Reporter:
             if self._liveness.is_suspected(peer.store):
                 silent = self._liveness.silent_for(peer.store, self._context.now)
                 yield DownPeer(peer.id, int(silent))
+
+
+def _chunked(regions: Iterable[RegionReport]) -> Iterator[list[RegionReport]]:
+    """The regions in messages that the bus can carry; one message where there is none."""
+    chunk: list[RegionReport] = []
+    room = CHUNK_BYTES
+    for region in regions:
+        size = len(_encoder.encode(region)) + 1
+        if chunk and (size > room or len(chunk) == MAX_REGIONS_PER_HEARTBEAT):
+            yield chunk
+            chunk, room = [], CHUNK_BYTES
+        chunk.append(region)
+        room -= size
+    yield chunk

@@ -4,6 +4,7 @@ Every refusal is typed and carries what the asker needs to ask better. What is c
 checked again where it counts: writes when they are applied, reads after their round.
 """
 
+import logging
 from typing import Final, assert_never
 
 from flaredb.kv.epoch import version_refusal
@@ -14,6 +15,7 @@ from flaredb.store.checks import Checks
 from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Asker, Replica
+from flaredb.store.room import Room
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.status import store_status
 from flaredb.store.tombstones import find_absorber
@@ -21,7 +23,6 @@ from flaredb_schemas.commands import BATCHES, Batch, CheckReplicas, Delete, Dele
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.failures import (
     Busy,
-    DiskFull,
     EpochMismatch,
     InvalidRequest,
     NotLeader,
@@ -44,12 +45,17 @@ from flaredb_schemas.requests import (
     WriteRequest,
 )
 
+log: Final = logging.getLogger(__name__)
+
 REQUESTS: Final[Codec[RequestFrame]] = Codec(RequestFrame)
 
 MAX_READS_WAITING: Final = 16_384
 """Reads that may wait in one region; beyond it the answer is `Busy`."""
 
 MAX_PROPOSALS_WAITING: Final = 4_096
+
+LOGGED_SECONDS: Final = 1.0
+"""How often a line about requests for regions that are not here is logged at most."""
 
 
 class Service:
@@ -60,14 +66,16 @@ class Service:
     range is ever read or proposed under it (FR-003).
     """
 
-    __slots__ = ("_checks", "_context", "_sleeping", "is_full")
+    __slots__ = ("_checks", "_context", "_log_from", "_room", "_sleeping", "_unlogged")
 
-    def __init__(self, context: Context, checks: Checks, sleeping: Sleeping) -> None:
+    def __init__(self, context: Context, checks: Checks, sleeping: Sleeping, room: Room) -> None:
         self._context = context
         self._checks = checks
         self._sleeping = sleeping
-        self.is_full = False
-        """Whether the disk's quota is used up, so that puts are refused."""
+        self._room = room
+        self._log_from = context.now
+        self._unlogged = 0
+        """Requests for regions that are not here since the last line about such."""
 
     def handle(self, payload: bytes, reply: str) -> None:
         """One frame of requests. Garbage is counted and not answered: nobody knows to whom."""
@@ -129,8 +137,9 @@ class Service:
     def _write_refusal(self, replica: Replica, version: int, batch: Batch) -> Refusal | None:
         if len(replica.proposals) >= MAX_PROPOSALS_WAITING:
             return Busy("too many batches wait in this region")
-        if self.is_full and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
-            return DiskFull(self._context.me.store)
+        full = self._room.refusal
+        if full is not None and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
+            return full
         refusal = replica.machine.refusal(version, batch)
         return None if refusal is None else with_leader(self._context, replica, refusal)
 
@@ -161,7 +170,7 @@ class Service:
             absorber = find_absorber(context.registry, context.disk.view, region)
             if absorber is not None:
                 return with_leader(context, absorber, EpochMismatch((absorber.route(),)))
-            context.counters.frames_refused += 1
+            self._not_hosted(region)
             return RegionNotFound(region, context.me.store)
         if replica.state is not ReplicaState.LIVE:
             return NotReady("a snapshot is being installed here, or the replica is damaged")
@@ -169,6 +178,16 @@ class Service:
             self._sleeping.missed(replica)
             return NotLeader(replica.route())
         return replica
+
+    def _not_hosted(self, region: RegionId) -> None:
+        """Counted and logged (FR-002); one line stands for all of a second."""
+        context = self._context
+        context.counters.frames_refused += 1
+        self._unlogged += 1
+        if context.now >= self._log_from:
+            what = "region %s is not hosted here; a client asked (%s requests since the last line)"
+            log.info(what, region, self._unlogged)
+            self._unlogged, self._log_from = 0, context.now + LOGGED_SECONDS
 
     def _busy_now(self, replica: Replica) -> None:
         self._sleeping.wake(replica)

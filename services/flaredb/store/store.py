@@ -310,8 +310,7 @@ class Store:
         parts.hot_spots.tick()
         parts.recounting.tick()
         parts.handing_over.tick()
-        usage = context.disk.usage()
-        parts.service.is_full = usage.used >= usage.quota
+        parts.room.tick()
         return ticked
 
     def _connection(self, connected: bool) -> None:

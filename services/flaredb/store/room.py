@@ -1,0 +1,52 @@
+"""Whether there is room for puts: below the store's quota, and in its file system.
+
+A commit for which the file system has no room stops the store, and on one machine all of them at
+once. So puts are refused while there is a reserve: for deletes, which make room but write first,
+for administration, and for what is under way.
+"""
+
+from typing import Final
+
+from flaredb.store.context import Context
+from flaredb_schemas.failures import DiskFull
+
+RESERVE_BYTES: Final = 256 * 1024 * 1024
+"""What puts leave of the file system: some seconds of pages that commits write anew, the entries
+that other stores' leaders still send, and snapshots of a region or two that come in or go out."""
+
+RESERVE_SHARE: Final = 10
+"""Of what this store could have of a small file system a tenth is left instead, ..."""
+
+LEAST_RESERVE_BYTES: Final = 32 * 1024 * 1024
+"""... but no less than some turns of several stores on one machine may write."""
+
+LOOKED_AT_SECONDS: Final = 1.0
+
+
+class Room:
+    """What the disk has last told about its room, at most a second ago and a tick.
+
+    Invariant: puts are refused exactly while that lies beyond the nearer of the two limits.
+    """
+
+    __slots__ = ("_context", "_looked_at", "refusal")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked_at = float("-inf")
+        self.refusal: DiskFull | None = None
+        """Why puts are refused, if they are."""
+
+    def tick(self) -> None:
+        """Once per tick: look at the disk again when it is time."""
+        now = self._context.now
+        if now - self._looked_at >= LOOKED_AT_SECONDS:
+            self._looked_at = now
+            self.refusal = self._look()
+
+    def _look(self) -> DiskFull | None:
+        usage = self._context.disk.usage()
+        share = (usage.used + usage.room) // RESERVE_SHARE
+        if usage.room < max(LEAST_RESERVE_BYTES, min(RESERVE_BYTES, share)):
+            return DiskFull(self._context.me.store, file_system=True)
+        return DiskFull(self._context.me.store) if usage.used >= usage.quota else None
