@@ -195,10 +195,10 @@ class Changes:
         self._repair(state, heard, now)
         self._drain(state, heard, now)
         self._forgetting.tick(state, heard, now)
-        self._undertake(self._balancer.decisions(state, heard, now), state, heard, now)
+        wished = self.merge_wishes.regions
+        self._undertake(self._balancer.decisions(state, heard, wished, now), state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
-            wished = self.merge_wishes.regions
             busy = {*self.merges.regions, *wished, *self.conductor.regions(state)}
             for source, target in self._small.find(heard.regions, busy, now.seconds):
                 self._unite(source, target, state, heard, now)

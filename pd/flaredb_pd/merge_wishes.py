@@ -50,6 +50,7 @@ MOST_ENDED: Final = 100
 GOOD: Final = ("done", "replaced")
 """How a wish's operator may end for it to go on; `replaced` is it by a repair, which goes first."""
 
+NOTHING: Final = "nothing has gone on for some time, and nobody knows why"
 CHANGED: Final = "one of the two regions is not what it was any more"
 
 _wishes = msgspec.json.Decoder(MergeQuery)
@@ -60,16 +61,16 @@ class Wish(Struct):
     """Two regions that are brought together, and what is told of it.
 
     `versions` are those of the two when it was wished for, at the time `at` in milliseconds.
-    `obstacle` is why nothing goes on now, since `stuck_since`; a merge is ordered while `merging`,
-    and was at least once if `tried`.
+    `obstacle` is why nothing goes on now; at `moved_at` seconds an operator was seen last. A merge
+    is ordered while `merging`, and was at least once if `tried`.
     """
 
     row: MergeRow
     versions: tuple[int, int]
     at: int
+    moved_at: float
     next_at: float
     obstacle: PdFailure | None = None
-    stuck_since: float | None = None
     merging: bool = False
     tried: bool = False
 
@@ -180,12 +181,13 @@ class MergeWishes:
         self, source: Sighting, target: Sighting, since: int, state: State, now: Instant
     ) -> MergeDone:
         """From now on this is wished for; what brings them together was started at `since`."""
+        assert not self.regions & {source.region.id, target.region.id}, "a region in two wishes"
         self._count += 1
         number, regions = (state.epoch << 32) + self._count, (source.region.id, target.region.id)
         doing = f"region {regions[0]} is first moved next to region {regions[1]}"
         row = MergeRow(number, *regions, "running", OperatorId(0), doing)
         versions = source.region.epoch.version, target.region.epoch.version
-        self._running[number] = Wish(row, versions, since, now.seconds + REPEAT)
+        self._running[number] = Wish(row, versions, since, now.seconds, now.seconds + REPEAT)
         return MergeDone(regions[1], row)
 
     def _next_move(
@@ -221,7 +223,7 @@ class MergeWishes:
         if own is not None:
             wish.row = replace(wish.row, operator=own.id)
         if operator is not None:
-            wish.obstacle = wish.stuck_since = None
+            wish.obstacle, wish.moved_at = None, now.seconds
             wish.row = replace(wish.row, doing=_show(wish, operator, operator == own))
         elif wish.merging:
             return
@@ -235,15 +237,12 @@ class MergeWishes:
             wish.obstacle = self._next_step(wish, *pair, state, heard, now)
 
     def _is_stuck(self, wish: Wish, now: Instant) -> bool:
-        """Note what stands in the way; whether it has done so for too long."""
-        if wish.obstacle is None:
+        """Note what stands in the way; whether nothing has gone on for too long."""
+        if wish.obstacle is not None:
+            wish.row = replace(wish.row, doing=wish.obstacle.message)
+        if now.seconds - wish.moved_at < STUCK_SECONDS:
             return False
-        wish.row = replace(wish.row, doing=wish.obstacle.message)
-        if wish.stuck_since is None:
-            wish.stuck_since = now.seconds
-        if now.seconds - wish.stuck_since < STUCK_SECONDS:
-            return False
-        self._end(wish, wish.obstacle)
+        self._end(wish, wish.obstacle or PdFailure("timeout", NOTHING, "ask again"))
         return True
 
     def _next_step(
