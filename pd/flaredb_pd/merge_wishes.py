@@ -187,7 +187,7 @@ class MergeWishes:
         doing = f"region {regions[0]} is first moved next to region {regions[1]}"
         row = MergeRow(number, *regions, "running", OperatorId(0), doing)
         versions = source.region.epoch.version, target.region.epoch.version
-        self._running[number] = Wish(row, versions, since, now.seconds, now.seconds + REPEAT)
+        self._running[number] = Wish(row, versions, since, now.seconds, now.seconds)
         return MergeDone(regions[1], row)
 
     def _next_move(

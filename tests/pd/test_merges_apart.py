@@ -118,6 +118,21 @@ def test_another_pd_says_that_nobody_goes_on_and_takes_the_wish_up_again(tmp_pat
     asyncio.run(story())
 
 
+def test_another_pd_tells_of_what_is_done(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with town("memory", tmp_path) as here:
+            first, second = await here.pd("a"), await here.pd("b")
+            placement = await apart(here)
+            begun = await begin(here, placement)
+            await eventually(lambda: len(here.ground.regions) == 1)
+            await (first if first.service.core.leading else second).kill()
+            seen = [row.state async for row in placement.watch_merge(begun)]
+            assert seen[-1] == "done"
+            assert (await placement.merged(begun.source, begun.target)).id == begun.target
+
+    asyncio.run(story())
+
+
 def test_what_cannot_be_brought_together_says_why(tmp_path: Path) -> None:
     async def story() -> None:
         async with town("memory", tmp_path) as here:
