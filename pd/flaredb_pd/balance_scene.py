@@ -41,6 +41,7 @@ MOST_TRIED: Final = 5
 EVEN: Final = "two stores that are even enough"
 NOT_LED: Final = "a region that nobody is known to lead"
 IS_BUSY: Final = "a region with an operator under way"
+TO_BE_MERGED: Final = "a region that somebody wants to be merged"
 IS_HURT: Final = "a region with a replica that is away, lost or behind"
 IS_CHANGING: Final = "a region not all of whose replicas vote"
 WAS_MOVED: Final = "a region that was moved a moment ago"
@@ -68,6 +69,8 @@ class Scene(Struct, frozen=True):
     places: Locations
     lately: Collection[Operator] = ()
     """What ended a moment ago: what that has changed on disks stores may not have told yet."""
+    wished: Collection[RegionId] = ()
+    """What is brought to where a neighbour is, or awaited there, because somebody wants it."""
 
 
 class Movable:
@@ -119,7 +122,7 @@ def _movable(scene: Scene) -> Movable:
     movable = Movable()
     for sighting in scene.heard.regions:
         region = sighting.region
-        why = _why_not(sighting, busy)
+        why = _why_not(sighting, busy, scene.wished)
         if why:
             movable.not_held.out(why, region.id)
             movable.not_led.out(why, region.id)
@@ -136,12 +139,14 @@ def _movable(scene: Scene) -> Movable:
     return movable
 
 
-def _why_not(sighting: Sighting, busy: Collection[RegionId]) -> str:
+def _why_not(sighting: Sighting, busy: Collection[RegionId], wished: Collection[RegionId]) -> str:
     report = sighting.report
     if report is None:
         return NOT_LED
     if sighting.region.id in busy:
         return IS_BUSY
+    if sighting.region.id in wished:
+        return TO_BE_MERGED
     if report.down or report.pending or report.lost:
         return IS_HURT
     for peer in sighting.region.peers:

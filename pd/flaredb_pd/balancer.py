@@ -1,6 +1,6 @@
 """When balance is looked at, and what is left alone for a while after it has been moved."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from flaredb_pd.availability import IsUp
@@ -52,8 +52,13 @@ class Balancer:
         for report in reports:
             self._loads.note(report, now.seconds)
 
-    def decisions(self, state: State, heard: Heard, now: Instant) -> Iterator[Proposal | Idle]:
-        """What to do now for the sake of balance, or why nothing; nothing most of the time."""
+    def decisions(
+        self, state: State, heard: Heard, wished: Collection[RegionId], now: Instant
+    ) -> Iterator[Proposal | Idle]:
+        """What to do now for the sake of balance, or why nothing; nothing most of the time.
+
+        Of `wished` regions nothing is moved: somebody wants these to be merged.
+        """
         if now.seconds < self._look_at:
             return
         self._look_at = now.seconds + max(LOOK_SECONDS, len(heard.regions) / REGIONS_PER_SECOND)
@@ -73,7 +78,8 @@ class Balancer:
         places = Locations(state, heard, self._config.location_labels)
         lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
         resting = _resting(state, now)
-        yield from decisions(Scene(heard, self._loads, running, *resting, bears, places, lately))
+        at_rest = heard, self._loads, running, *resting
+        yield from decisions(Scene(*at_rest, bears, places, lately, wished))
 
 
 def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:

@@ -25,6 +25,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
+from flaredb_pd.merge_wishes import MergeWishes
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
 from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
@@ -88,6 +89,9 @@ class Changes:
         self.splits: Final = Splits(enqueue, give, answer)
         self.merges: Final = Merges(enqueue, give, answer)
         self.conductor: Final = Conductor(config, watch, self._loads, enqueue, give, answer)
+        self.merge_wishes: Final = MergeWishes(
+            config, self.merges, self.conductor, self._why_ordered, answer
+        )
         self._idleness: Final = Idleness(enqueue)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
@@ -103,11 +107,11 @@ class Changes:
         self, what: str, payload: bytes, reply: str, state: State, heard: Heard, now: Instant
     ) -> None:
         """Somebody wants one of `WISHES`; the answer goes to `reply`."""
-        busy = partial(self.conductor.why_busy, state=state)
         if what == "split":
+            busy = partial(self._why_busy, state=state)
             self.splits.wish(payload, reply, state, heard, busy, now)
         elif what == "merge":
-            self.merges.wish(payload, reply, state, heard, busy, now)
+            self.merge_wishes.wish(payload, reply, state, heard, now)
         elif what == "cancel":
             query = _read(_cancels, payload, '{"operator": 57}')
             if isinstance(query, PdFailure):
@@ -187,13 +191,15 @@ class Changes:
         if not may_order:
             return
         self.conductor.tick(state, heard, now)
+        self.merge_wishes.tick(state, heard, now)
         self._repair(state, heard, now)
         self._drain(state, heard, now)
         self._forgetting.tick(state, heard, now)
-        self._undertake(self._balancer.decisions(state, heard, now), state, heard, now)
+        wished = self.merge_wishes.regions
+        self._undertake(self._balancer.decisions(state, heard, wished, now), state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
-            busy = {*self.merges.regions, *self.conductor.regions(state)}
+            busy = {*self.merges.regions, *wished, *self.conductor.regions(state)}
             for source, target in self._small.find(heard.regions, busy, now.seconds):
                 self._unite(source, target, state, heard, now)
 
@@ -207,7 +213,7 @@ class Changes:
             self._offer(move, state, heard, now)
         elif are_alike(source.region, target.region):
             put_off = partial(self._small.put_off, now=now.seconds)
-            self.merges.want(source, target, "small", state, now, on_refusal=put_off)
+            self.merges.want(source, target, "small", state, now, on_end=put_off)
 
     def _repair(self, state: State, heard: Heard, now: Instant) -> None:
         if now.seconds < self._repair_at:
@@ -251,12 +257,22 @@ class Changes:
     def _offer(
         self, proposal: Proposal, state: State, heard: Heard, now: Instant, reply: str = ""
     ) -> PdFailure | None:
-        return self.conductor.propose(proposal, state, heard, self._why_changing, now, reply)
+        why_changing = self._why_ordered if proposal.priority >= REPAIR else self._why_changing
+        return self.conductor.propose(proposal, state, heard, why_changing, now, reply)
 
     def _why_changing(self, region: RegionId) -> str:
+        wished = region in self.merge_wishes.regions
+        to_be_merged = f"region {region} is to be merged, and is brought to where its neighbour is"
+        return self._why_ordered(region) or to_be_merged * wished
+
+    def _why_ordered(self, region: RegionId) -> str:
+        """Also safety has to wait for these, which are over within seconds."""
         if region in self.splits.regions:
             return f"region {region} is just being split"
         return f"region {region} is in a merge" if region in self.merges.regions else ""
+
+    def _why_busy(self, region: RegionId, state: State) -> str:
+        return self.conductor.why_busy(region, state) or self._why_changing(region)
 
 
 def _moving(payload: bytes) -> Proposal | PdFailure:

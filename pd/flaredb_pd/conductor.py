@@ -108,9 +108,7 @@ class Conductor:
         reply: str = "",
     ) -> PdFailure | None:
         """Undertake something, if no hard rule forbids it; `reply` hears what becomes of it."""
-        figures = self._figures(state, heard)
-        view = View(state, heard.regions, self._is_up, self._waiting, why_changing, figures)
-        plan = judge(proposal, view, self._config)
+        plan = self.judge(proposal, state, heard, why_changing)
         if isinstance(plan, PdFailure):
             self._tell(reply, plan)
             return plan
@@ -118,6 +116,18 @@ class Conductor:
         self._replies[proposal.region] = reply
         self._enqueue(StartOperator(plan, now.wall), now)
         return None
+
+    def judge(
+        self,
+        proposal: Proposal,
+        state: State,
+        heard: Heard,
+        why_changing: Callable[[RegionId], str],
+    ) -> Plan | PdFailure:
+        """What would be undertaken, or the hard rule that forbids it now."""
+        figures = self._figures(state, heard)
+        view = View(state, heard.regions, self._is_up, self._waiting, why_changing, figures)
+        return judge(proposal, view, self._config)
 
     def cancel(
         self, number: OperatorId, reply: str, state: State, heard: Heard, now: Instant

@@ -191,6 +191,7 @@ class Desk:
             ),
             "status": lambda: _json(self.status()),
             "operators": lambda: _json(self._operators(payload, now)),
+            "merges": lambda: _json(reign.changes.merge_wishes.tell(payload)),
         }
         reader = readers.get(what)
         return reader() if reader else _json(_unknown("get", what, tuple(sorted(readers))))

@@ -8,7 +8,6 @@ were ordered, what one of them refuses the other may have begun: of that nobody 
 from collections.abc import Callable, Set
 from typing import Final
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -16,12 +15,11 @@ from flaredb_pd.decide import Command, OrderMerging
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.orders import Addressed
-from flaredb_pd.region_map import Sighting, are_alike
-from flaredb_pd.splits import WAIT_FOR_OPERATOR
+from flaredb_pd.region_map import Sighting
 from flaredb_pd.state import State
 from flaredb_schemas.ids import NO_STORE, JournalSequence, RegionId, StoreId
 from flaredb_schemas.merges import MergeEnded, OrderMerge
-from flaredb_schemas.pd_answers import MergeDone, MergeQuery, PdFailure
+from flaredb_schemas.pd_answers import MergeDone, PdFailure
 from flaredb_schemas.placement import Order, OrderBody, TransferLeader
 from flaredb_schemas.splits import IN_DOUBT
 
@@ -32,11 +30,13 @@ REPEAT: Final = 0.3
 """Seconds between orders for one merge: each says what is next, as far as heartbeats tell."""
 
 MOST_WISHES: Final = 100
+"""How many merges people may want at a time."""
 
 OWN_NONCES: Final = 1 << 61
 """The nonces of merges lie above those of splits that PD orders."""
 
-_queries = msgspec.json.Decoder(MergeQuery)
+OnEnd = Callable[[OrderMerge, PdFailure | None], None]
+"""Hears that a merge is done, or why nothing is known to have come of it."""
 
 
 class Wish(Struct):
@@ -48,7 +48,7 @@ class Wish(Struct):
     body: OrderMerge
     reply: str
     deadline: float
-    on_refusal: Callable[[OrderMerge], None] | None = None
+    on_end: OnEnd | None = None
     next_at: float = 0.0
     sequence: JournalSequence | None = None
     ordered: set[StoreId] = field(default_factory=set)
@@ -79,27 +79,10 @@ class Merges:
         bodies = [wish.body for wish in self._wishes.values()]
         return {region for body in bodies for region in (body.region, body.target)}
 
-    def wish(
-        self,
-        payload: bytes,
-        reply: str,
-        state: State,
-        heard: Heard,
-        why_busy: Callable[[RegionId], str],
-        now: Instant,
-    ) -> None:
-        """Somebody wants two regions merged; the answer goes to `reply`."""
-        try:
-            query = _queries.decode(payload)
-        except (msgspec.DecodeError, ValueError, RecursionError) as fault:
-            hint = 'send JSON like {"region": 5, "into": 4}'
-            self._answer(reply, PdFailure("malformed", f"not a wish for a merge: {fault}", hint))
-            return
-        pair = self._find_pair(query, heard, why_busy)
-        if isinstance(pair, PdFailure):
-            self._answer(reply, pair)
-        else:
-            self.want(*pair, "manual", state, now, reply)
+    @property
+    def is_full(self) -> bool:
+        """Whether so many are under way that nobody may want another one."""
+        return len(self._wishes) >= MOST_WISHES
 
     def want(
         self,
@@ -109,9 +92,9 @@ class Merges:
         state: State,
         now: Instant,
         reply: str = "",
-        on_refusal: Callable[[OrderMerge], None] | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
-        """Have `source` become a part of `target`; `on_refusal` hears that nothing comes of it."""
+        """Have `source` become a part of `target`; `on_end` hears what has come of it."""
         self._count += 1
         body = OrderMerge(
             source.region.id,
@@ -123,34 +106,8 @@ class Merges:
             trigger,
             now.wall,
         )
-        self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE, on_refusal)
+        self._wishes[body.nonce] = Wish(body, reply, now.seconds + PATIENCE, on_end)
         self._enqueue(OrderMerging(body), now)
-
-    def _find_pair(
-        self, query: MergeQuery, heard: Heard, why_busy: Callable[[RegionId], str]
-    ) -> tuple[Sighting, Sighting] | PdFailure:
-        source = heard.regions.get(query.region)
-        if source is None:
-            return _unknown(query.region)
-        if query.into is not None and heard.regions.get(query.into) is None:
-            return _unknown(query.into)
-        neighbours = heard.regions.neighbours(query.region)
-        if query.into is not None:
-            neighbours = [one for one in neighbours if one.region.id == query.into]
-        if not neighbours:
-            whom = f"region {query.into}" if query.into is not None else "any other region"
-            text = f"region {query.region} is no neighbour of {whom}"
-            return PdFailure("not_neighbours", text, "see `flaredb region list`")
-        fitting = [one for one in neighbours if are_alike(one.region, source.region)]
-        if not fitting:
-            text = f"region {query.region} and its neighbour are not on the same stores"
-            return PdFailure("refused", text, "see `flaredb region list`")
-        target = min(fitting, key=lambda one: one.report.bytes if one.report else 0)
-        pair = (source.region.id, target.region.id)
-        if any(region in self.regions for region in pair) or len(self._wishes) >= MOST_WISHES:
-            return PdFailure("busy", "another merge is under way here", "try again later")
-        busy = why_busy(source.region.id) or why_busy(target.region.id)
-        return PdFailure("busy", busy, WAIT_FOR_OPERATOR) if busy else (source, target)
 
     def written(self, command: OrderMerging, state: State) -> None:
         """The record of this command is in the journal, as its last one."""
@@ -175,7 +132,7 @@ class Merges:
                 del self._wishes[wish.body.nonce]
                 text = f"nobody has told what became of the merge of region {wish.body.region}"
                 hint = "see `flaredb region list`, and try again"
-                self._refuse(wish, PdFailure("timeout", text, hint))
+                self._tell(wish, PdFailure("timeout", text, hint))
             elif wish.sequence is not None and now.seconds >= wish.next_at:
                 wish.next_at = now.seconds + REPEAT
                 self._go_on(wish, wish.sequence, state, heard)
@@ -204,16 +161,13 @@ class Merges:
         del self._wishes[wish.body.nonce]
         if refused:
             hint = "see `flaredb region list`, and try again"
-            self._refuse(wish, PdFailure("refused", refused, hint))
+            self._tell(wish, PdFailure("refused", refused, hint))
         else:
             self._tell(wish, MergeDone(wish.body.target))
 
-    def _refuse(self, wish: Wish, failure: PdFailure) -> None:
-        if wish.on_refusal is not None:
-            wish.on_refusal(wish.body)
-        self._tell(wish, failure)
-
-    def _tell(self, wish: Wish, answer: Struct) -> None:
+    def _tell(self, wish: Wish, answer: MergeDone | PdFailure) -> None:
+        if wish.on_end is not None:
+            wish.on_end(wish.body, answer if isinstance(answer, PdFailure) else None)
         if wish.reply:
             self._answer(wish.reply, answer)
 
@@ -226,8 +180,3 @@ def _next(body: OrderMerge, source: Sighting, target: Sighting) -> OrderBody | N
     if there is None:
         return None
     return TransferLeader(body.region, body.epoch, source.leader, there.id)
-
-
-def _unknown(region: RegionId) -> PdFailure:
-    text = f"there is no region {region}"
-    return PdFailure("unknown_region", text, "see `flaredb region list`")

@@ -62,10 +62,16 @@ def able_stores(
             filters.out(IS_SILENT, store=store)
         elif not stores.is_up(store):
             filters.out(IS_AWAY, store=store)
-        elif told.report.free <= size or _used(store, told.report, size, stores) >= FULL:
+        elif lacks_room(told.report, size, stores.coming.get(store, 0)):
             filters.out(IS_FULL, store=store)
         else:
             yield store, told.report
+
+
+def lacks_room(report: StoreReport, size: int, coming: int) -> bool:
+    """Whether a store would be too full with one more replica of `size` bytes, if the `coming`
+    ones are as large."""
+    return report.free <= size or fullness(report, (coming + 1) * size) >= FULL
 
 
 def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:

@@ -21,6 +21,7 @@ from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.merges import OrderMerge
+from flaredb_schemas.pd_answers import PdFailure
 from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.regions import PeerRole
 
@@ -75,8 +76,10 @@ class SmallRegions:
         else:
             self._calm[report.id] = Calm(known.since, known.version, known.bytes, known.keys, now)
 
-    def put_off(self, body: OrderMerge, now: float) -> None:
-        """Nothing came of this merge: try again after as long a time of calm, not at once."""
+    def put_off(self, body: OrderMerge, refused: PdFailure | None, now: float) -> None:
+        """If nothing came of this merge: try again after as long a time of calm, not at once."""
+        if refused is None:
+            return
         for region in (body.region, body.target):
             calm = self._calm.get(region)
             if calm is not None:
@@ -122,7 +125,9 @@ class SmallRegions:
         return healthy and whole and waited and bool(sighting.leader)
 
 
-def apart(source: Sighting, target: Sighting, places: Locations) -> Proposal | None:
+def apart(
+    source: Sighting, target: Sighting, places: Locations, priority: int = PRIORITY
+) -> Proposal | None:
     """The move that brings the two closer together: a follower first, where that will do.
 
     None where they stand on the same stores, or where each move would have replicas stand less far
@@ -150,7 +155,7 @@ def apart(source: Sighting, target: Sighting, places: Locations) -> Proposal | N
         region.id,
         TOGETHER,
         f"to be merged with region {target.region.id}",
-        PRIORITY,
+        priority,
         add=best.target,
         remove=best.source,
         policy=POLICY,

@@ -184,10 +184,40 @@ class MergeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     into: RegionId | None = None
 
 
-class MergeDone(Struct, frozen=True):
-    """The region is a part of `region` now."""
+class MergesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pd.get.merges`: this merge, or without it all of which the leading PD still knows."""
+
+    merge: Count | None = None
+
+
+class MergeRow(Struct, frozen=True):
+    """A merge of regions on different stores: PD has `source` stand where `target` does first.
+
+    `doing` says what is going on, or what stands in the way, and once it is `refused` why; `hint`
+    what to do about that. `operator` is the last one that moves, or has moved, a replica for it, 0
+    before the first. `merge` is a number of this PD's reign: another PD knows nothing of it.
+    """
+
+    merge: Count
+    source: RegionId
+    target: RegionId
+    state: Literal["running", "done", "refused"]
+    operator: OperatorId
+    doing: str
+    hint: str = ""
+
+
+class MergesAnswer(Struct, frozen=True):
+    """Merges by number: all that run, and those that have ended of late."""
+
+    merges: tuple[MergeRow, ...]
+
+
+class MergeDone(Struct, frozen=True, omit_defaults=True):
+    """The region is a part of `region` now; or, with `begun`, will be when replicas were moved."""
 
     region: RegionId
+    begun: MergeRow | None = None
 
 
 class MoveQuery(Struct, frozen=True, forbid_unknown_fields=True):

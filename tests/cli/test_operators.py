@@ -1,4 +1,4 @@
-"""region move and transfer, operator list, show, cancel: a real PD, and stores that only speak."""
+"""Regions that move, and merge after a move; operators: a real PD, and stores that only speak."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from flaredb.cli.app import make_app
 from flaredb.client.placement import PlacementReader
+from flaredb_schemas.ids import StoreId
 from tests.bus.worlds import NatsWorld, eventually
 from tests.pd.fake_region import FakeRegion
 from tests.pd.fake_store import SUBJECTS
@@ -140,6 +141,60 @@ def test_a_move_that_is_cancelled_while_it_is_waited_for(run: Run, elsewhere: El
     elsewhere.begin(cancel())
     said = run("region", "move", str(region.region.id), str(region.store), "12", code=1)
     assert "was not finished: cancelled" in said
+
+
+def apart(run: Run, elsewhere: Elsewhere) -> tuple[str, str]:
+    """Two neighbours that stand on different stores: the second one has no replica on store 12."""
+    one, other = (str(number) for number in elsewhere.town.ground.regions)
+    row = run("region", "show", one)
+    follower = next(peer for peer in row["peers"] if peer["store"] != row["leader_store"])
+    run("region", "move", one, str(follower["store"]), "12")
+    return one, other
+
+
+def test_a_merge_of_neighbours_on_different_stores(run: Run, elsewhere: Elsewhere) -> None:
+    one, other = apart(run, elsewhere)
+    at = ["--nats", elsewhere.url, "-o", "json"]
+    result = CliRunner().invoke(make_app(), ["region", "merge", one, "--into", other, *at])
+    assert result.exit_code == 0, result.output
+    [merged] = json.loads(result.stdout)
+    assert (str(merged["id"]), merged["start"], merged["end"]) == (other, "", "")
+    moved = run("operator", "list")[-1]
+    assert (moved["trigger"], moved["state"]) == ("merge", "done")
+    assert f"region {one} is first moved next to region {other}" in result.stderr
+
+
+def test_a_merge_that_is_not_waited_for(run: Run, elsewhere: Elsewhere) -> None:
+    one, other = apart(run, elsewhere)
+    begun = run("region", "merge", one, "--into", other, "--no-wait")
+    assert (begun["source"], begun["target"], begun["state"]) == (int(one), int(other), "running")
+    elsewhere.do(eventually(lambda: len(elsewhere.town.ground.regions) == 1))
+    assert "no region 99" in run("region", "merge", other, "--into", "99", code=3)
+
+
+def test_a_merge_whose_move_is_cancelled(run: Run, elsewhere: Elsewhere) -> None:
+    one, other = apart(run, elsewhere)
+    region = elsewhere.region
+    region.new_lag = 5_000
+
+    async def cancel() -> None:
+        await eventually(lambda: bool(region.lag))
+        await elsewhere.placement.cancel((await elsewhere.placement.operators())[-1].id)
+
+    elsewhere.begin(cancel())
+    said = run("region", "merge", one, "--into", other, code=5)
+    assert f"moved region {one} for it, was not finished: cancelled" in said
+
+
+def test_a_merge_for_which_a_store_is_missed(run: Run, elsewhere: Elsewhere) -> None:
+    one, other = apart(run, elsewhere)
+    held = {peer["store"] for peer in run("region", "show", one)["peers"]}
+    missed = next(s for s in (1, 2, 3) if s not in held)
+    elsewhere.do(elsewhere.town.ground.stores[StoreId(missed)].stop())
+    health = ["disconnected" if store == missed else "up" for store in (1, 2, 3, 12)]
+    elsewhere.do(elsewhere.town.states(until=health))
+    said = run("region", "merge", one, "--into", other, code=5)
+    assert f"store {missed} is not up" in said and "start it again" in said
 
 
 def test_what_is_not_there_is_not_found(run: Run, elsewhere: Elsewhere) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from flaredb.bus.bus import Message
-from flaredb.client import placement
+from flaredb.client import pd_line
 from flaredb.client.errors import FlareDBError, UnavailableError, UndeterminedError
 from flaredb.client.placement import PlacementReader
 from flaredb_schemas.ids import RegionId, StoreId
@@ -51,7 +51,7 @@ def story_of(kind: str, folder: Path, deaf_for: int) -> tuple[list[str], list[Ba
 
 @both
 def test_a_read_is_asked_again(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "FIRST_PATIENCE", 0.1)
+    monkeypatch.setattr(pd_line, "FIRST_PATIENCE", 0.1)
     asked, raised = story_of(kind, tmp_path, deaf_for=2)
     assert asked[:3] == ["stores"] * 3
     assert not any(isinstance(error, UnavailableError) for error in raised)
@@ -61,7 +61,7 @@ def test_a_read_is_asked_again(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_read_ends_with_its_budget_and_a_wish_is_made_once(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "FIRST_PATIENCE", 0.1)
+    monkeypatch.setattr(pd_line, "FIRST_PATIENCE", 0.1)
     asked, raised = story_of(kind, tmp_path, deaf_for=1_000)
     assert len(asked) > 3 and asked == ["stores"] * (len(asked) - 1) + ["move"]
     assert [type(error) for error in raised] == [UnavailableError, UndeterminedError]

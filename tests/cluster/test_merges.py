@@ -17,6 +17,7 @@ from flaredb_schemas.ids import RegionId
 from flaredb_schemas.pd_answers import RegionRow
 from tests.cluster import harm
 from tests.cluster.load import Load
+from tests.cluster.test_moves import absent, ended, holders
 from tests.cluster.test_retries import RETRIED, Retried
 from tests.cluster.test_splits import check_coverage, cut_something
 from tests.cluster.verdict import Measured, judge
@@ -115,6 +116,38 @@ async def test_splits_and_merges_while_clients_write(
     assert keys == sorted(load.held() | RETRIED) == backwards[::-1]
     assert sum(snapshots) == 0
     assert load.longest_gap < WORST_GAP_SECONDS
+    assert load.refused == load.unknown == 0, load.troubles
+
+
+@pytest.mark.timeout(300)
+async def test_neighbours_on_different_stores_become_one_while_clients_write(
+    tmp_path: Path, measured: Measured
+) -> None:
+    settings = {"initial_boundaries": "m", "merge_bytes": "0", "balance": "false"}
+    async with harm.running(tmp_path / "cluster", settings, stores=4) as cluster:
+        load = Load(cluster)
+        async with load.running(), cluster.client(timeout=30.0) as db:
+            await load.go_on(1.0, writes=100)
+            one, other = await db.placement.regions()
+            follower = min(holders(one) - {one.leader_store})
+            moved = await ended(db, await db.placement.move(one.id, follower, absent(cluster, one)))
+            assert moved.state == "done", moved
+            begun = time.monotonic()
+            seen = await db.placement.begin_merge(one.id, other.id)
+            assert seen.begun is not None, "they do not stand on different stores"
+            async with asyncio.timeout(120):
+                told = [row.doing async for row in db.placement.watch_merge(seen.begun)]
+            took = time.monotonic() - begun
+            await load.go_on(1.0, writes=100)
+        figures = await judge(cluster, load)
+        async with cluster.client(timeout=20.0) as db:
+            (row,) = await db.placement.regions()
+            keys = [key async for key, _ in db.scan()]
+    measured("neighbours on different stores merged", seconds=round(took, 3), **figures)
+    assert any("is first moved next to" in doing for doing in told), told
+    assert (row.id, holders(row)) == (other.id, holders(other))
+    check_coverage([row])
+    assert keys == sorted(set(keys)) and len(keys) > 0
     assert load.refused == load.unknown == 0, load.troubles
 
 

@@ -115,20 +115,26 @@ class Cluster:
         return next(peer.store for peer in report.peers if peer.id == report.leader)
 
     def look(
-        self, moved: Collection[RegionId] = (), lately: Collection[Operator] = ()
+        self,
+        moved: Collection[RegionId] = (),
+        lately: Collection[Operator] = (),
+        wished: Collection[RegionId] = (),
     ) -> list[Proposal]:
-        return [one for one in self.decide(moved, lately) if isinstance(one, Proposal)]
+        return [one for one in self.decide(moved, lately, wished) if isinstance(one, Proposal)]
 
     def decide(
-        self, moved: Collection[RegionId] = (), lately: Collection[Operator] = ()
+        self,
+        moved: Collection[RegionId] = (),
+        lately: Collection[Operator] = (),
+        wished: Collection[RegionId] = (),
     ) -> list[Proposal | Idle]:
         """What is proposed, and why nothing else is."""
 
         def bears(store: StoreId) -> bool:
             return True
 
-        scene = Scene(self.heard, self.loads, (), moved, (), bears, self.places, lately)
-        return list(decisions(scene))
+        at_rest = self.heard, self.loads, (), moved, ()
+        return list(decisions(Scene(*at_rest, bears, self.places, lately, wished)))
 
     @property
     def state(self) -> State:

@@ -9,6 +9,7 @@ from collections.abc import Set
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from flaredb.bus.bus import Bus, Message, Subscription
 from flaredb_schemas.decided import UNDECIDED
@@ -22,7 +23,9 @@ from flaredb_schemas.ids import (
     RegionId,
     StoreId,
 )
+from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.membership import ForgetPeers, OrderPeers
+from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import (
     Alive,
     CreateRegions,
@@ -37,7 +40,7 @@ from flaredb_schemas.placement import (
     Witness,
     Witnessed,
 )
-from flaredb_schemas.regions import Region
+from flaredb_schemas.regions import Epoch, Region
 from flaredb_schemas.subjects import Subjects
 from tests.pd.builders import heartbeat, join, witness
 from tests.pd.fake_region import FakeRegion
@@ -76,6 +79,26 @@ class Ground:
         """The initial regions, unless they are there."""
         self.regions = self.regions or {region.id: FakeRegion(region) for region in regions}
         self.members = frozenset(store for region in regions for store in region.stores)
+
+    def merge(self, order: OrderMerge) -> bool:
+        """Have a region become a part of its neighbour, where the order fits both."""
+        source, target = self.regions.get(order.region), self.regions.get(order.target)
+        if source is None or target is None or source.store != target.store:
+            return False
+        one, other = source.region, target.region
+        if (one.epoch, other.epoch) != (order.epoch, order.target_epoch):
+            return False
+        assert sorted(one.stores) == sorted(other.stores), "regions on different stores are merged"
+        left, right = sorted((one.keys, other.keys), key=lambda keys: keys.start)
+        assert left.end == right.start, "no neighbours"
+        version = max(one.epoch.version, other.epoch.version) + 1
+        target.region = replace(
+            other,
+            keys=KeyRange(left.start, right.end),
+            epoch=Epoch(other.epoch.conf_ver, version),
+        )
+        del self.regions[one.id]
+        return True
 
     def settle(self) -> None:
         """What leaders do by themselves; who leads something tells of it."""
@@ -220,6 +243,9 @@ class FakeStore:
                 self.report()
             case Report():
                 self.report()
+            case OrderMerge():
+                if self.ground.merge(order.body):
+                    self.ground.report()
             case OrderPeers(region) | TransferLeader(region) | ForgetPeers(region):
                 self._change(self.ground.regions[region], order.body)
             case _:

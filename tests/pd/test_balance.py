@@ -26,6 +26,14 @@ def test_a_fourth_store_gets_its_share_and_then_all_is_at_rest() -> None:
     assert max(cluster.moves.values()) == 1, "no region moves twice"
 
 
+def test_what_somebody_wants_to_be_merged_is_left_where_it_is() -> None:
+    cluster = Cluster(stores=4, regions=60)
+    cluster.tell()
+    wished = {one.region for one in cluster.look()}
+    others = {one.region for one in cluster.look(wished=wished)}
+    assert wished and others and not wished & others
+
+
 def test_nothing_moves_in_an_even_cluster() -> None:
     cluster = Cluster(stores=3, regions=60)
     cluster.tell()

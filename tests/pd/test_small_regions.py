@@ -11,6 +11,7 @@ from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import OrderMerge
+from flaredb_schemas.pd_answers import PdFailure
 from flaredb_schemas.placement import DownPeer, RegionReport, reported_region
 from flaredb_schemas.regions import Epoch, Region
 from tests.pd.builders import pd_config, peers, region_report
@@ -111,7 +112,9 @@ def test_a_merge_of_which_nothing_came_is_put_off() -> None:
     body = OrderMerge(
         RegionId(1), Epoch(1, 1), ON_THREE[0].id, RegionId(2), Epoch(1, 1), 1, "small", 1
     )
-    seen.small.put_off(body, 60.0)
+    seen.small.put_off(body, None, 60.0)
+    assert seen.pairs(60.0) == [(2, 1)], "it is done, as far as is known"
+    seen.small.put_off(body, PdFailure("refused", "store 3 is away", "wait"), 60.0)
     assert seen.pairs(100.0) == []
     assert seen.pairs(120.0) == [(2, 1)]
 

@@ -87,13 +87,15 @@ class Teller:
         """PD `a` and as many stores as it needs, and up to `stores` more, all up and told of.
 
         Each region is led by its first peer. With `zones=(a,b,...)` each store says where it
-        stands. Says only what there is then.
+        stands; after `merge_after` calm seconds small neighbours are merged. Says only what there
+        is then.
         """
         replicas, stores = int(case.option("replicas", "3")), int(case.option("stores", "4"))
         ranges = tuple(_range(line) for line in case.input.splitlines()) or (KeyRange(b"", b""),)
         balance = "balance" in case.words
         config = pd_config("a", ranges=ranges, stores=replicas, replicas=replicas, balance=balance)
-        self.world.start(config)
+        after = float(case.option("merge_after", str(config.merge_after)))
+        self.world.start(msgspec.structs.replace(config, merge_after=after))
         self.world.pass_time(3.1)
         zones = (*case.options.get("zones", ()), *[""] * stores)
         for letter, zone in zip("abcdef"[:stores], zones, strict=False):

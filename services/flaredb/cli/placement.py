@@ -1,5 +1,6 @@
 """status, region list|show|check|split|merge: the cluster as PD knows it."""
 
+import asyncio
 import base64
 from typing import Annotated, Any
 
@@ -9,14 +10,14 @@ from msgspec import structs
 from flaredb.cli.commands import cluster_command, not_found
 from flaredb.cli.condition import find_lacks, find_trouble, is_short, why_without_majority
 from flaredb.cli.keys import Typed
-from flaredb.cli.operators import add_operator_commands
-from flaredb.cli.output import Format
+from flaredb.cli.operators import Wait, add_operator_commands
+from flaredb.cli.output import Format, note
 from flaredb.cli.session import Session
 from flaredb.cli.stores import add_store_commands
 from flaredb.cli.texts import Notation, parse
 from flaredb.client.errors import FlareDBError, UnavailableError, UndeterminedError
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.pd_answers import RegionRow
+from flaredb_schemas.pd_answers import MergeRow, RegionRow
 
 REGION_COLUMNS = (
     "id", "state", "start", "end", "leader_store", "peers", "version", "conf_ver", "keys", "bytes",
@@ -165,17 +166,45 @@ async def region_merge(
     number: RegionNumber,
     into: Annotated[
         int | None,
-        typer.Option("--into", help="The neighbour that absorbs it [the smaller one]."),
+        typer.Option(
+            "--into", help="The neighbour that absorbs it, by default the nearer, then the smaller."
+        ),
     ] = None,
+    wait: Wait = True,
 ) -> None:
-    """Make a region a part of its neighbour; shows the region after it."""
+    """Make a region a part of its neighbour; shows the region after it.
+
+    If they stand on different stores, its replicas first move to the neighbour's.
+    """
     await _serving(session, number)
     neighbour = None if into is None else (await _serving(session, into)).id
+    placement = (await session.db()).placement
     try:
-        row = await (await session.db()).placement.merge(RegionId(number), neighbour)
+        done = await placement.begin_merge(RegionId(number), neighbour)
+        if done.begun is not None and not wait:
+            session.printer.record(structs.asdict(done.begun))
+            return
+        if done.begun is not None:
+            await _brought_together(session, done.begun)
+        row = await placement.merged(RegionId(number), done.region)
     except (UnavailableError, UndeterminedError) as error:
         raise await _explained(session, number, error) from error
     _show_regions(session, [region_record(row)])
+
+
+async def _brought_together(session: Session, begun: MergeRow) -> None:
+    """Wait until the merge is done, and tell what goes on."""
+    row, told = begun, ""
+    try:
+        async for seen in (await session.db()).placement.watch_merge(begun):
+            row = seen
+            if row.doing not in ("", told):
+                note(row.doing)
+            told = row.doing
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        end = f"; end it: flaredb operator cancel {row.operator}" * bool(row.operator)
+        note(f"interrupted: the merge of region {row.source} goes on{end}")
+        raise
 
 
 def region_record(row: RegionRow) -> dict[str, Any]:

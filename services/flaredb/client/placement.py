@@ -2,29 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
+from msgspec import structs
 
-from flaredb.bus.bus import Bus
 from flaredb.client.drain_news import is_drained, news_of_drain, stuck
-from flaredb.client.errors import (
-    FlareDBError,
-    InvalidArgumentError,
-    UnavailableError,
-    UndeterminedError,
-)
+from flaredb.client.errors import UnavailableError, UndeterminedError
+from flaredb.client.pd_line import PdLine
 from flaredb_schemas.ids import OperatorId, RegionId, StoreId
 from flaredb_schemas.pd_answers import (
     CancelQuery,
     DrainQuery,
     MergeDone,
     MergeQuery,
+    MergeRow,
+    MergesAnswer,
+    MergesQuery,
     MoveQuery,
     OperatorRow,
     OperatorsAnswer,
     OperatorsQuery,
-    PdFailure,
     PdStatus,
     RegionRow,
     RegionsPage,
@@ -36,10 +34,6 @@ from flaredb_schemas.pd_answers import (
     StoresAnswer,
     TransferQuery,
 )
-from flaredb_schemas.splits import IN_DOUBT
-from flaredb_schemas.subjects import Subjects
-
-T = TypeVar("T")
 
 POLL_SECONDS: Final = 0.05
 
@@ -52,51 +46,15 @@ DRAIN_POLL_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 10.0
 """For how long nothing may be able to leave a store before who waits for it is told so."""
 
-FIRST_PATIENCE: Final = 2.0
-"""Seconds after which PD is asked once more, which doubles each time: while one takes over from
-another, questions are lost."""
-
 PD_AWAY_SECONDS: Final = 30.0
 """How long PD may not answer before who waits for an operator is told so: another may take over."""
 
-_ERRORS: Final[dict[str, type[FlareDBError]]] = {
-    "unknown_region": InvalidArgumentError,
-    "key_outside": InvalidArgumentError,
-    "not_neighbours": InvalidArgumentError,
-    "unknown_store": InvalidArgumentError,
-    "unknown_operator": InvalidArgumentError,
-    "no_replica": InvalidArgumentError,
-    "has_replica": InvalidArgumentError,
-    "no_voter": InvalidArgumentError,
-    "leads": InvalidArgumentError,
-    "ended": InvalidArgumentError,
-    "removed": InvalidArgumentError,
-    "draining": UnavailableError,
-    "not_empty": UnavailableError,
-    "limit": UnavailableError,
-    "store_away": UnavailableError,
-    "lagging": UnavailableError,
-    "removing": UnavailableError,
-    "quorum": UnavailableError,
-    "refused": UnavailableError,
-    "no_leader": UnavailableError,
-    "not_ready": UnavailableError,
-    "busy": UnavailableError,
-    "timeout": UndeterminedError,
-}
-"""What PD's codes mean where it was asked to do something."""
 
-
-class PlacementReader:
+class PlacementReader(PdLine):
     """Questions to PD; `timeout` is the budget of each in seconds.
 
     Raises `UnavailableError` where no PD answers, `FlareDBError` where it cannot.
     """
-
-    def __init__(self, bus: Bus, subjects: Subjects, timeout: float) -> None:
-        self._bus = bus
-        self._subjects = subjects
-        self._timeout = timeout
 
     async def regions(self) -> list[RegionRow]:
         """All regions in key order."""
@@ -140,14 +98,65 @@ class PlacementReader:
     async def merge(self, region: RegionId, into: RegionId | None = None) -> RegionRow:
         """Make a region a part of a neighbour, by default of the smaller one; the region after it.
 
-        Raises as `split` does; also where `into` is no neighbour.
+        Where the two stand on different stores this takes as long as its rows do, which are first
+        brought to where the neighbour is: see `begin_merge`. Raises as `split` does; also where
+        `into` is no neighbour.
         """
-        done = await self._order("merge", MergeQuery(region, into), MergeDone)
+        begun = await self.begin_merge(region, into)
+        if begun.begun is not None:
+            async for _ in self.watch_merge(begun.begun):
+                pass
+        return await self.merged(region, begun.region)
+
+    async def begin_merge(self, region: RegionId, into: RegionId | None = None) -> MergeDone:
+        """As `merge`, but where replicas have to be moved first it does not wait for that.
+
+        Then `begun` is there, and PD goes on by itself: see `watch_merge`.
+        """
+        return await self._order("merge", MergeQuery(region, into), MergeDone)
+
+    async def watch_merge(self, begun: MergeRow) -> AsyncIterator[MergeRow]:
+        """A merge each time that something about it is new; the last time it is done.
+
+        Raises `UnavailableError` where it was given up, with what stood in the way, also by a PD
+        that was replaced by another one: what was moved stays so. Goes on while PD is away for
+        some seconds.
+        """
+        clock, question = asyncio.get_running_loop().time, MergesQuery(begun.merge)
+        row, heard = begun, clock()
+        yield row
+        while row.state == "running":
+            await asyncio.sleep(OPERATOR_POLL_SECONDS)
+            last = row
+            try:
+                told = await self._ask("merges", MergesAnswer, msgspec.json.encode(question))
+                row = told.merges[0] if told.merges else await self._forgotten(last)
+            except UnavailableError:
+                if clock() - heard > PD_AWAY_SECONDS:
+                    raise
+                continue
+            heard = clock()
+            if row != last and row.state != "refused":
+                yield row
+        if row.state == "refused":
+            raise UnavailableError(row.doing, hint=row.hint, region_id=row.source)
+
+    async def _forgotten(self, row: MergeRow) -> MergeRow:
+        """A merge of which the PD that leads now knows nothing."""
+        if row.source not in {one.id for one in await self.regions()}:
+            return structs.replace(row, state="done")
+        doing = f"another PD leads now, and nobody goes on with the merge of region {row.source}"
+        again = f"flaredb region merge {row.source} --into {row.target}"
+        hint = f"nothing is lost, and what was moved stays so; ask again: `{again}`"
+        return structs.replace(row, state="refused", doing=doing, hint=hint)
+
+    async def merged(self, region: RegionId, into: RegionId) -> RegionRow:
+        """What `region` is a part of, once PD has heard of it."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         while True:
             rows = {row.id: row for row in await self.regions()}
-            if region not in rows and done.region in rows:
-                return rows[done.region]
+            if region not in rows and into in rows:
+                return rows[into]
             if asyncio.get_running_loop().time() > deadline:
                 raise UndeterminedError(
                     f"region {region} is merged, but PD has not heard of it yet",
@@ -254,71 +263,6 @@ class PlacementReader:
             if last is None or last.state == "running":
                 await asyncio.sleep(OPERATOR_POLL_SECONDS)
 
-    async def _ask(self, what: str, kind: type[T], question: bytes = b"") -> T:
-        return await self._request(self._subjects.pd_get(what), what, kind, question)
-
-    async def _order(self, what: str, wish: msgspec.Struct, kind: type[T]) -> T:
-        """Have PD change something. It may still do so when it has not answered in time."""
-        question = msgspec.json.encode(wish)
-        payload = await self._bus.request(self._subjects.pd_admin(what), question, self._timeout)
-        if payload is None:
-            raise UndeterminedError(
-                f"PD has not answered in time: the {what} may or may not take effect",
-                hint=_HINT_UNKNOWN.get(what, _HINT_RANGES),
-            )
-        return self._read(payload, f"a {what}", kind)
-
-    async def _request(self, subject: str, what: str, kind: type[T], question: bytes) -> T:
-        payload = await self._answer(subject, question)
-        if payload is None:
-            raise UnavailableError(
-                "PD does not answer",
-                hint="start it again (`python -m flaredb_pd`, or the playground), or see its log",
-            )
-        return self._read(payload, what, kind)
-
-    async def _answer(self, subject: str, question: bytes) -> bytes | None:
-        """The answer to what only reads, which is asked again where it, or the answer, is lost."""
-        clock = asyncio.get_running_loop().time
-        deadline, patience = clock() + self._timeout, FIRST_PATIENCE
-        while True:
-            begun = clock()
-            wait = min(patience, deadline - begun)
-            payload = await self._bus.request(subject, question, wait)
-            ended = clock()
-            # None at once: nobody listens, or there is no bus.
-            if payload is not None or ended - begun < wait or ended >= deadline:
-                return payload
-            patience *= 2
-
-    def _read(self, payload: bytes, what: str, kind: type[T]) -> T:
-        try:
-            return msgspec.json.decode(payload, type=kind)
-        except msgspec.DecodeError as fault:
-            raise _failure(what, payload, fault) from fault
-
 
 def _news_of(row: OperatorRow) -> tuple[tuple[str, ...], str, str]:
     return row.steps, row.doing, row.state
-
-
-_HINT_RANGES: Final = "see `flaredb region list`; if no PD answers that, start it again"
-_HINT_OPERATORS: Final = "see `flaredb operator list`; if no PD answers that, start it again"
-_HINT_STORES: Final = "see `flaredb store list --all`; if no PD answers that, start it again"
-_HINT_UNKNOWN: Final = {
-    **dict.fromkeys(("move", "transfer", "cancel"), _HINT_OPERATORS),
-    **dict.fromkeys(("drain", "remove"), _HINT_STORES),
-}
-
-
-def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:
-    try:
-        failure: Any = msgspec.json.decode(payload, type=PdFailure)
-    except msgspec.DecodeError:
-        return FlareDBError(f"PD's answer about {what} makes no sense: {fault}")
-    raised = _ERRORS.get(failure.code)
-    if raised is not None and failure.message.endswith(IN_DOUBT):
-        raised = UndeterminedError
-    if raised is not None:
-        return raised(failure.message, hint=failure.hint)
-    return FlareDBError(f"PD cannot tell about {what}: {failure.message}", hint=failure.hint)
