@@ -20,7 +20,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
 from flaredb_pd.locations import Locations
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, weigh_stores, why_nowhere
+from flaredb_pd.placing import NOT_CLEAN, Stores, weigh_stores, why_nowhere
 from flaredb_pd.proposals import DRAIN, LIMIT, Proposal
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
@@ -55,7 +55,6 @@ LIMITED: Final = "enough is under way: it waits for its turn"
 CHANGING: Final = "its replicas are just being changed, or it is split or merged"
 NO_LEADER: Final = "it has no leader"
 NO_QUORUM: Final = "no majority of its replicas would be up"
-NOT_CLEAN: Final = "a store that had a replica of it has not cleaned up"
 
 PASSING: Final = (LIMITED, CHANGING)
 """What goes by without anything else having to happen."""

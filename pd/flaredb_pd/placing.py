@@ -21,6 +21,7 @@ GIB = 2**30
 NO_OTHER_STORE: Final = "no other store is without a replica of it: one more store is needed"
 NO_ROOM: Final = "no store without a replica of it has room for one"
 NONE_UP: Final = "no store without a replica of it is up"
+NOT_CLEAN: Final = "a store that had a replica of it has not cleaned up"
 
 HAS_ONE: Final = "a store that has a replica of it"
 HAD_ONE: Final = "a store that may still have a former replica of it"
@@ -46,26 +47,33 @@ def able_stores(
 ) -> Iterator[tuple[StoreId, StoreReport]]:
     """Which stores could take one more replica of `size` bytes, by id.
 
-    None is that is not up, has or may still have a replica of the region, would be too full with it
-    and what is on its way, is being drained, or has not told of itself.
+    None is that has or may still have a replica of the region, or that is `unfit`.
     """
     held, former = set(region.stores), {peer.store for peer in region.removed}
     for store in sorted(stores.state.stores):
-        told = stores.heard.stores.get(store)
-        if store in held:
-            filters.out(HAS_ONE, store=store)
-        elif store in former:
-            filters.out(HAD_ONE, store=store)
-        elif not stores.state.serves(store):
-            filters.out(IS_DRAINED, store=store)
-        elif told is None:
-            filters.out(IS_SILENT, store=store)
-        elif not stores.is_up(store):
-            filters.out(IS_AWAY, store=store)
-        elif told.report.free <= size or _used(store, told.report, size, stores) >= FULL:
-            filters.out(IS_FULL, store=store)
+        rule = HAS_ONE if store in held else HAD_ONE if store in former else ""
+        rule = rule or unfit(store, size, stores)
+        if rule:
+            filters.out(rule, store=store)
         else:
-            yield store, told.report
+            yield store, stores.heard.stores[store].report
+
+
+def unfit(store: StoreId, size: int, stores: Stores) -> str:
+    """Why a store can take no replica of `size` bytes, of whatever region; empty if it can.
+
+    It is being drained, has not told of itself, is not up, or would be too full with it and what is
+    on its way.
+    """
+    told = stores.heard.stores.get(store)
+    if not stores.state.serves(store):
+        return IS_DRAINED
+    if told is None:
+        return IS_SILENT
+    if not stores.is_up(store):
+        return IS_AWAY
+    is_full = told.report.free <= size or _used(store, told.report, size, stores) >= FULL
+    return IS_FULL if is_full else ""
 
 
 def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:
@@ -110,11 +118,12 @@ def wear(store: StoreId, report: StoreReport, stores: Stores) -> dict[str, int]:
 
 def why_nowhere(region: Region, stores: Stores) -> str:
     """Why `weigh_stores` finds none, as a person can change it."""
-    taken = {peer.store for peer in (*region.peers, *region.removed)}
-    others = [one for one in stores.state.stores if one not in taken and stores.state.serves(one)]
-    if not others:
-        return NO_OTHER_STORE
-    told = any(stores.is_up(one) and one in stores.heard.stores for one in others)
+    held, former = set(region.stores), {peer.store for peer in region.removed}
+    others = [one for one in stores.state.stores if one not in held and stores.state.serves(one)]
+    clean = [one for one in others if one not in former]
+    if not clean:
+        return NOT_CLEAN if any(map(stores.is_up, others)) else NO_OTHER_STORE
+    told = any(stores.is_up(one) and one in stores.heard.stores for one in clean)
     return NO_ROOM if told else NONE_UP
 
 

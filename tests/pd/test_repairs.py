@@ -9,10 +9,18 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.locations import Locations
 from flaredb_pd.operator_facts import Plan, StartOperator
-from flaredb_pd.placing import GIB, Stores, weigh_peers, weigh_stores
+from flaredb_pd.placing import (
+    GIB,
+    NOT_CLEAN,
+    Stores,
+    weigh_peers,
+    weigh_stores,
+    why_nowhere,
+)
 from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
-from flaredb_pd.repairs import EXTRA, GONE, LEFTOVER, LOST, MISSING, Repairs
+from flaredb_pd.repairs import EXTRA, GONE, LEFTOVER, LOST, LOST_ALONE, MISSING, Repairs
 from flaredb_pd.state import State, evolve, numbered
+from flaredb_pd.store_records import Drain
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import JournalSequence, PdEpoch, PeerId, StoreId
 from flaredb_schemas.keys import KeyRange
@@ -132,6 +140,44 @@ def test_a_lost_replica_is_replaced_at_once() -> None:
     scene = Scene()
     scene.report(lost=(scene.region.peers[1].id,))
     assert scene.wanted() == [("replace", LOST, 2, 4)]
+
+
+def test_what_only_its_own_store_can_replace_is_removed_first() -> None:
+    scene = Scene()
+    scene.pass_time(30.0, *ALL[:3])
+    one, lost, other = scene.region.peers
+    scene.report(lost=(lost.id,))
+    assert scene.wanted() == [("remove", LOST_ALONE, 2, 0)]
+    scene.report(one, other, removed=report_peers((lost,)))
+    assert scene.wanted() == []
+    held = {store: scene.state.stores[store] for store in ALL[:3]}
+    few = replace(scene.stores, state=replace(scene.state, stores=held))
+    assert why_nowhere(replace(scene.region, removed=(lost,)), few) == NOT_CLEAN
+    scene.report(one, other)
+    assert scene.wanted() == [("add", MISSING, 0, 2)]
+
+
+def test_a_lost_replica_stays_where_its_store_could_not_take_another() -> None:
+    for hurt in ("full", "away", "drained", "unknown how many"):
+        scene = Scene()
+        here = [store for store in ALL[:3] if store != 2 or hurt != "away"]
+        scene.pass_time(30.0, *here)
+        scene.report(lost=(scene.region.peers[1].id,))
+        if hurt == "full":
+            scene.tell(2, free=0)
+        if hurt == "drained":
+            known = replace(scene.state.stores[StoreId(2)], drain=Drain(0, 1, 1, 10))
+            scene.state = replace(scene.state, stores={**scene.state.stores, known.id: known})
+        if hurt == "unknown how many":
+            scene.state = replace(scene.state, replicas=0)
+        assert scene.wanted() == [], hurt
+
+
+def test_what_is_gone_with_its_store_is_not_removed_before_another_store_takes_its_place() -> None:
+    scene = Scene()
+    scene.report(down=down(scene.region.peers[2]))
+    scene.pass_time(101.0, *ALL[:2])
+    assert scene.wanted() == []
 
 
 def test_too_few_and_too_many() -> None:
