@@ -22,7 +22,7 @@ from flaredb_pd.ledger import Filters, Idle, Weighed
 from flaredb_pd.locations import Locations
 from flaredb_pd.misplaced import Misplaced
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, unfit, weigh_peers, weigh_stores, why_nowhere
+from flaredb_pd.placing import Stores, awaited_stores, unfit, weigh_peers, weigh_stores, why_nowhere
 from flaredb_pd.proposals import REPAIR, Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.state import State
@@ -109,17 +109,17 @@ class Repairs:
             fault = self._fault_of(sighting, state, now)
             if fault is None:
                 continue
-            stores = Stores(state, heard, self._is_up, coming(), places)
+            stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
             proposal = _repaired(fault, sighting, stores)
             if proposal is not None:
                 acts.add(proposal.policy)
                 yield proposal
             else:
-                why = why_nowhere(sighting.region, stores)
+                why = why_nowhere(sighting.region, sighting.bytes, stores)
                 stuck.setdefault(POLICIES[fault.kind], Filters()).out(why, sighting.region.id)
         acts |= {LEARNERS} if self._learners else set()
         yield from _idle(acts, stuck)
-        stores = Stores(state, heard, self._is_up, coming(), places)
+        stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
         yield from self._misplaced.look(stores, coming, now)
 
     def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
@@ -146,11 +146,14 @@ class Repairs:
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
+    def _is_down(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "down"
+
     def _is_gone(self, store: StoreId, state: State, now: Instant) -> bool:
         if store in state.removed:
             return True
         silent = self._watch.silent(store, now)
-        return self._watch.health(store) == "down" and silent >= self._config.replace_after
+        return self._is_down(store) and silent >= self._config.replace_after
 
 
 class Fault(Struct, frozen=True):
@@ -174,7 +177,8 @@ def _idle(acts: Set[str], stuck: Mapping[str, Filters]) -> Iterator[Idle]:
 
 def _repaired(fault: Fault, sighting: Sighting, stores: Stores) -> Proposal | None:
     """How to repair it; None where no store will do: it is waited for one, and not settled for
-    less. What is lost on a store that alone will do is removed first."""
+    less, nor for a worse place than that of a store that may be back in a moment. What is lost on a
+    store that alone will do is removed first."""
     region, report = sighting.region, sighting.report
     assert report is not None
     policy = POLICIES[fault.kind]
@@ -200,7 +204,7 @@ def _cleared(
     that one is missing."""
     back = (peer.store for peer in fault.bad if not unfit(peer.store, size, stores))
     store = next(back, None)
-    if store is None or not stores.state.replicas:
+    if store is None or not stores.state.replicas or any(awaited_stores(region, size, stores)):
         return None
     return _repair(REPLACES, "remove", region.id, LOST_ALONE, weighed, remove=store)
 
