@@ -42,7 +42,7 @@ EMPTIES: Final = "drain-replicas"
 NO_DRAIN: Final = "no store is being drained"
 NONE_WAITS: Final = "nothing waits to leave the stores that are being drained"
 
-BEHIND: Final = "a replica that is behind or not heard"
+BEHIND: Final = "a replica that is behind, not heard, or lost"
 AWAY: Final = "a replica on a store that is not up"
 LEAVES: Final = "a replica on a store that is being drained"
 
@@ -252,6 +252,7 @@ class Drains:
         report, filters, able = leaving.sighting.report, Filters(), list[StoreId]()
         assert report is not None
         lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
+        lame |= {*report.lost}
         for peer in leaving.sighting.region.peers:
             if not stores.state.serves(peer.store):
                 filters.out(LEAVES, store=peer.store)

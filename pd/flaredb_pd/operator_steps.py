@@ -211,6 +211,7 @@ def _best_leader(sighting: Sighting, others: Iterable[Peer], stores: StoresNow) 
     report = sighting.report
     assert report is not None
     lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
+    lame |= {*report.lost}
     able = (peer for peer in others if stores.is_up(peer.store) and peer.id not in lame)
 
     def rank(peer: Peer) -> tuple[bool, bool, int, PeerId]:

@@ -82,6 +82,11 @@ def test_a_store_that_is_emptied_leads_only_where_no_other_can() -> None:
     assert handed_to({}, leaving=(3,), away=(2, 4)) == 3
 
 
+def test_who_is_damaged_does_not_lead() -> None:
+    assert handed_to({2: 5, 3: 1, 4: 3}, lost=(OTHERS[1].id,)) == 4
+    assert handed_to({}, lost=tuple(peer.id for peer in OTHERS)) is None
+
+
 def test_who_lags_or_is_missed_does_not_lead() -> None:
     lags, missed = (PendingPeer(OTHERS[1].id, 9),), (DownPeer(OTHERS[2].id, 9),)
     assert handed_to({2: 5, 3: 1, 4: 3}, pending=lags) == 4
