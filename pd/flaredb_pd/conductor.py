@@ -208,6 +208,9 @@ class Conductor:
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
+    def _is_down(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "down"
+
     def _look(self, operator: Operator, state: State, heard: Heard) -> Look:
         sighting = heard.regions.get(operator.region)
         if sighting is None and _is_absorbed(operator, heard):
@@ -216,7 +219,7 @@ class Conductor:
             return Waits(NO_LEADER)
         given = self._given.get(operator.id)
         asked = given.body.to if given and isinstance(given.body, TransferLeader) else NO_PEER
-        stores = StoresNow(self._is_up, heard.leaders, state.leaves, asked)
+        stores = StoresNow(self._is_up, self._is_down, heard.leaders, state.leaves, asked)
         return look(operator, sighting, stores)
 
     def _go_on(self, operator: Operator, state: State, heard: Heard, now: Instant) -> None:

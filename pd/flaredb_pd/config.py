@@ -48,7 +48,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """How long a store, which answers every keep-alive, may be silent before it counts as such."""
 
     operators_at_once: int = 64
-    """How many regions may have their replicas changed at a time."""
+    """How many regions may have their replicas changed at a time for one priority and those above
+    it: what keeps data safe never waits for what does not."""
     adds_per_store: int = 4
     """How many of these may bring a replica to one and the same store."""
 

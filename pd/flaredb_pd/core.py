@@ -108,7 +108,7 @@ class PdCore:
         if up:
             self._hear_again(now)
         elif self._reign is not None:
-            self._reign.on_deaf()
+            self._reign.on_deaf(now)
         return self._reign.take_effects() if self._reign is not None else []
 
     def _notice_stall(self, now: Instant) -> None:

@@ -20,7 +20,7 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
 from flaredb_pd.locations import Locations
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, weigh_stores, why_nowhere
+from flaredb_pd.placing import AWAITED, NOT_CLEAN, Stores, weigh_stores, why_nowhere
 from flaredb_pd.proposals import DRAIN, LIMIT, Proposal
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.standings import EMPTY_BYTES
@@ -42,7 +42,7 @@ EMPTIES: Final = "drain-replicas"
 NO_DRAIN: Final = "no store is being drained"
 NONE_WAITS: Final = "nothing waits to leave the stores that are being drained"
 
-BEHIND: Final = "a replica that is behind or not heard"
+BEHIND: Final = "a replica that is behind, not heard, or lost"
 AWAY: Final = "a replica on a store that is not up"
 LEAVES: Final = "a replica on a store that is being drained"
 
@@ -55,9 +55,8 @@ LIMITED: Final = "enough is under way: it waits for its turn"
 CHANGING: Final = "its replicas are just being changed, or it is split or merged"
 NO_LEADER: Final = "it has no leader"
 NO_QUORUM: Final = "no majority of its replicas would be up"
-NOT_CLEAN: Final = "a store that had a replica of it has not cleaned up"
 
-PASSING: Final = (LIMITED, CHANGING)
+PASSING: Final = (LIMITED, CHANGING, AWAITED)
 """What goes by without anything else having to happen."""
 
 _WHY: Final = {
@@ -126,6 +125,7 @@ class Drains:
                 state,
                 heard,
                 self._is_up,
+                self._is_down,
                 coming(),
                 Locations(state, heard, self._config.location_labels),
             ),
@@ -226,7 +226,7 @@ class Drains:
             placed = weigh_stores(sighting.region, leaving.goes, sighting.report.bytes, stores)
             best = placed.best
             if best is None:
-                return why_nowhere(sighting.region, stores)
+                return why_nowhere(sighting.region, sighting.report.bytes, stores)
             failure = offer(self._replaced(placed, best, reason))
         return "" if failure is None else _WHY.get(failure.code, failure.message)
 
@@ -252,6 +252,7 @@ class Drains:
         report, filters, able = leaving.sighting.report, Filters(), list[StoreId]()
         assert report is not None
         lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
+        lame |= {*report.lost}
         for peer in leaving.sighting.region.peers:
             if not stores.state.serves(peer.store):
                 filters.out(LEAVES, store=peer.store)

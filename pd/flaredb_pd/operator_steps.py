@@ -7,6 +7,9 @@ goes on under any PD, at whatever step it was. A step is a change that keeps a m
     replica that is to go a learner, in one change → that one is removed
 
 A region without another voter has its learner promoted before the leader hands over to it.
+
+A store that gets a replica, or is to lead, is waited for while it is away, and given up when it is
+down; not where its new replica votes already: then it is nearer to go on than to go back.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,10 +36,12 @@ JOINT: Final = (PeerRole.INCOMING_VOTER, PeerRole.DEMOTING_VOTER)
 
 
 class StoresNow(Struct, frozen=True):
-    """What a step depends on beside its region: which stores are up, how many regions each leads,
-    and which are to be emptied. `asked` is whom the leader was told last to hand over to."""
+    """What a step depends on beside its region: which stores are up, which have been away for so
+    long that they are down, how many regions each leads, and which are to be emptied. `asked` is
+    whom the leader was told last to hand over to."""
 
     is_up: IsUp
+    is_down: IsUp
     leaders: Callable[[StoreId], int]
     leaves: Callable[[StoreId], bool]
     asked: PeerId = NO_PEER
@@ -140,8 +145,15 @@ def _transfer(to: PeerId, sighting: Sighting, stores: StoresNow) -> Look:
     target = sighting.region.peer(to)
     assert target is not None, "an operator explains only regions that have its peer"
     if not stores.is_up(target.store):
-        return Waits(f"for store {target.store} to be up")
+        return _away(target.store, stores)
     return _hand_over(sighting, target)
+
+
+def _away(store: StoreId, stores: StoresNow) -> Look:
+    """A store that is not up is to get something."""
+    if stores.is_down(store):
+        return Over("cancelled", f"store {store} is down")
+    return Waits(f"for store {store} to be up")
 
 
 def _change(operator: Operator, sighting: Sighting, stores: StoresNow) -> Look:
@@ -151,7 +163,7 @@ def _change(operator: Operator, sighting: Sighting, stores: StoresNow) -> Look:
     joins = started.add is not None and (new is None or new.role is PeerRole.LEARNER)
     leaves = old is not None and old.role is PeerRole.VOTER
     if started.add is not None and joins and not stores.is_up(started.add.store):
-        return Waits(f"for store {started.add.store} to be up")
+        return _away(started.add.store, stores)
     if started.add is not None and new is None:
         learner = Peer(started.add.id, started.add.store, PeerRole.LEARNER)
         why = f"have store {learner.store} get a replica"
@@ -199,6 +211,7 @@ def _best_leader(sighting: Sighting, others: Iterable[Peer], stores: StoresNow) 
     report = sighting.report
     assert report is not None
     lame = {*(one.peer for one in report.pending), *(one.peer for one in report.down)}
+    lame |= {*report.lost}
     able = (peer for peer in others if stores.is_up(peer.store) and peer.id not in lame)
 
     def rank(peer: Peer) -> tuple[bool, bool, int, PeerId]:

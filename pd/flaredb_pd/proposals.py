@@ -3,7 +3,8 @@
 Whoever proposes, a person, a repair or a policy, comes through here, and no rule has an exception:
 one operator per region, none where PD has ordered a split or a merge, no two replicas of a region
 on one store, also not beside what has been removed and may still be on its disk; what votes after
-the change has a majority on stores that are up; and not more at a time than stores can bear.
+the change has a majority on stores that are up; and not more at a time than stores can bear, of
+what is no less important.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -250,14 +251,18 @@ def _endangered(proposal: Proposal, sighting: Sighting, is_up: IsUp) -> PdFailur
 
 
 def _too_many(proposal: Proposal, view: View, config: Config) -> PdFailure | None:
-    running, waiting = view.state.operators.running, view.waiting
-    others = {region for region in (*running, *waiting) if region != proposal.region}
-    if len(others) >= config.operators_at_once:
-        text = f"{len(others)} operators are under way, the limit is {config.operators_at_once}"
+    """What is less important counts for nothing: so it never takes the last place."""
+    running = {region: one.started for region, one in view.state.operators.running.items()}
+    least, adds = proposal.priority, dict[RegionId, StoreId]()
+    for region, started in running.items():
+        if started.priority >= least:
+            adds[region] = started.add.store if started.add is not None else NO_STORE
+    adds.update((region, one.add) for region, one in view.waiting.items() if one.priority >= least)
+    adds.pop(proposal.region, None)
+    if len(adds) >= config.operators_at_once:
+        text = f"{len(adds)} operators are under way, the limit is {config.operators_at_once}"
         return PdFailure(LIMIT, text, _SEE_OPERATORS)
-    adding = [one.started.add for region, one in running.items() if region in others]
-    coming = [peer.store for peer in adding if peer is not None]
-    coming += [plan.add for plan in waiting.values()]
+    coming = list(adds.values())
     if proposal.add and coming.count(proposal.add) >= config.adds_per_store:
         count = coming.count(proposal.add)
         text = f"store {proposal.add} gets {count} replicas now, which is as many as it may"

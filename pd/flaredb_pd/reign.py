@@ -149,9 +149,10 @@ class Reign:
             self._leaders_noted = True
             self._enqueue(NoteLeaders(len(self.state.regions), now.wall), now)
 
-    def on_deaf(self) -> None:
+    def on_deaf(self, now: Instant) -> None:
         """The bus is away: from here on silence says nothing about the stores."""
         self._deaf = True
+        self.watch.deafen(now)
 
     def on_hearing_again(self, now: Instant) -> None:
         """The bus is back, or this process goes on after it stood still."""

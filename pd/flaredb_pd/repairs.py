@@ -3,9 +3,10 @@
 Needs nothing but what leaders tell and which stores live, so that it also finds what nobody
 remembers: an operator that was given up, or a journal that was lost. Of one region the first of
 these is repaired: a learner that belongs to nothing under way; a replica that is lost, or whose
-store both PD and the region's leader have missed for long; a replica too few; one too many. What
-only stands badly is moved last of all (`misplaced.py`). Joint majorities are left by leaders
-themselves.
+store both PD and the region's leader have missed for long; a replica too few; one too many. Where
+no other store can take the place of one that is lost, that one is removed first: then there is one
+too few, which its own store can get. What only stands badly is moved last of all (`misplaced.py`).
+Joint majorities are left by leaders themselves.
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from flaredb_pd.ledger import Filters, Idle, Weighed
 from flaredb_pd.locations import Locations
 from flaredb_pd.misplaced import Misplaced
 from flaredb_pd.operators import Operator
-from flaredb_pd.placing import Stores, weigh_peers, weigh_stores, why_nowhere
+from flaredb_pd.placing import Stores, awaited_stores, unfit, weigh_peers, weigh_stores, why_nowhere
 from flaredb_pd.proposals import REPAIR, Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_pd.state import State
@@ -29,7 +30,7 @@ from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.placement import RegionReport
-from flaredb_schemas.regions import Peer, PeerRole
+from flaredb_schemas.regions import Peer, PeerRole, Region
 
 REPAIRS: Final = "repair"
 """The trigger of what is undertaken here."""
@@ -52,6 +53,7 @@ WHOLE: Final = {
 
 LEFTOVER: Final = "a learner that belongs to nothing under way"
 LOST: Final = "a replica is lost for good"
+LOST_ALONE: Final = "a replica is lost, and only its own store can take another one"
 GONE: Final = "its store has been away for long"
 MISSING: Final = "a replica too few"
 EXTRA: Final = "a replica too many"
@@ -107,17 +109,17 @@ class Repairs:
             fault = self._fault_of(sighting, state, now)
             if fault is None:
                 continue
-            stores = Stores(state, heard, self._is_up, coming(), places)
+            stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
             proposal = _repaired(fault, sighting, stores)
             if proposal is not None:
                 acts.add(proposal.policy)
                 yield proposal
             else:
-                why = why_nowhere(sighting.region, stores)
+                why = why_nowhere(sighting.region, sighting.bytes, stores)
                 stuck.setdefault(POLICIES[fault.kind], Filters()).out(why, sighting.region.id)
         acts |= {LEARNERS} if self._learners else set()
         yield from _idle(acts, stuck)
-        stores = Stores(state, heard, self._is_up, coming(), places)
+        stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
         yield from self._misplaced.look(stores, coming, now)
 
     def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
@@ -144,11 +146,14 @@ class Repairs:
     def _is_up(self, store: StoreId) -> bool:
         return self._watch.health(store) == "up"
 
+    def _is_down(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "down"
+
     def _is_gone(self, store: StoreId, state: State, now: Instant) -> bool:
         if store in state.removed:
             return True
         silent = self._watch.silent(store, now)
-        return self._watch.health(store) == "down" and silent >= self._config.replace_after
+        return self._is_down(store) and silent >= self._config.replace_after
 
 
 class Fault(Struct, frozen=True):
@@ -172,7 +177,8 @@ def _idle(acts: Set[str], stuck: Mapping[str, Filters]) -> Iterator[Idle]:
 
 def _repaired(fault: Fault, sighting: Sighting, stores: Stores) -> Proposal | None:
     """How to repair it; None where no store will do: it is waited for one, and not settled for
-    less."""
+    less, nor for a worse place than that of a store that may be back in a moment. What is lost on a
+    store that alone will do is removed first."""
     region, report = sighting.region, sighting.report
     assert report is not None
     policy = POLICIES[fault.kind]
@@ -185,9 +191,22 @@ def _repaired(fault: Fault, sighting: Sighting, stores: Stores) -> Proposal | No
     weighed = weigh_stores(region, goes, report.bytes, stores)
     best = weighed.best
     if best is None:
-        return None
+        return _cleared(fault, sighting.region, report.bytes, weighed, stores)
     stands = {"add": best.target, "remove": best.source}
     return _repair(policy, fault.kind, region.id, fault.why, weighed, **stands)
+
+
+def _cleared(
+    fault: Fault, region: Region, size: int, weighed: Weighed, stores: Stores
+) -> Proposal | None:
+    """The removal of a lost replica whose own store is fit for another one. It costs no majority:
+    whoever is lost counts among the voters, and never votes. Not where nobody would know after it
+    that one is missing."""
+    back = (peer.store for peer in fault.bad if not unfit(peer.store, size, stores))
+    store = next(back, None)
+    if store is None or not stores.state.replicas or any(awaited_stores(region, size, stores)):
+        return None
+    return _repair(REPLACES, "remove", region.id, LOST_ALONE, weighed, remove=store)
 
 
 def _repair(

@@ -2,6 +2,9 @@
 
 A store answers each second, so some seconds of silence say something; its full reports, of which
 there is one in thirty seconds, would say it late. Nothing here grants, orders or decides.
+
+While PD itself is deaf no silence counts. A store that was down before is still as silent as it had
+been by then; of all others silence begins anew, as it does of all stores in a new reign.
 """
 
 from collections.abc import Collection
@@ -34,23 +37,34 @@ class StoreWatch:
     """
 
     def __init__(self, now: Instant) -> None:
-        self._listening = now.seconds
+        self._listening = self._ticked = now.seconds
+        self._deaf_since: float | None = None
         self._heard: dict[StoreId, Instant] = {}
         self._expected: dict[StoreId, float] = {}
         """Since when each store is looked for."""
         self._health: dict[StoreId, Health] = {}
         self._silences: dict[StoreId, float] = {}
         """How long each store that is not up yet was silent before it was heard."""
+        self._proven: dict[StoreId, float] = {}
+        """How silent each store that has been down since before PD was deaf had been by then."""
 
     def hear(self, store: StoreId, now: Instant) -> None:
         """Something that this store says has come."""
         if self._health.get(store) != "up":
             self._silences.setdefault(store, self.silent(store, now))
         self._heard[store] = now
+        self._proven.pop(store, None)
+
+    def deafen(self, now: Instant) -> None:
+        """PD hears nobody from here on, by its own fault: silence counts no more."""
+        self._deaf_since = now.seconds if self._deaf_since is None else self._deaf_since
 
     def listen_anew(self, now: Instant) -> None:
-        """PD heard nobody until now, by its own fault: no silence before this moment counts."""
-        self._listening = now.seconds
+        """PD heard nobody until now, by its own fault: since its last tick, if not for longer."""
+        self.deafen(Instant(self._ticked, now.wall))
+        down = [store for store, health in self._health.items() if health == "down"]
+        self._proven = {store: self.silent(store, now) for store in down}
+        self._listening, self._deaf_since = now.seconds, None
 
     def health(self, store: StoreId) -> Health:
         """The store's health; one of which nothing is known yet counts as disconnected."""
@@ -60,7 +74,8 @@ class StoreWatch:
         """For how many seconds the store has not been heard while PD listened."""
         heard = self._heard.get(store)
         since = heard.seconds if heard else self._expected.get(store, now.seconds)
-        return now.seconds - max(since, self._listening)
+        until = now.seconds if self._deaf_since is None else self._deaf_since
+        return self._proven.get(store, 0.0) + max(0.0, until - max(since, self._listening))
 
     def last_heard(self, store: StoreId) -> Instant | None:
         """When the store was heard last; None if it was not heard in this reign."""
@@ -68,6 +83,7 @@ class StoreWatch:
 
     def tick(self, stores: Collection[StoreId], config: Config, now: Instant) -> list[Change]:
         """Judge `stores`, and no others any more; returns what has changed, by store."""
+        self._ticked = now.seconds
         self._health = {store: known for store, known in self._health.items() if store in stores}
         for store in stores:
             self._expected.setdefault(store, now.seconds)

@@ -25,8 +25,8 @@ JOINT = {
 class FakeRegion:
     """One region.
 
-    Invariants: the leader is a voter; no two peers are on one store; nobody leads without a
-    majority of the voters on stores that are up.
+    Invariants: the leader is a voter that is not lost; no two peers are on one store; nobody leads
+    without a majority of the voters on stores that are up.
     """
 
     def __init__(self, region: Region) -> None:
@@ -37,6 +37,8 @@ class FakeRegion:
         """How many entries each peer that lags lacks."""
         self.new_lag = 0
         """How many entries a new learner lacks."""
+        self.lost: set[PeerId] = set()
+        """Whose records are damaged: they vote no more, and nothing makes them well."""
 
     @property
     def store(self) -> StoreId:
@@ -57,11 +59,20 @@ class FakeRegion:
     def can_decide(self, up: Set[StoreId]) -> bool:
         """Whether the majorities that count are on stores that are up."""
         sides = (self.voters(), self.voters(before=True))
-        return all(2 * sum(one.store in up for one in side) > len(side) for side in sides)
+        return all(2 * sum(self._votes(one, up) for one in side) > len(side) for side in sides)
+
+    def _votes(self, peer: Peer, up: Set[StoreId]) -> bool:
+        return peer.store in up and peer.id not in self.lost
+
+    def damage(self, peer: PeerId) -> None:
+        """A record of this replica is not what was written; where it led, nobody leads now."""
+        self.lost.add(peer)
+        if peer == self.leader:
+            self.leader = NO_PEER
 
     def elect(self, up: Set[StoreId], away_from: PeerId = NO_PEER) -> bool:
         """Have somebody else lead, if anybody can."""
-        able = [one.id for one in self.voters() if one.store in up and one.id not in self.lag]
+        able = [one.id for one in self.voters() if self._votes(one, up) and one.id not in self.lag]
         able = [one for one in able if one != away_from] or able
         if not able or not self.can_decide(up):
             self.leader = NO_PEER
@@ -73,7 +84,7 @@ class FakeRegion:
         """Obey, or do nothing."""
         target = self.region.peer(order.to)
         fits = order.epoch == self.region.epoch and order.leader == self.leader
-        able = target is not None and target in self.voters() and target.store in up
+        able = target is not None and target in self.voters() and self._votes(target, up)
         if not fits or not able or order.to in self.lag:
             return False
         self.leader, self.term = order.to, self.term + 1
@@ -90,7 +101,8 @@ class FakeRegion:
             for peer in order.peers
             if peer.role is PeerRole.VOTER and before[peer.id].role is PeerRole.LEARNER
         ]
-        if not self.can_decide(up) or any(peer in self.lag for peer in rises):
+        lame = self.lag.keys() | self.lost
+        if not self.can_decide(up) or any(peer in lame for peer in rises):
             return False
         falls = [
             peer.id
@@ -144,6 +156,7 @@ class FakeRegion:
             pending=tuple(PendingPeer(peer, lag) for peer, lag in sorted(lags.items())),
             down=tuple(DownPeer(peer, 9) for peer in down),
             removed=report_peers(self.region.removed),
+            lost=tuple(peer.id for peer in self.region.peers if peer.id in self.lost),
         )
 
     def _check(self, order: OrderPeers) -> None:

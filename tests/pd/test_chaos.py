@@ -31,7 +31,7 @@ _join: Codec[Join] = Codec(Join)
 
 
 class Chaos:
-    """Two PDs, five stores, three regions of three replicas."""
+    """Two PDs, five stores (or those of `letters`), three regions of three replicas."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Chaos:
         balance: bool = False,
         zones: str = "",
         world: PdWorld | None = None,
+        letters: str = LETTERS,
     ) -> None:
         self.dice = random.Random(seed)
         self.world = world or PdWorld()
@@ -52,6 +53,7 @@ class Chaos:
         self.tidiness = 0.05
         self.balance = balance
         self.zones = zones
+        self.letters = letters
         self.seen_epoch = 0
         self._restart: dict[str, float] = {}
         self._beats = 0
@@ -61,7 +63,7 @@ class Chaos:
         for name in "ab":
             self.start(name)
         self.world.pass_time(3.1)
-        for place, letter in enumerate(LETTERS):
+        for place, letter in enumerate(self.letters):
             labels = {"zone": self.zones[place]} if self.zones else {}
             asked = _join.encode(join(letter, labels=labels))
             self.world.tell(SUBJECTS.pd_request(StoreId(0), "join"), asked)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+import pytest
 from msgspec.structs import replace
 
 from flaredb_pd.bootstrap import place_regions
-from flaredb_pd.operator_steps import Next, StoresNow, Waits, look
+from flaredb_pd.operator_steps import Next, Over, StoresNow, Waits, look
 from flaredb_pd.operators import Operator
 from flaredb_pd.region_map import Sighting
 from flaredb_schemas.ids import NO_PEER, JournalSequence, OperatorId, PeerId, StoreId
@@ -52,6 +53,7 @@ def handed_to(
     )
     stores = StoresNow(
         lambda store: store not in away,
+        lambda store: False,
         lambda store: leaders.get(store, 0),
         lambda store: store in leaving,
         asked,
@@ -80,8 +82,39 @@ def test_a_store_that_is_emptied_leads_only_where_no_other_can() -> None:
     assert handed_to({}, leaving=(3,), away=(2, 4)) == 3
 
 
+def test_who_is_damaged_does_not_lead() -> None:
+    assert handed_to({2: 5, 3: 1, 4: 3}, lost=(OTHERS[1].id,)) == 4
+    assert handed_to({}, lost=tuple(peer.id for peer in OTHERS)) is None
+
+
 def test_who_lags_or_is_missed_does_not_lead() -> None:
     lags, missed = (PendingPeer(OTHERS[1].id, 9),), (DownPeer(OTHERS[2].id, 9),)
     assert handed_to({2: 5, 3: 1, 4: 3}, pending=lags) == 4
     assert handed_to({2: 5, 3: 1, 4: 3}, pending=lags, down=missed) == 2
     assert handed_to({}, away=(2,), pending=lags, down=missed) is None
+
+
+@pytest.mark.parametrize(("health", "seen"), [("disconnected", Waits), ("down", Over)])
+def test_who_is_to_lead_is_waited_for_until_its_store_is_down(
+    health: str, seen: type[Waits | Over]
+) -> None:
+    started = OperatorStarted(
+        operator=OperatorId(20),
+        kind="transfer",
+        region=REGION.id,
+        leader=LEADER.id,
+        to=OTHERS[0].id,
+        priority=1,
+        trigger="manual",
+        reason="",
+        seconds=60,
+        before=initial_region(REGION),
+        expected=report_peers(REGION.peers),
+        highest_id=20,
+    )
+    stores = StoresNow(
+        lambda store: False, lambda store: health == "down", lambda store: 0, lambda store: False
+    )
+    report = region_report(REGION, LEADER)
+    told = Sighting(REGION, LEADER.id, LEADER.store, report.term, report)
+    assert isinstance(look(Operator(started, JournalSequence(7)), told, stores), seen)

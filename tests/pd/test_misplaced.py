@@ -46,7 +46,8 @@ class Zones(Cluster):
             known = replace(state.stores[store], drain=Drain(0, 0, 0, 0))
             state = replace(state, stores={**state.stores, store: known})
         places = Locations(state, self.heard, ("zone",))
-        stores = Stores(state, self.heard, lambda one: one not in self.down, {}, places)
+        down = self.down.__contains__
+        stores = Stores(state, self.heard, lambda one: not down(one), down, {}, places)
         now = Instant(self.now * LOOK_SECONDS, 0)
         return list(self.misplaced.look(stores, Counter[StoreId], now))
 

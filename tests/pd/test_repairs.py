@@ -9,10 +9,20 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.locations import Locations
 from flaredb_pd.operator_facts import Plan, StartOperator
-from flaredb_pd.placing import GIB, Stores, weigh_peers, weigh_stores
+from flaredb_pd.placing import (
+    AWAITED,
+    GIB,
+    NONE_UP,
+    NOT_CLEAN,
+    Stores,
+    weigh_peers,
+    weigh_stores,
+    why_nowhere,
+)
 from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
-from flaredb_pd.repairs import EXTRA, GONE, LEFTOVER, LOST, MISSING, Repairs
+from flaredb_pd.repairs import EXTRA, GONE, LEFTOVER, LOST, LOST_ALONE, MISSING, Repairs
 from flaredb_pd.state import State, evolve, numbered
+from flaredb_pd.store_records import Drain
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import JournalSequence, PdEpoch, PeerId, StoreId
 from flaredb_schemas.keys import KeyRange
@@ -87,13 +97,21 @@ class Scene:
         def is_up(store: StoreId) -> bool:
             return self.watch.health(store) == "up"
 
+        def is_down(store: StoreId) -> bool:
+            return self.watch.health(store) == "down"
+
         places = Locations(self.state, self.heard, CONFIG.location_labels)
-        return Stores(self.state, self.heard, is_up, {}, places)
+        return Stores(self.state, self.heard, is_up, is_down, {}, places)
 
     def best_for(self, goes: Peer, size: int = 0, **changes: object) -> StoreId | None:
         """Where a replica of this size goes in the place of this one."""
         best = weigh_stores(self.region, goes, size, replace(self.stores, **changes)).best
         return best.target if best is not None else None
+
+    @property
+    def why_nowhere(self) -> str:
+        """Why nothing can take the place of what the region lacks."""
+        return why_nowhere(self.region, 10, self.stores)
 
     def least_needed(self, leader: PeerId, *bad: Peer) -> Peer | None:
         """Which replica goes first."""
@@ -132,6 +150,44 @@ def test_a_lost_replica_is_replaced_at_once() -> None:
     scene = Scene()
     scene.report(lost=(scene.region.peers[1].id,))
     assert scene.wanted() == [("replace", LOST, 2, 4)]
+
+
+def test_what_only_its_own_store_can_replace_is_removed_first() -> None:
+    scene = Scene()
+    scene.pass_time(30.0, *ALL[:3])
+    one, lost, other = scene.region.peers
+    scene.report(lost=(lost.id,))
+    assert scene.wanted() == [("remove", LOST_ALONE, 2, 0)]
+    scene.report(one, other, removed=report_peers((lost,)))
+    assert scene.wanted() == []
+    held = {store: scene.state.stores[store] for store in ALL[:3]}
+    few = replace(scene.stores, state=replace(scene.state, stores=held))
+    assert why_nowhere(replace(scene.region, removed=(lost,)), 10, few) == NOT_CLEAN
+    scene.report(one, other)
+    assert scene.wanted() == [("add", MISSING, 0, 2)]
+
+
+def test_a_lost_replica_stays_where_its_store_could_not_take_another() -> None:
+    for hurt in ("full", "away", "drained", "unknown how many"):
+        scene = Scene()
+        here = [store for store in ALL[:3] if store != 2 or hurt != "away"]
+        scene.pass_time(30.0, *here)
+        scene.report(lost=(scene.region.peers[1].id,))
+        if hurt == "full":
+            scene.tell(2, free=0)
+        if hurt == "drained":
+            known = replace(scene.state.stores[StoreId(2)], drain=Drain(0, 1, 1, 10))
+            scene.state = replace(scene.state, stores={**scene.state.stores, known.id: known})
+        if hurt == "unknown how many":
+            scene.state = replace(scene.state, replicas=0)
+        assert scene.wanted() == [], hurt
+
+
+def test_what_is_gone_with_its_store_is_not_removed_before_another_store_takes_its_place() -> None:
+    scene = Scene()
+    scene.report(down=down(scene.region.peers[2]))
+    scene.pass_time(101.0, *ALL[:2])
+    assert scene.wanted() == []
 
 
 def test_too_few_and_too_many() -> None:
@@ -194,6 +250,35 @@ def test_where_no_store_will_do_it_is_waited_for_one() -> None:
     assert scene.wanted() == [("replace", LOST, 2, 5)]
     scene.pass_time(30.0, *ALL[:4])
     assert scene.wanted() == []
+
+
+def test_the_best_place_is_waited_for_while_its_store_is_away_for_a_moment() -> None:
+    for returns in (True, False):
+        scene = Scene()
+        for store, zone in {1: "a", 2: "b", 3: "c", 4: "a", 5: "a", 6: "c"}.items():
+            scene.tell(store, zone=zone)
+        others = [store for store in ALL if store != 6]
+        scene.pass_time(6.0, *others)
+        scene.report(lost=(scene.region.peers[2].id,))
+        assert scene.wanted() == [] and scene.why_nowhere == AWAITED
+        scene.pass_time(15.0, *(ALL if returns else others))
+        assert scene.wanted() == [("replace", LOST, 3, 6 if returns else 4)]
+
+
+def test_where_all_places_are_as_good_a_store_that_is_away_is_not_waited_for() -> None:
+    scene = Scene()
+    scene.pass_time(6.0, *ALL[:3], *ALL[4:])
+    scene.report(lost=(scene.region.peers[2].id,))
+    assert scene.wanted() == [("replace", LOST, 3, 5)]
+
+
+def test_nothing_is_removed_first_while_another_store_may_be_back() -> None:
+    scene = Scene()
+    scene.pass_time(6.0, *ALL[:3])
+    scene.report(lost=(scene.region.peers[1].id,))
+    assert scene.wanted() == [] and scene.why_nowhere == NONE_UP
+    scene.pass_time(15.0, *ALL[:3])
+    assert scene.wanted() == [("remove", LOST_ALONE, 2, 0)]
 
 
 def test_what_has_been_removed_may_still_be_there() -> None:

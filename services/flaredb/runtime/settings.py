@@ -176,10 +176,11 @@ class PdSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = False
     heartbeat_seconds: Annotated[Seconds, about("between a store's full reports", le=3_600)] = 30.0
     operators_at_once: Annotated[
-        Number, about("regions whose replicas are changed at a time", le=10_000)
+        Number,
+        about("regions whose replicas are changed at a time; repairs count apart", le=10_000),
     ] = 64
     adds_per_store: Annotated[
-        Number, about("replicas that one store is given at a time", le=1_000)
+        Number, about("replicas that one store is given at a time; repairs count apart", le=1_000)
     ] = 4
     replace_after_seconds: Annotated[
         Seconds,
