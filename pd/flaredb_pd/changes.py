@@ -27,6 +27,7 @@ from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
+from flaredb_pd.placing import Stores
 from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
 from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.repairs import REPAIRS, Repairs
@@ -91,9 +92,7 @@ class Changes:
         self._idleness: Final = Idleness(enqueue)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
-        self._balancer: Final = Balancer(
-            config, lambda store: watch.health(store) == "up", self._loads, now
-        )
+        self._balancer: Final = Balancer(config, self._is_up, self._loads, now)
         self.drains: Final = Drains(config, watch)
         self._lives: Final = StoreLives(watch, enqueue, answer, self._show)
         self._forgetting: Final = Forgetting(give)
@@ -201,13 +200,17 @@ class Changes:
         self, source: Sighting, target: Sighting, state: State, heard: Heard, now: Instant
     ) -> None:
         """Have a small region become a part of its neighbour, or first go where that is."""
+        put_off = partial(self._small.put_off, (source.region.id, target.region.id), now.seconds)
+        if are_alike(source.region, target.region):
+            self.merges.want(source, target, "small", state, now, on_refusal=lambda _: put_off())
+            return
         places = Locations(state, heard, self._config.location_labels)
-        move = apart(source, target, places)
-        if move is not None:
+        coming = self.conductor.coming(state)
+        move = apart(source, target, Stores(state, heard, self._is_up, coming, places))
+        if move is None:
+            put_off()
+        else:
             self._offer(move, state, heard, now)
-        elif are_alike(source.region, target.region):
-            put_off = partial(self._small.put_off, now=now.seconds)
-            self.merges.want(source, target, "small", state, now, on_refusal=put_off)
 
     def _repair(self, state: State, heard: Heard, now: Instant) -> None:
         if now.seconds < self._repair_at:
@@ -247,6 +250,9 @@ class Changes:
         offer = partial(self._offer, state=state, heard=heard, now=now)
         figures = Figures(state, heard, self._loads, self._config.location_labels)
         self._idleness.take(decided, offer, state, figures, now, most_refusals)
+
+    def _is_up(self, store: StoreId) -> bool:
+        return self._watch.health(store) == "up"
 
     def _offer(
         self, proposal: Proposal, state: State, heard: Heard, now: Instant, reply: str = ""

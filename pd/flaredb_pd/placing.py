@@ -28,6 +28,7 @@ IS_DRAINED: Final = "a store that is being drained"
 IS_SILENT: Final = "a store that has not told of itself"
 IS_AWAY: Final = "a store that is not up"
 IS_FULL: Final = "a store without room for it"
+IS_NEARLY_FULL: Final = "a store whose disk is nearly full"
 NO_VOTER: Final = "a replica that does not vote"
 
 
@@ -66,6 +67,17 @@ def able_stores(
             filters.out(IS_FULL, store=store)
         else:
             yield store, told.report
+
+
+def roomy_stores(
+    region: Region, size: int, stores: Stores, filters: Filters
+) -> Iterator[tuple[StoreId, StoreReport]]:
+    """Which of the able ones could take it without need: none that is nearly full with it."""
+    for store, report in able_stores(region, size, stores, filters):
+        if _used(store, report, size, stores) >= NEARLY_FULL:
+            filters.out(IS_NEARLY_FULL, store=store)
+        else:
+            yield store, report
 
 
 def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:

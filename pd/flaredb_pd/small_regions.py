@@ -5,7 +5,7 @@ is growing, or is busy is left alone: it would be split again. Two that stand on
 are brought together first, replica by replica.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from flaredb_pd.balance_scene import PRIORITY
 from flaredb_pd.config import Config
 from flaredb_pd.ledger import Filters, weigh
-from flaredb_pd.locations import Locations
+from flaredb_pd.placing import Stores, roomy_stores, wear
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.regions import PeerRole
 
@@ -75,9 +74,9 @@ class SmallRegions:
         else:
             self._calm[report.id] = Calm(known.since, known.version, known.bytes, known.keys, now)
 
-    def put_off(self, body: OrderMerge, now: float) -> None:
-        """Nothing came of this merge: try again after as long a time of calm, not at once."""
-        for region in (body.region, body.target):
+    def put_off(self, regions: Iterable[RegionId], now: float) -> None:
+        """Nothing came of merging these: try again after as long a time of calm, not at once."""
+        for region in regions:
             calm = self._calm.get(region)
             if calm is not None:
                 self._calm[region] = replace(calm, since=now)
@@ -122,23 +121,24 @@ class SmallRegions:
         return healthy and whole and waited and bool(sighting.leader)
 
 
-def apart(source: Sighting, target: Sighting, places: Locations) -> Proposal | None:
+def apart(source: Sighting, target: Sighting, stores: Stores) -> Proposal | None:
     """The move that brings the two closer together: a follower first, where that will do.
 
-    None where they stand on the same stores, or where each move would have replicas stand less far
-    apart, which would be repaired at once.
+    None where they stand on the same stores, where no store that is missing can take a replica
+    without need, or where each move would have replicas stand less far apart, which would be
+    repaired at once.
     """
     region, held = source.region, source.region.stores
     here, there = set(held), set(target.region.stores)
     if here == there or len(here) != len(there):
         return None
     filters, candidates = Filters(), list[Candidate]()
-    for goes in sorted(here - there):
-        for comes in sorted(there - here):
-            if places.would_worsen(held, goes, comes):
+    for comes, report in roomy_stores(region, source.bytes, stores, filters):
+        for goes in sorted(here - there) if comes in there else ():
+            if stores.places.would_worsen(held, goes, comes):
                 filters.out(WORSE, region.id, comes)
             else:
-                terms = {"leads": int(goes == source.store)}
+                terms = {"leads": int(goes == source.store), **wear(comes, report, stores)}
                 move = Candidate(region=region.id, source=goes, target=comes, terms=terms)
                 candidates.append(move)
     weighed = weigh(candidates, filters)
