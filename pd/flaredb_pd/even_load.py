@@ -1,6 +1,11 @@
-"""The load of what stores lead: from one whose regions are busier than others' to one whose are
-less so."""
+"""The load of what stores lead: from those whose regions are busier than others' to those whose are
+less so.
 
+What is handed over makes the busier of the two less busy by more than loads are off, and the other
+one stays below what that one was: so nothing goes to and fro.
+"""
+
+from collections.abc import Iterator
 from statistics import mean
 from typing import Final
 
@@ -45,33 +50,62 @@ NO_FOLLOWER: Final = "a region without a follower that can be moved there"
 
 def find(look: Look) -> Proposal | Idle:
     """One transfer, or a move before it, counted as done; or why there is none."""
-    even = mean(one.load for one in look.standings.values())
     ranked = sorted(look.standings.values(), key=lambda one: (-round(one.load), one.store))
-    source, filters = ranked[0], look.not_led
-    pairs = [
-        _difference(source, one) for one in ranked[: -MOST_TRIED - 1 : -1] if one is not source
-    ]
-    if source.load < LEAST_LOAD:
-        return Idle(POLICY, NOT_BUSY, weigh(pairs, filters))
-    if source.load <= even * (1 + LOAD_TOLERANCE):
-        return Idle(POLICY, ALL_EVEN, weigh(pairs, filters))
-    led, unsure = look.led(source.store), look.loads.inherited()
-    if unsure[source.store] > LEAST_GAIN * even:
+    filters, pairs, any_led = look.not_led, list[Candidate](), False
+    if ranked[0].load < LEAST_LOAD:
+        return Idle(POLICY, NOT_BUSY, weigh(_differences(ranked), filters))
+    even = mean(one.load for one in ranked)
+    unsure = {one for one, load in look.loads.inherited().items() if load > LEAST_GAIN * even}
+    for source, target in _uneven(ranked, even, pairs):
+        led = look.led(source.store)
+        any_led = any_led or bool(led)
+        silent = [one.store for one in (source, target) if one.store in unsure]
+        for store in silent:
+            filters.out(HAS_NOT_TOLD, store=store)
+        shift = None if silent else _best_shift(led, source, target, even, look, filters)
+        if shift is not None:
+            return shift
+    if not pairs:
+        return Idle(POLICY, ALL_EVEN, weigh(_differences(ranked), filters))
+    if all(one.source in unsure for one in pairs):
         return Idle(POLICY, NOT_TOLD, weigh(pairs, filters))
-    for target in ranked[: -MOST_TRIED - 1 : -1]:
-        if unsure[target.store] > LEAST_GAIN * even:
-            filters.out(HAS_NOT_TOLD, store=target.store)
+    return Idle(POLICY, NOTHING_FITS if any_led else NOTHING_MOVES, weigh(pairs, filters))
+
+
+def _uneven(
+    ranked: list[Standing], even: float, pairs: list[Candidate]
+) -> Iterator[tuple[Standing, Standing]]:
+    """Which two stores to bring closer to each other, the most urgent first; notes them.
+
+    One of them is out of the tolerance: while one store has nothing to do, all others may be in it.
+    """
+    most, least = even * (1 + LOAD_TOLERANCE), even * (1 - LOAD_TOLERANCE)
+    for source in ranked[:MOST_TRIED]:
+        for target in ranked[: -MOST_TRIED - 1 : -1]:
+            is_apart = source.load >= LEAST_LOAD and source.load > target.load
+            if is_apart and (source.load > most or target.load < least):
+                pairs.append(_difference(source, target))
+                yield source, target
+
+
+def _best_shift(
+    led: list[Sighting],
+    source: Standing,
+    target: Standing,
+    even: float,
+    look: Look,
+    filters: Filters,
+) -> Proposal | None:
+    """What brings the two closest to each other, counted as done."""
+    fitting = _fitting(led, source, target, even, look, filters)
+    for place, (_, _, sighting) in enumerate(fitting):
+        goes = _follower_that_goes(sighting, target, look, filters)
+        if goes is None and sighting.region.peer_on(target.store) is None:
             continue
-        fitting = _fitting(led, source, target, even, look, filters)
-        for place, (_, _, sighting) in enumerate(fitting):
-            goes = _follower_that_goes(sighting, target, look, filters)
-            if goes is None and sighting.region.peer_on(target.store) is None:
-                continue
-            rest = fitting[place : place + MOST_CANDIDATES]
-            weighed = _weighed(rest, source, target, len(fitting) - place, filters)
-            return _shift(sighting, source, target, goes, weighed, look)
-    reason = NOTHING_FITS if led else NOTHING_MOVES
-    return Idle(POLICY, reason, weigh(pairs, filters))
+        rest = fitting[place : place + MOST_CANDIDATES]
+        weighed = _weighed(rest, source, target, len(fitting) - place, filters)
+        return _shift(sighting, source, target, goes, weighed, look)
+    return None
 
 
 Fitting = tuple[int, RegionId, Sighting]
@@ -162,6 +196,12 @@ def _weighed(
         for off, region, _ in fitting
     )
     return Weighed(candidates, compared, filters.told())
+
+
+def _differences(ranked: list[Standing]) -> list[Candidate]:
+    """How far the busiest store is from those that are least busy."""
+    least = ranked[: -MOST_TRIED - 1 : -1]
+    return [_difference(ranked[0], one) for one in least if one is not ranked[0]]
 
 
 def _difference(source: Standing, target: Standing) -> Candidate:
