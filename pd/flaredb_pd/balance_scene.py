@@ -48,6 +48,7 @@ WAS_HANDED_OVER: Final = "a region that was handed over a moment ago"
 HAS_ONE: Final = "a region that has, or had, a replica there"
 NO_ROOM: Final = "a region for which the store's disk has no room"
 HAS_NONE: Final = "a region without a replica there"
+IS_OVERWORKED: Final = "a store whose processor is too busy for leading more"
 WORSE: Final = "a region whose replicas would stand less far apart"
 
 ALL_EVEN: Final = "every store bears about its share"

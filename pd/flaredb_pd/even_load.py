@@ -13,6 +13,7 @@ from flaredb_pd.balance_scene import (
     ALL_EVEN,
     COLD_SHARE,
     HAS_ONE,
+    IS_OVERWORKED,
     LEAST_LOAD,
     MOST_TRIED,
     NO_ROOM,
@@ -59,6 +60,9 @@ def find(look: Look) -> Proposal | Idle:
     for source, target in _uneven(ranked, even, pairs):
         led = look.led(source.store)
         any_led = any_led or bool(led)
+        if target.is_overworked:
+            filters.out(IS_OVERWORKED, store=target.store)
+            continue
         silent = [one.store for one in (source, target) if one.store in unsure]
         for store in silent:
             filters.out(HAS_NOT_TOLD, store=store)
@@ -80,12 +84,20 @@ def _uneven(
     One of them is out of the tolerance: while one store has nothing to do, all others may be in it.
     """
     most, least = even * (1 + LOAD_TOLERANCE), even * (1 - LOAD_TOLERANCE)
+
+    def order(one: Standing) -> tuple[int, ...]:
+        # Loads that are closer to each other are not told apart: then CPU decides.
+        load = int(one.load / (LEAST_GAIN * even))
+        return one.is_overworked, load, one.cpu_percent, round(one.load), -one.store
+
+    targets = sorted(ranked, key=order)[:MOST_TRIED]
     for source in ranked[:MOST_TRIED]:
-        for target in ranked[: -MOST_TRIED - 1 : -1]:
+        for target in targets:
             is_apart = source.load >= LEAST_LOAD and source.load > target.load
-            if is_apart and (source.load > most or target.load < least):
-                pairs.append(_difference(source, target))
-                yield source, target
+            if not is_apart or (source.load <= most and target.load >= least):
+                continue
+            pairs.append(_difference(source, target))
+            yield source, target
 
 
 def _best_shift(
@@ -192,7 +204,12 @@ def _weighed(
     fitting: list[Fitting], source: Standing, target: Standing, compared: int, filters: Filters
 ) -> Weighed:
     candidates = tuple(
-        Candidate(region=region, source=source.store, target=target.store, terms={"off": off})
+        Candidate(
+            region=region,
+            source=source.store,
+            target=target.store,
+            terms={"off": off, "cpu_percent": target.cpu_percent},
+        )
         for off, region, _ in fitting
     )
     return Weighed(candidates, compared, filters.told())
@@ -205,5 +222,8 @@ def _differences(ranked: list[Standing]) -> list[Candidate]:
 
 
 def _difference(source: Standing, target: Standing) -> Candidate:
-    terms = {"keys_per_second": round(target.load - source.load)}
+    terms = {
+        "keys_per_second": round(target.load - source.load),
+        "cpu_percent": target.cpu_percent,
+    }
     return Candidate(source=source.store, target=target.store, terms=terms)
