@@ -93,6 +93,7 @@ class Look:
         )
         self.taken: Final[set[RegionId]] = set()
         self._movable: Final = _movable(scene)
+        self._moved: Final = frozenset(scene.moved)
 
     def held(self, store: StoreId) -> list[Sighting]:
         """The regions of which a replica may go away from this store."""
@@ -103,6 +104,10 @@ class Look:
         """The regions that this store leads, and another one may."""
         led = self._movable.led.get(store, ())
         return [one for one in led if one.region.id not in self.taken]
+
+    def may_move(self, region: RegionId) -> bool:
+        """Whether a replica of one of the `led` regions may go away from its store."""
+        return region not in self._moved and region not in self.taken
 
     @property
     def not_held(self) -> Filters:

@@ -163,7 +163,7 @@ def _follower_that_goes(
     followers = [
         look.standings[store]
         for store in region.stores
-        if store != sighting.store and store in look.standings and sighting in look.held(store)
+        if store != sighting.store and store in look.standings and look.may_move(region.id)
     ]
     if not followers:
         filters.out(NO_FOLLOWER, region.id, target.store)
