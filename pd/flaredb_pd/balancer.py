@@ -1,6 +1,6 @@
 """When balance is looked at, and what is left alone for a while after it has been moved."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Final
 
 from flaredb_pd.availability import IsUp
@@ -52,8 +52,13 @@ class Balancer:
         for report in reports:
             self._loads.note(report, now.seconds)
 
-    def decisions(self, state: State, heard: Heard, now: Instant) -> Iterator[Proposal | Idle]:
-        """What to do now for the sake of balance, or why nothing; nothing most of the time."""
+    def decisions(
+        self, state: State, heard: Heard, uniting: Set[RegionId], now: Instant
+    ) -> Iterator[Proposal | Idle]:
+        """What to do now for the sake of balance, or why nothing; nothing most of the time.
+
+        No replica moves of regions that are `uniting`, which stay where the other one is.
+        """
         if now.seconds < self._look_at:
             return
         self._look_at = now.seconds + max(LOOK_SECONDS, len(heard.regions) / REGIONS_PER_SECOND)
@@ -72,7 +77,8 @@ class Balancer:
         running = state.operators.running.values()
         places = Locations(state, heard, self._config.location_labels)
         lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
-        resting = _resting(state, now)
+        moved, handed_over = _resting(state, now)
+        resting = moved | uniting, handed_over
         yield from decisions(Scene(heard, self._loads, running, *resting, bears, places, lately))
 
 

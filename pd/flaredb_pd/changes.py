@@ -189,7 +189,9 @@ class Changes:
         self._repair(state, heard, now)
         self._drain(state, heard, now)
         self._forgetting.tick(state, heard, now)
-        self._undertake(self._balancer.decisions(state, heard, now), state, heard, now)
+        uniting = self._small.uniting(now.seconds)
+        balance = self._balancer.decisions(state, heard, uniting, now)
+        self._undertake(balance, state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *self.conductor.regions(state)}

@@ -35,6 +35,10 @@ POLICY: Final = "merge-together"
 
 WORSE: Final = "a move after which its replicas would stand less far apart"
 
+UNITE_SECONDS: Final = 120.0
+"""For so long after two were found balance leaves both alone: neither is to be moved away from
+where the other one has just been brought."""
+
 MOST_AT_ONCE: Final = 4
 """How many merges of small regions are under way at a time."""
 
@@ -57,11 +61,13 @@ class SmallRegions:
 
     Invariants: a region's time of calm begins anew with each change of its version, with growth,
     and with traffic; nothing is known of a region longer than it is in the map that is looked at.
+    `_uniting` says until when balance is to leave those alone that were found last.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._calm: dict[RegionId, Calm] = {}
+        self._uniting: dict[RegionId, float] = {}
 
     def note(self, report: RegionReport, now: float) -> None:
         """A leader has told of its region."""
@@ -77,9 +83,14 @@ class SmallRegions:
     def put_off(self, regions: Iterable[RegionId], now: float) -> None:
         """Nothing came of merging these: try again after as long a time of calm, not at once."""
         for region in regions:
+            self._uniting.pop(region, None)
             calm = self._calm.get(region)
             if calm is not None:
                 self._calm[region] = replace(calm, since=now)
+
+    def uniting(self, now: float) -> set[RegionId]:
+        """The regions that are being brought together, or merged."""
+        return {region for region, until in self._uniting.items() if until > now}
 
     def find(
         self, regions: RegionMap, busy: Container[RegionId], now: float
@@ -97,6 +108,8 @@ class SmallRegions:
                 taken |= ids
             if len(found) >= MOST_AT_ONCE:
                 break
+        self._uniting = {one: until for one, until in self._uniting.items() if until > now}
+        self._uniting.update(dict.fromkeys(taken, now + UNITE_SECONDS))
         return found
 
     def _small_pairs(self, regions: RegionMap, now: float) -> Iterator[tuple[Sighting, Sighting]]:

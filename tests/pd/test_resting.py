@@ -55,7 +55,7 @@ def looked(cluster: Cluster, operators: Operators, passed: float = 1.0) -> set[R
     config = pd_config(balance=True)
     balancer = Balancer(config, lambda store: True, cluster.loads, before)
     now = Instant(NOW.seconds + passed, NOW.wall + round(passed * 1000))
-    decided: list[Proposal | Idle] = list(balancer.decisions(state, cluster.heard, now))
+    decided: list[Proposal | Idle] = list(balancer.decisions(state, cluster.heard, set(), now))
     return {one.region for one in decided if isinstance(one, Proposal)}
 
 

@@ -5,7 +5,7 @@ import msgspec
 from flaredb_pd.placing import Stores
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
-from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions, apart
+from flaredb_pd.small_regions import MOST_AT_ONCE, UNITE_SECONDS, SmallRegions, apart
 from flaredb_pd.store_records import Drain
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
@@ -157,6 +157,14 @@ def test_a_merge_of_which_nothing_came_is_put_off() -> None:
     seen.small.put_off((RegionId(1), RegionId(2)), 60.0)
     assert seen.pairs(100.0) == []
     assert seen.pairs(120.0) == [(2, 1)]
+
+
+def test_what_is_to_be_merged_is_known_for_as_long_as_it_is_sought() -> None:
+    seen = Seen(report(1, b"", b"m"), report(2, b"m", b""))
+    assert seen.pairs(60.0) and seen.small.uniting(60.0) == {1, 2}
+    assert seen.small.uniting(60.0 + UNITE_SECONDS) == set(), "nobody looks for them any more"
+    seen.small.put_off((RegionId(1), RegionId(2)), 61.0)
+    assert seen.small.uniting(61.0) == set()
 
 
 def test_switched_off_nothing_is_merged() -> None:
