@@ -1,7 +1,8 @@
 """Which replicas and leaderships had better be elsewhere: state in, proposals out.
 
-Three things are evened out, in this order: room on disks and replicas (by weight), leaderships (by
-number), and the load of what stores lead. Each has a tolerance within which nothing is moved, and a
+Three things are evened out, in this order: room on disks and replicas (by weight), the load of what
+stores lead, and leaderships (by number): what is busy goes first, and what is cold makes up for the
+number, or it would come back. Each has a tolerance within which nothing is moved, and a
 proposal must bring its two stores closer to each other, so that nothing moves to and fro. Scores
 are integers or compared through them, and ties end at ids, so that the same state gives the same
 proposals. (After tikv/pd's balance-region, balance-leader and hot-region schedulers.)
@@ -15,7 +16,7 @@ from flaredb_pd.balance_scene import Look, Scene
 from flaredb_pd.ledger import Idle
 from flaredb_pd.proposals import Proposal
 
-POLICIES: Final = (even_replicas.POLICY, even_leaders.POLICY, even_load.POLICY)
+POLICIES: Final = (even_replicas.POLICY, even_load.POLICY, even_leaders.POLICY)
 
 MOST_AT_ONCE: Final = 8
 """How many proposals one look makes."""
@@ -29,7 +30,7 @@ def decisions(scene: Scene) -> Iterator[Proposal | Idle]:
     if len(look.standings) < 2:
         yield from (Idle(policy, TOO_FEW) for policy in POLICIES)
         return
-    for find in (even_replicas.find, even_leaders.find, even_load.find):
+    for find in (even_replicas.find, even_load.find, even_leaders.find):
         before = len(look.taken)
         while len(look.taken) < MOST_AT_ONCE:
             found = find(look)

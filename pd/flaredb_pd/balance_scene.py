@@ -44,11 +44,12 @@ IS_BUSY: Final = "a region with an operator under way"
 TO_BE_MERGED: Final = "a region that somebody wants to be merged"
 IS_HURT: Final = "a region with a replica that is away, lost or behind"
 IS_CHANGING: Final = "a region not all of whose replicas vote"
-WAS_MOVED: Final = "a region that was moved a moment ago"
+WAS_MOVED: Final = "a region that was moved a moment ago, or is about to be merged"
 WAS_HANDED_OVER: Final = "a region that was handed over a moment ago"
 HAS_ONE: Final = "a region that has, or had, a replica there"
 NO_ROOM: Final = "a region for which the store's disk has no room"
 HAS_NONE: Final = "a region without a replica there"
+IS_OVERWORKED: Final = "a store whose processor is too busy for leading more"
 WORSE: Final = "a region whose replicas would stand less far apart"
 
 ALL_EVEN: Final = "every store bears about its share"
@@ -69,7 +70,7 @@ class Scene(Struct, frozen=True):
     places: Locations
     lately: Collection[Operator] = ()
     """What ended a moment ago: what that has changed on disks stores may not have told yet."""
-    wished: Collection[RegionId] = ()
+    uniting: Collection[RegionId] = ()
     """What is brought to where a neighbour is, or awaited there, because somebody wants it."""
 
 
@@ -95,6 +96,7 @@ class Look:
         )
         self.taken: Final[set[RegionId]] = set()
         self._movable: Final = _movable(scene)
+        self._moved: Final = frozenset(scene.moved)
 
     def held(self, store: StoreId) -> list[Sighting]:
         """The regions of which a replica may go away from this store."""
@@ -105,6 +107,10 @@ class Look:
         """The regions that this store leads, and another one may."""
         led = self._movable.led.get(store, ())
         return [one for one in led if one.region.id not in self.taken]
+
+    def may_move(self, region: RegionId) -> bool:
+        """Whether a replica of one of the `led` regions may go away from its store."""
+        return region not in self._moved and region not in self.taken
 
     @property
     def not_held(self) -> Filters:
@@ -122,7 +128,7 @@ def _movable(scene: Scene) -> Movable:
     movable = Movable()
     for sighting in scene.heard.regions:
         region = sighting.region
-        why = _why_not(sighting, busy, scene.wished)
+        why = _why_not(sighting, busy, scene.uniting)
         if why:
             movable.not_held.out(why, region.id)
             movable.not_led.out(why, region.id)
@@ -139,13 +145,13 @@ def _movable(scene: Scene) -> Movable:
     return movable
 
 
-def _why_not(sighting: Sighting, busy: Collection[RegionId], wished: Collection[RegionId]) -> str:
+def _why_not(sighting: Sighting, busy: Collection[RegionId], uniting: Collection[RegionId]) -> str:
     report = sighting.report
     if report is None:
         return NOT_LED
     if sighting.region.id in busy:
         return IS_BUSY
-    if sighting.region.id in wished:
+    if sighting.region.id in uniting:
         return TO_BE_MERGED
     if report.down or report.pending or report.lost:
         return IS_HURT

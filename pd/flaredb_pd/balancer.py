@@ -5,14 +5,14 @@ from typing import Final
 
 from flaredb_pd.availability import IsUp
 from flaredb_pd.balance import POLICIES, decisions
-from flaredb_pd.balance_scene import BALANCE, Scene
+from flaredb_pd.balance_scene import Scene
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
 from flaredb_pd.locations import Locations
-from flaredb_pd.operators import Operator
+from flaredb_pd.operators import LATELY_SECONDS, Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
 from flaredb_schemas.ids import RegionId, StoreId
@@ -22,8 +22,8 @@ LOOK_SECONDS: Final = 2.0
 REGIONS_PER_SECOND: Final = 20_000
 """A look costs some microseconds per region: with many regions it is less frequent."""
 
-REST_SECONDS: Final = 120.0
-"""How long a region is left alone after it was moved or handed over for the sake of balance."""
+REST_SECONDS: Final = LATELY_SECONDS
+"""How long balance leaves a region alone that was moved or handed over, for whatever reason."""
 
 TOLD_SECONDS: Final = 10.0
 """What has come to a disk or gone from it is seen in the next full report, or so much later."""
@@ -53,11 +53,11 @@ class Balancer:
             self._loads.note(report, now.seconds)
 
     def decisions(
-        self, state: State, heard: Heard, wished: Collection[RegionId], now: Instant
+        self, state: State, heard: Heard, uniting: Collection[RegionId], now: Instant
     ) -> Iterator[Proposal | Idle]:
         """What to do now for the sake of balance, or why nothing; nothing most of the time.
 
-        Of `wished` regions nothing is moved: somebody wants these to be merged.
+        Nothing is moved of regions that are `uniting`: they stay where the other one is.
         """
         if now.seconds < self._look_at:
             return
@@ -79,23 +79,25 @@ class Balancer:
         lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
         resting = _resting(state, now)
         at_rest = heard, self._loads, running, *resting
-        yield from decisions(Scene(*at_rest, bears, places, lately, wished))
+        yield from decisions(Scene(*at_rest, bears, places, lately, uniting))
 
 
 def _resting(state: State, now: Instant) -> tuple[set[RegionId], set[RegionId]]:
     """The regions of which a replica was moved a moment ago, and those that were handed over.
 
-    Also where nothing came of it: others are tried first.
+    By whomever: what was done for a reason is not undone at once. Also where nothing came of it:
+    others are tried first.
     """
     moved: set[RegionId] = set()
     handed_over: set[RegionId] = set()
     for one in _ended_lately(state, now, REST_SECONDS):
-        if one.started.trigger == BALANCE:
-            (handed_over if one.started.kind == "transfer" else moved).add(one.region)
+        (handed_over if one.started.kind == "transfer" else moved).add(one.region)
     return moved, handed_over
 
 
 def _ended_lately(state: State, now: Instant, seconds: float) -> list[Operator]:
     """What has ended within so many seconds."""
     since = now.wall - seconds * 1000
-    return [one for one in state.operators.ended if one.ended is not None and one.ended.at >= since]
+    return [
+        one for one in state.operators.lately if one.ended is not None and one.ended.at >= since
+    ]

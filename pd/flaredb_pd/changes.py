@@ -28,6 +28,7 @@ from flaredb_pd.locations import Locations
 from flaredb_pd.merge_wishes import MergeWishes
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
+from flaredb_pd.placing import Stores
 from flaredb_pd.proposals import MANUAL, REPAIR, Proposal
 from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.repairs import REPAIRS, Repairs
@@ -90,14 +91,12 @@ class Changes:
         self.merges: Final = Merges(enqueue, give, answer)
         self.conductor: Final = Conductor(config, watch, self._loads, enqueue, give, answer)
         self.merge_wishes: Final = MergeWishes(
-            config, self.merges, self.conductor, self._why_ordered, answer
+            config, watch, self.merges, self.conductor, self._why_ordered, answer
         )
         self._idleness: Final = Idleness(enqueue)
         self._small: Final = SmallRegions(config)
         self._repairs: Final = Repairs(config, watch)
-        self._balancer: Final = Balancer(
-            config, lambda store: watch.health(store) == "up", self._loads, now
-        )
+        self._balancer: Final = Balancer(config, self._watch.is_up, self._loads, now)
         self.drains: Final = Drains(config, watch)
         self._lives: Final = StoreLives(watch, enqueue, answer, self._show)
         self._forgetting: Final = Forgetting(give)
@@ -196,7 +195,9 @@ class Changes:
         self._drain(state, heard, now)
         self._forgetting.tick(state, heard, now)
         wished = self.merge_wishes.regions
-        self._undertake(self._balancer.decisions(state, heard, wished, now), state, heard, now)
+        uniting = self._small.uniting(now.seconds) | wished
+        balance = self._balancer.decisions(state, heard, uniting, now)
+        self._undertake(balance, state, heard, now)
         if now.seconds >= self._look_at:
             self._look_at = now.seconds + LOOK_SECONDS
             busy = {*self.merges.regions, *wished, *self.conductor.regions(state)}
@@ -207,13 +208,26 @@ class Changes:
         self, source: Sighting, target: Sighting, state: State, heard: Heard, now: Instant
     ) -> None:
         """Have a small region become a part of its neighbour, or first go where that is."""
+        put_off = partial(self._small.put_off, (source.region.id, target.region.id), now.seconds)
+        if are_alike(source.region, target.region):
+            self.merges.want(
+                source,
+                target,
+                "small",
+                state,
+                now,
+                on_end=lambda _, why: put_off() if why else None,
+            )
+            return
         places = Locations(state, heard, self._config.location_labels)
-        move = apart(source, target, places)
-        if move is not None:
+        coming = self.conductor.coming(state)
+        is_up, is_down = self._watch.is_up, self._watch.is_down
+        stores = Stores(state, heard, is_up, is_down, coming, places)
+        move = apart(source, target, stores)
+        if move is None:
+            put_off()
+        else:
             self._offer(move, state, heard, now)
-        elif are_alike(source.region, target.region):
-            put_off = partial(self._small.put_off, now=now.seconds)
-            self.merges.want(source, target, "small", state, now, on_end=put_off)
 
     def _repair(self, state: State, heard: Heard, now: Instant) -> None:
         if now.seconds < self._repair_at:

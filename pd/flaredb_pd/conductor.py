@@ -126,7 +126,7 @@ class Conductor:
     ) -> Plan | PdFailure:
         """What would be undertaken, or the hard rule that forbids it now."""
         figures = self._figures(state, heard)
-        view = View(state, heard.regions, self._is_up, self._waiting, why_changing, figures)
+        view = View(state, heard.regions, self._watch.is_up, self._waiting, why_changing, figures)
         return judge(proposal, view, self._config)
 
     def cancel(
@@ -205,12 +205,6 @@ class Conductor:
     def _figures(self, state: State, heard: Heard) -> Figures:
         return Figures(state, heard, self._loads, self._config.location_labels)
 
-    def _is_up(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "up"
-
-    def _is_down(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "down"
-
     def _look(self, operator: Operator, state: State, heard: Heard) -> Look:
         sighting = heard.regions.get(operator.region)
         if sighting is None and _is_absorbed(operator, heard):
@@ -219,7 +213,9 @@ class Conductor:
             return Waits(NO_LEADER)
         given = self._given.get(operator.id)
         asked = given.body.to if given and isinstance(given.body, TransferLeader) else NO_PEER
-        stores = StoresNow(self._is_up, self._is_down, heard.leaders, state.leaves, asked)
+        stores = StoresNow(
+            self._watch.is_up, self._watch.is_down, heard.leaders, state.leaves, asked
+        )
         return look(operator, sighting, stores)
 
     def _go_on(self, operator: Operator, state: State, heard: Heard, now: Instant) -> None:

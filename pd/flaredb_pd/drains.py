@@ -124,8 +124,8 @@ class Drains:
             Stores(
                 state,
                 heard,
-                self._is_up,
-                self._is_down,
+                self._watch.is_up,
+                self._watch.is_down,
                 coming(),
                 Locations(state, heard, self._config.location_labels),
             ),
@@ -193,7 +193,7 @@ class Drains:
             seconds_left=_seconds_left(drain, held, now),
             is_stuck=bool(blocked) and not moving and not passing,
             # One that is down will not say what it has cleaned up, and can be removed without.
-            is_empty=held.is_vacated and (not held.removed or self._is_down(store)),
+            is_empty=held.is_vacated and (not held.removed or self._watch.is_down(store)),
             blocked=_blocks(blocked),
         )
 
@@ -232,7 +232,7 @@ class Drains:
 
     def _replaced(self, weighed: Weighed, best: Candidate, reason: str) -> Proposal:
         source, target = best.source, best.target
-        kind: Final = "move" if self._is_up(source) else "replace"
+        kind: Final = "move" if self._watch.is_up(source) else "replace"
         return Proposal(
             kind,
             best.region,
@@ -256,7 +256,7 @@ class Drains:
         for peer in leaving.sighting.region.peers:
             if not stores.state.serves(peer.store):
                 filters.out(LEAVES, store=peer.store)
-            elif not self._is_up(peer.store):
+            elif not self._watch.is_up(peer.store):
                 filters.out(AWAY, store=peer.store)
             elif peer.id in lame:
                 filters.out(BEHIND, store=peer.store)
@@ -270,12 +270,6 @@ class Drains:
             ],
             filters,
         )
-
-    def _is_down(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "down"
-
-    def _is_up(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "up"
 
 
 def _handed_over(weighed: Weighed, best: Candidate, reason: str) -> Proposal:

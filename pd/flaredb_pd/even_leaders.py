@@ -13,6 +13,7 @@ from flaredb_pd.balance_scene import (
     COLD_SHARE,
     EVEN,
     HAS_NONE,
+    IS_OVERWORKED,
     LEAST_LOAD,
     MOST_TRIED,
     NOTHING_FITS,
@@ -43,6 +44,9 @@ def find(look: Look) -> Proposal | Idle:
     for source, target in _uneven(look, filters, pairs):
         led = look.led(source.store)
         any_led = any_led or bool(led)
+        if target.is_overworked:
+            filters.out(IS_OVERWORKED, store=target.store)
+            continue
         weighed = _weigh(led, source, target, cold, look, filters)
         if weighed.best is not None:
             chosen = next(one for one in led if one.region.id == weighed.best.region)
@@ -63,8 +67,9 @@ def _uneven(
     even = mean(one.leaders for one in standings.values())
     most = max(LEAST_LEADERS, TOLERANCE * even)
     ranked = _ranked(look)
+    targets = sorted(ranked, key=lambda one: (one.is_overworked, one.leaders, -one.store))
     for source in ranked[:MOST_TRIED]:
-        for target in ranked[: -MOST_TRIED - 1 : -1]:
+        for target in targets[:MOST_TRIED]:
             out = source.leaders > even + most or target.leaders < even - most
             if not out or source.leaders - target.leaders < 2:
                 if source is not target:

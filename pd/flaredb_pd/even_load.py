@@ -1,6 +1,11 @@
-"""The load of what stores lead: from one whose regions are busier than others' to one whose are
-less so."""
+"""The load of what stores lead: from those whose regions are busier than others' to those whose are
+less so.
 
+What is handed over makes the busier of the two less busy by more than loads are off, and the other
+one stays below what that one was: so nothing goes to and fro.
+"""
+
+from collections.abc import Iterator
 from statistics import mean
 from typing import Final
 
@@ -8,6 +13,7 @@ from flaredb_pd.balance_scene import (
     ALL_EVEN,
     COLD_SHARE,
     HAS_ONE,
+    IS_OVERWORKED,
     LEAST_LOAD,
     MOST_TRIED,
     NO_ROOM,
@@ -45,33 +51,73 @@ NO_FOLLOWER: Final = "a region without a follower that can be moved there"
 
 def find(look: Look) -> Proposal | Idle:
     """One transfer, or a move before it, counted as done; or why there is none."""
-    even = mean(one.load for one in look.standings.values())
     ranked = sorted(look.standings.values(), key=lambda one: (-round(one.load), one.store))
-    source, filters = ranked[0], look.not_led
-    pairs = [
-        _difference(source, one) for one in ranked[: -MOST_TRIED - 1 : -1] if one is not source
-    ]
-    if source.load < LEAST_LOAD:
-        return Idle(POLICY, NOT_BUSY, weigh(pairs, filters))
-    if source.load <= even * (1 + LOAD_TOLERANCE):
-        return Idle(POLICY, ALL_EVEN, weigh(pairs, filters))
-    led, unsure = look.led(source.store), look.loads.inherited()
-    if unsure[source.store] > LEAST_GAIN * even:
-        return Idle(POLICY, NOT_TOLD, weigh(pairs, filters))
-    for target in ranked[: -MOST_TRIED - 1 : -1]:
-        if unsure[target.store] > LEAST_GAIN * even:
-            filters.out(HAS_NOT_TOLD, store=target.store)
+    filters, pairs, any_led = look.not_led, list[Candidate](), False
+    if ranked[0].load < LEAST_LOAD:
+        return Idle(POLICY, NOT_BUSY, weigh(_differences(ranked), filters))
+    even = mean(one.load for one in ranked)
+    unsure = {one for one, load in look.loads.inherited().items() if load > LEAST_GAIN * even}
+    for source, target in _uneven(ranked, even, pairs):
+        led = look.led(source.store)
+        any_led = any_led or bool(led)
+        if target.is_overworked:
+            filters.out(IS_OVERWORKED, store=target.store)
             continue
-        fitting = _fitting(led, source, target, even, look, filters)
-        for place, (_, _, sighting) in enumerate(fitting):
-            goes = _follower_that_goes(sighting, target, look, filters)
-            if goes is None and sighting.region.peer_on(target.store) is None:
+        silent = [one.store for one in (source, target) if one.store in unsure]
+        for store in silent:
+            filters.out(HAS_NOT_TOLD, store=store)
+        shift = None if silent else _best_shift(led, source, target, even, look, filters)
+        if shift is not None:
+            return shift
+    if not pairs:
+        return Idle(POLICY, ALL_EVEN, weigh(_differences(ranked), filters))
+    if all(one.source in unsure for one in pairs):
+        return Idle(POLICY, NOT_TOLD, weigh(pairs, filters))
+    return Idle(POLICY, NOTHING_FITS if any_led else NOTHING_MOVES, weigh(pairs, filters))
+
+
+def _uneven(
+    ranked: list[Standing], even: float, pairs: list[Candidate]
+) -> Iterator[tuple[Standing, Standing]]:
+    """Which two stores to bring closer to each other, the most urgent first; notes them.
+
+    One of them is out of the tolerance: while one store has nothing to do, all others may be in it.
+    """
+    most, least = even * (1 + LOAD_TOLERANCE), even * (1 - LOAD_TOLERANCE)
+
+    def order(one: Standing) -> tuple[int, ...]:
+        # Loads that are closer to each other are not told apart: then CPU decides.
+        load = int(one.load / (LEAST_GAIN * even))
+        return one.is_overworked, load, one.cpu_percent, round(one.load), -one.store
+
+    targets = sorted(ranked, key=order)[:MOST_TRIED]
+    for source in ranked[:MOST_TRIED]:
+        for target in targets:
+            is_apart = source.load >= LEAST_LOAD and source.load > target.load
+            if not is_apart or (source.load <= most and target.load >= least):
                 continue
-            rest = fitting[place : place + MOST_CANDIDATES]
-            weighed = _weighed(rest, source, target, len(fitting) - place, filters)
-            return _shift(sighting, source, target, goes, weighed, look)
-    reason = NOTHING_FITS if led else NOTHING_MOVES
-    return Idle(POLICY, reason, weigh(pairs, filters))
+            pairs.append(_difference(source, target))
+            yield source, target
+
+
+def _best_shift(
+    led: list[Sighting],
+    source: Standing,
+    target: Standing,
+    even: float,
+    look: Look,
+    filters: Filters,
+) -> Proposal | None:
+    """What brings the two closest to each other, counted as done."""
+    fitting = _fitting(led, source, target, even, look, filters)
+    for place, (_, _, sighting) in enumerate(fitting):
+        goes = _follower_that_goes(sighting, target, look, filters)
+        if goes is None and sighting.region.peer_on(target.store) is None:
+            continue
+        rest = fitting[place : place + MOST_CANDIDATES]
+        weighed = _weighed(rest, source, target, len(fitting) - place, filters)
+        return _shift(sighting, source, target, goes, weighed, look)
+    return None
 
 
 Fitting = tuple[int, RegionId, Sighting]
@@ -117,7 +163,7 @@ def _follower_that_goes(
     followers = [
         look.standings[store]
         for store in region.stores
-        if store != sighting.store and store in look.standings and sighting in look.held(store)
+        if store != sighting.store and store in look.standings and look.may_move(region.id)
     ]
     if not followers:
         filters.out(NO_FOLLOWER, region.id, target.store)
@@ -158,12 +204,26 @@ def _weighed(
     fitting: list[Fitting], source: Standing, target: Standing, compared: int, filters: Filters
 ) -> Weighed:
     candidates = tuple(
-        Candidate(region=region, source=source.store, target=target.store, terms={"off": off})
+        Candidate(
+            region=region,
+            source=source.store,
+            target=target.store,
+            terms={"off": off, "cpu_percent": target.cpu_percent},
+        )
         for off, region, _ in fitting
     )
     return Weighed(candidates, compared, filters.told())
 
 
+def _differences(ranked: list[Standing]) -> list[Candidate]:
+    """How far the busiest store is from those that are least busy."""
+    least = ranked[: -MOST_TRIED - 1 : -1]
+    return [_difference(ranked[0], one) for one in least if one is not ranked[0]]
+
+
 def _difference(source: Standing, target: Standing) -> Candidate:
-    terms = {"keys_per_second": round(target.load - source.load)}
+    terms = {
+        "keys_per_second": round(target.load - source.load),
+        "cpu_percent": target.cpu_percent,
+    }
     return Candidate(source=source.store, target=target.store, terms=terms)

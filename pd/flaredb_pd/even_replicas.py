@@ -57,7 +57,7 @@ def _uneven(
     """Which two stores to bring closer to each other, the most urgent first; notes them."""
     standings = look.standings
     even = mean(one.weight for one in standings.values())
-    light = sorted(standings.values(), key=lambda one: (one.weight, one.store))
+    light = sorted(standings.values(), key=lambda one: (one.weight, one.full_percent, one.store))
     targets = [one for one in light if one.has_room()][:MOST_TRIED]
     for full in (one for one in light if not one.has_room()):
         filters.out(IS_FULL, store=full.store)
@@ -107,7 +107,12 @@ def _weigh(
             region=region,
             source=source.store,
             target=target.store,
-            terms={"leads": leads, "keys_per_second": keys, "bytes": size},
+            terms={
+                "leads": leads,
+                "keys_per_second": keys,
+                "bytes": size,
+                "full_percent": target.full_percent,
+            },
         )
         for leads, keys, size, region in nsmallest(MOST_CANDIDATES, found)
     )
@@ -130,5 +135,5 @@ def _differences(look: Look) -> list[Candidate]:
 
 
 def _difference(source: Standing, target: Standing) -> Candidate:
-    terms = {"bytes": target.weight - source.weight}
+    terms = {"bytes": target.weight - source.weight, "full_percent": target.full_percent}
     return Candidate(source=source.store, target=target.store, terms=terms)

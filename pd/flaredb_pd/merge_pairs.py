@@ -60,12 +60,12 @@ def _find_lack_of_room(
 ) -> PdFailure | None:
     for store in target.stores:
         told = heard.stores.get(store)
-        held = source.region.peer_on(store) is not None
-        if (
-            told is not None
-            and not held
-            and lacks_room(told.report, size_of(source), coming.get(store, 0))
-        ):
+        if source.region.peer_on(store) is not None:
+            continue
+        if told is None:
+            text = f"store {store}, where region {target.id} is, has not told of itself yet"
+            return PdFailure("store_away", text, "see `flaredb store list`, and try again")
+        if lacks_room(told.report, size_of(source), coming.get(store, 0)):
             text = f"the disk of store {store} has no room for region {source.region.id}"
             other = f"flaredb region merge {target.id} --into {source.region.id}"
             hint = f"free some there, or have the other one moved: `{other}`"

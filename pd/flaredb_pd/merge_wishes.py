@@ -22,11 +22,13 @@ from flaredb_pd.locations import Locations
 from flaredb_pd.merge_pairs import find_obstacle, find_pair, less_apart
 from flaredb_pd.merges import Merges
 from flaredb_pd.operators import Operator
+from flaredb_pd.placing import Stores, told_stores
 from flaredb_pd.proposals import LIMIT, MANUAL, Proposal
 from flaredb_pd.region_map import Sighting, are_alike
 from flaredb_pd.small_regions import TOGETHER, apart
 from flaredb_pd.splits import WAIT_FOR_OPERATOR
 from flaredb_pd.state import State
+from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import OperatorId, RegionId
 from flaredb_schemas.merges import OrderMerge
 from flaredb_schemas.pd_answers import (
@@ -90,12 +92,14 @@ class MergeWishes:
     def __init__(
         self,
         config: Config,
+        watch: StoreWatch,
         merges: Merges,
         conductor: Conductor,
         why_changing: Callable[[RegionId], str],
         answer: Callable[[str, Struct], None],
     ) -> None:
         self._config = config
+        self._watch = watch
         self._merges = merges
         self._conductor = conductor
         self._why_changing = why_changing
@@ -198,7 +202,10 @@ class MergeWishes:
         if refused is not None:
             return refused
         places = Locations(state, heard, self._config.location_labels)
-        return apart(source, target, places, MANUAL) or less_apart(source, target)
+        is_up, is_down = self._watch.is_up, self._watch.is_down
+        stores = Stores(state, heard, is_up, is_down, coming, places)
+        move = apart(source, target, stores, MANUAL, told_stores)
+        return move or less_apart(source, target)
 
     def _refusal_later(
         self, move: Proposal, target: Sighting, state: State, heard: Heard

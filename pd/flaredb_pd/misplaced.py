@@ -15,10 +15,9 @@ from flaredb_pd.balancer import REGIONS_PER_SECOND
 from flaredb_pd.config import Config
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
-from flaredb_pd.placing import Stores, able_stores, wear
+from flaredb_pd.placing import Stores, roomy_stores, wear
 from flaredb_pd.proposals import APART, Proposal
 from flaredb_pd.region_map import Sighting
-from flaredb_pd.standings import NEARLY_FULL, fullness
 from flaredb_pd.state import State
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import StoreId
@@ -33,7 +32,6 @@ NO_STORE_WILL_DO: Final = "no store will do for the replicas that could stand fu
 NO_PLACES: Final = "no store says where it stands"
 
 NO_FURTHER: Final = "a move after which they would stand no further apart"
-IS_NEARLY_FULL: Final = "a store whose disk is nearly full"
 NO_BETTER: Final = "a region that no move would help"
 
 LOOK_SECONDS: Final = 5.0
@@ -103,12 +101,10 @@ def weigh_moves(sighting: Sighting, stores: Stores) -> Weighed:
     """All moves of one replica after which the region shares less: least shared first, then not of
     who leads, then as a new replica is placed."""
     region, places, filters = sighting.region, stores.places, Filters()
-    targets: list[tuple[StoreId, dict[str, int]]] = []
-    for store, report in able_stores(region, sighting.bytes, stores, filters):
-        if fullness(report) >= NEARLY_FULL:
-            filters.out(IS_NEARLY_FULL, store=store)
-        else:
-            targets.append((store, wear(store, report, stores)))
+    targets = [
+        (store, wear(store, report, stores))
+        for store, report in roomy_stores(region, sighting.bytes, stores, filters)
+    ]
     now, candidates = places.together(region.stores), list[Candidate]()
     for goes in region.peers:
         stay = [store for store in region.stores if store != goes.store]

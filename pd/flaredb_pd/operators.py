@@ -1,12 +1,14 @@
-"""The operators of which the journal tells: one per region, and the last that have ended."""
+"""The operators of which the journal tells: one per region, the last that have ended, and whatever
+has ended lately."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from flaredb_schemas.decisions import Decision
 from flaredb_schemas.ids import JournalSequence, OperatorId, RegionId
 from flaredb_schemas.operators import (
     OperatorEnded,
@@ -18,6 +20,11 @@ from flaredb_schemas.operators import (
 
 MOST_ENDED: Final = 200
 """How many operators that have ended are still known by their number."""
+
+LATELY_SECONDS: Final = 120.0
+"""How long what an operator did is remembered, however many end."""
+MOST_LATELY: Final = 4_096
+"""Of so many at most: 32 at a time, each of which takes a second, end in that time."""
 
 LOST: Final = "records of the journal were lost, so nobody knows how far it was"
 
@@ -52,11 +59,15 @@ class Operator(Struct, frozen=True):
 class Operators(Struct, frozen=True):
     """All that the journal says of operators; `outcomes` counts how they ever ended.
 
-    Invariant: what runs has not ended.
+    `ended` are the last ones, with all that is known of them; `lately` all that ended within
+    `LATELY_SECONDS` before the last of them, by the times of their records, without why.
+
+    Invariants: what runs has not ended; `ended` and `lately` are bounded.
     """
 
     running: Mapping[RegionId, Operator] = {}
     ended: tuple[Operator, ...] = ()
+    lately: tuple[Operator, ...] = ()
     outcomes: Mapping[OperatorOutcome, int] = {}
 
     def find(self, number: OperatorId) -> Operator | None:
@@ -95,7 +106,23 @@ class Operators(Struct, frozen=True):
     def _also_ended(self, running: Mapping[RegionId, Operator], *more: Operator) -> "Operators":
         counts = Counter(self.outcomes)
         counts.update(one.ended.outcome for one in more if one.ended is not None)
-        return Operators(running, (*self.ended, *more)[-MOST_ENDED:], dict(counts))
+        ended, lately = (*self.ended, *more)[-MOST_ENDED:], _lately(self.lately, more)
+        return Operators(running, ended, lately, dict(counts))
+
+
+def _lately(known: tuple[Operator, ...], more: Sequence[Operator]) -> tuple[Operator, ...]:
+    """What is remembered when more have ended; why they were chosen takes too much room."""
+    if not more:
+        return known
+    since = _ended_at(more[-1]) - LATELY_SECONDS * 1000
+    old = next((at for at, one in enumerate(known) if _ended_at(one) >= since), len(known))
+    slim = (replace(one, started=replace(one.started, decision=Decision())) for one in more)
+    return (*known[old:], *slim)[-MOST_LATELY:]
+
+
+def _ended_at(one: Operator) -> int:
+    assert one.ended is not None, f"operator {one.id} runs"
+    return one.ended.at
 
 
 def _lost(one: Operator, at: int) -> OperatorEnded:

@@ -1,6 +1,6 @@
 """Which store is the best for one more replica of a region, and which replica is needed least."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -32,6 +32,7 @@ IS_SILENT: Final = "a store that has not told of itself"
 IS_AWAY: Final = "a store that is not up"
 IS_FULL: Final = "a store without room for it"
 IS_WORSE: Final = "a store in a worse place than one that is away, and may be back in a moment"
+IS_NEARLY_FULL: Final = "a store whose disk is nearly full"
 NO_VOTER: Final = "a replica that does not vote"
 
 
@@ -47,6 +48,10 @@ class Stores(Struct, frozen=True):
     is_down: IsUp
     coming: Mapping[StoreId, int]
     places: Locations
+
+
+Fit = Callable[[Region, int, Stores, Filters], Iterator[tuple[StoreId, StoreReport]]]
+"""Which stores may take one more replica of a region, of so many bytes; filters take the others."""
 
 
 def able_stores(
@@ -86,6 +91,27 @@ def lacks_room(report: StoreReport, size: int, coming: int) -> bool:
     """Whether a store would be too full with one more replica of `size` bytes, if the `coming`
     ones are as large."""
     return report.free <= size or fullness(report, (coming + 1) * size) >= FULL
+
+
+def roomy_stores(
+    region: Region, size: int, stores: Stores, filters: Filters
+) -> Iterator[tuple[StoreId, StoreReport]]:
+    """Which of the able ones could take it without need: none that is nearly full with it."""
+    for store, report in able_stores(region, size, stores, filters):
+        if _used(store, report, size, stores) >= NEARLY_FULL:
+            filters.out(IS_NEARLY_FULL, store=store)
+        else:
+            yield store, report
+
+
+def told_stores(
+    region: Region, size: int, stores: Stores, filters: Filters
+) -> Iterator[tuple[StoreId, StoreReport]]:
+    """Every store without a replica of it that has told of itself: where a person wants one, the
+    one door says what forbids it."""
+    for store, told in sorted(stores.heard.stores.items()):
+        if store not in region.stores:
+            yield store, told.report
 
 
 def weigh_stores(region: Region, without: Peer | None, size: int, stores: Stores) -> Weighed:

@@ -109,7 +109,7 @@ class Repairs:
             fault = self._fault_of(sighting, state, now)
             if fault is None:
                 continue
-            stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
+            stores = Stores(state, heard, self._watch.is_up, self._watch.is_down, coming(), places)
             proposal = _repaired(fault, sighting, stores)
             if proposal is not None:
                 acts.add(proposal.policy)
@@ -119,7 +119,7 @@ class Repairs:
                 stuck.setdefault(POLICIES[fault.kind], Filters()).out(why, sighting.region.id)
         acts |= {LEARNERS} if self._learners else set()
         yield from _idle(acts, stuck)
-        stores = Stores(state, heard, self._is_up, self._is_down, coming(), places)
+        stores = Stores(state, heard, self._watch.is_up, self._watch.is_down, coming(), places)
         yield from self._misplaced.look(stores, coming, now)
 
     def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
@@ -143,17 +143,11 @@ class Repairs:
             return None
         return Fault("add", MISSING) if len(peers) < wanted else Fault("remove", EXTRA, bad)
 
-    def _is_up(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "up"
-
-    def _is_down(self, store: StoreId) -> bool:
-        return self._watch.health(store) == "down"
-
     def _is_gone(self, store: StoreId, state: State, now: Instant) -> bool:
         if store in state.removed:
             return True
         silent = self._watch.silent(store, now)
-        return self._is_down(store) and silent >= self._config.replace_after
+        return self._watch.is_down(store) and silent >= self._config.replace_after
 
 
 class Fault(Struct, frozen=True):

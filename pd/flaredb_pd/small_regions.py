@@ -5,7 +5,7 @@ is growing, or is busy is left alone: it would be split again. Two that stand on
 are brought together first, replica by replica.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -15,13 +15,11 @@ from msgspec.structs import replace
 from flaredb_pd.balance_scene import PRIORITY
 from flaredb_pd.config import Config
 from flaredb_pd.ledger import Filters, weigh
-from flaredb_pd.locations import Locations
+from flaredb_pd.placing import Fit, Stores, roomy_stores, wear
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.merges import OrderMerge
-from flaredb_schemas.pd_answers import PdFailure
 from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.regions import PeerRole
 
@@ -36,6 +34,10 @@ TOGETHER: Final = "merge"
 POLICY: Final = "merge-together"
 
 WORSE: Final = "a move after which its replicas would stand less far apart"
+
+UNITE_SECONDS: Final = 120.0
+"""For so long after two were found balance leaves both alone: neither is to be moved away from
+where the other one has just been brought."""
 
 MOST_AT_ONCE: Final = 4
 """How many merges of small regions are under way at a time."""
@@ -59,11 +61,13 @@ class SmallRegions:
 
     Invariants: a region's time of calm begins anew with each change of its version, with growth,
     and with traffic; nothing is known of a region longer than it is in the map that is looked at.
+    `_uniting` says until when balance is to leave those alone that were found last.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._calm: dict[RegionId, Calm] = {}
+        self._uniting: dict[RegionId, float] = {}
 
     def note(self, report: RegionReport, now: float) -> None:
         """A leader has told of its region."""
@@ -76,14 +80,17 @@ class SmallRegions:
         else:
             self._calm[report.id] = Calm(known.since, known.version, known.bytes, known.keys, now)
 
-    def put_off(self, body: OrderMerge, refused: PdFailure | None, now: float) -> None:
-        """If nothing came of this merge: try again after as long a time of calm, not at once."""
-        if refused is None:
-            return
-        for region in (body.region, body.target):
+    def put_off(self, regions: Iterable[RegionId], now: float) -> None:
+        """Nothing came of merging these: try again after as long a time of calm, not at once."""
+        for region in regions:
+            self._uniting.pop(region, None)
             calm = self._calm.get(region)
             if calm is not None:
                 self._calm[region] = replace(calm, since=now)
+
+    def uniting(self, now: float) -> set[RegionId]:
+        """The regions that are being brought together, or merged."""
+        return {region for region, until in self._uniting.items() if until > now}
 
     def find(
         self, regions: RegionMap, busy: Container[RegionId], now: float
@@ -101,6 +108,8 @@ class SmallRegions:
                 taken |= ids
             if len(found) >= MOST_AT_ONCE:
                 break
+        self._uniting = {one: until for one, until in self._uniting.items() if until > now}
+        self._uniting.update(dict.fromkeys(taken, now + UNITE_SECONDS))
         return found
 
     def _small_pairs(self, regions: RegionMap, now: float) -> Iterator[tuple[Sighting, Sighting]]:
@@ -126,24 +135,29 @@ class SmallRegions:
 
 
 def apart(
-    source: Sighting, target: Sighting, places: Locations, priority: int = PRIORITY
+    source: Sighting,
+    target: Sighting,
+    stores: Stores,
+    priority: int = PRIORITY,
+    fit: Fit = roomy_stores,
 ) -> Proposal | None:
     """The move that brings the two closer together: a follower first, where that will do.
 
-    None where they stand on the same stores, or where each move would have replicas stand less far
-    apart, which would be repaired at once.
+    None where they stand on the same stores, where no store that is missing is `fit` to take a
+    replica (by default one that can without need), or where each move would have replicas stand
+    less far apart, which would be repaired at once.
     """
     region, held = source.region, source.region.stores
     here, there = set(held), set(target.region.stores)
     if here == there or len(here) != len(there):
         return None
     filters, candidates = Filters(), list[Candidate]()
-    for goes in sorted(here - there):
-        for comes in sorted(there - here):
-            if places.would_worsen(held, goes, comes):
+    for comes, report in fit(region, source.bytes, stores, filters):
+        for goes in sorted(here - there) if comes in there else ():
+            if stores.places.would_worsen(held, goes, comes):
                 filters.out(WORSE, region.id, comes)
             else:
-                terms = {"leads": int(goes == source.store)}
+                terms = {"leads": int(goes == source.store), **wear(comes, report, stores)}
                 move = Candidate(region=region.id, source=goes, target=comes, terms=terms)
                 candidates.append(move)
     weighed = weigh(candidates, filters)

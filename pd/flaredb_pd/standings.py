@@ -23,6 +23,10 @@ FULL: Final = 0.85
 NEARLY_FULL: Final = 0.80
 """A store of which more is used gets none for the sake of balance, and elsewhere as the last."""
 
+OVERWORKED: Final = 0.9
+"""A store that uses so much of a core, by what it tells, has none to spare: its turns are made by
+one thread. It gets nothing to lead for the sake of balance; and gives nothing away for it alone, as
+that is never the same for long."""
 
 MOST_PER_BYTE: Final = 3.0
 """How many bytes of disk a byte of a replica takes at most, as far as is believed."""
@@ -48,6 +52,22 @@ class Standing(Struct):
     replicas: int = 0
     weight: int = 0
     load: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def is_overworked(self) -> bool:
+        """Whether it has no time left for leading more."""
+        return self.cpu >= OVERWORKED
+
+    @property
+    def cpu_percent(self) -> int:
+        """Which share of a core it uses, for terms of scores."""
+        return round(100 * self.cpu)
+
+    @property
+    def full_percent(self) -> int:
+        """Which share of its disk will be used even if nothing goes, for terms of scores."""
+        return round(100 * self._fullness(self.coming))
 
     @property
     def is_full(self) -> bool:
@@ -119,6 +139,7 @@ def count(
             replicas=bearing.replicas[store],
             weight=bearing.bytes[store] + EMPTY_BYTES * bearing.replicas[store],
             load=float(loads.borne(store)),
+            cpu=told.report.cpu,
         )
         for store, told in sorted(heard.stores.items())
         if bears(store)

@@ -70,6 +70,14 @@ class StoreWatch:
         """The store's health; one of which nothing is known yet counts as disconnected."""
         return self._health.get(store, "disconnected")
 
+    def is_up(self, store: StoreId) -> bool:
+        """Whether the store is heard."""
+        return self.health(store) == "up"
+
+    def is_down(self, store: StoreId) -> bool:
+        """Whether the store has been silent for so long that it counts as down."""
+        return self.health(store) == "down"
+
     def silent(self, store: StoreId, now: Instant) -> float:
         """For how many seconds the store has not been heard while PD listened."""
         heard = self._heard.get(store)

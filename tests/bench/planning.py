@@ -1,52 +1,40 @@
 """`python -m tests.bench.planning`: how long PD takes to look once at everything that could move.
 
 100 stores in five zones and 100,000 regions in memory, all of them just told of ("dirty") and
-nothing looked at before ("cold"): all checks for repairs, and all balancers, with the ledgers of
-what they decide. Prints one JSON object.
+nothing looked at before ("cold"): all checks for repairs, where nothing is wrong and where a store
+is down for good; a drain; all balancers; small neighbours; and the operators under way, as many as
+may be. What is decided goes through PD's one door, with its ledgers. Prints one JSON object.
 """
 
 import argparse
 import json
-import random
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
-from flaredb_pd.balance import decisions
-from flaredb_pd.balance_scene import Scene
-from flaredb_pd.config import Config
-from flaredb_pd.heard import Heard
-from flaredb_pd.instant import Instant
-from flaredb_pd.loads import Loads
+from flaredb_pd import even_leaders, even_load
+from flaredb_pd.balance import MOST_AT_ONCE, decisions
+from flaredb_pd.balance_scene import Look, Scene
+from flaredb_pd.changes import MOST_REFUSALS
+from flaredb_pd.conductor import Conductor
+from flaredb_pd.decide import Command, decide
+from flaredb_pd.drains import Drains
+from flaredb_pd.foresight import Figures
+from flaredb_pd.idleness import Idleness
+from flaredb_pd.ledger import Idle
 from flaredb_pd.locations import Locations
+from flaredb_pd.orders import Addressed
+from flaredb_pd.proposals import MANUAL, Proposal
 from flaredb_pd.repairs import Repairs
 from flaredb_pd.small_regions import SmallRegions
-from flaredb_pd.state import State
-from flaredb_pd.store_records import StoreRecord
-from flaredb_pd.watch import StoreWatch
-from flaredb_schemas.ids import (
-    BootCounter,
-    ClusterId,
-    Generation,
-    PdIncarnation,
-    PeerId,
-    RegionId,
-    StoreId,
-    StoreUuid,
-    Term,
-)
-from flaredb_schemas.placement import (
-    Heartbeat,
-    PeerReport,
-    RegionReport,
-    StoreReport,
-)
+from flaredb_pd.state import State, evolve, numbered
+from flaredb_schemas.ids import JournalSequence, RegionId, StoreId
+from flaredb_schemas.pd_answers import PdFailure
+from tests.bench.planned_cluster import CONFIG, NOW, PlannedCluster, Size
 
-MIB = 2**20
-NOW = Instant(100.0, 1_800_000_000_000)
-CLUSTER = ClusterId("0" * 32)
-ZONES = 5
+LOST: Final = StoreId(1)
+DRAINED: Final = StoreId(2)
 
 
 def main() -> None:
@@ -55,115 +43,134 @@ def main() -> None:
     parser.add_argument("--stores", type=int, default=100)
     parser.add_argument("--regions", type=int, default=100_000)
     given = parser.parse_args()
-    dice = random.Random(1)
-    heard, loads, watch = Heard((), NOW), Loads(), StoreWatch(NOW)
-    reports = [report(number, given, dice) for number in range(given.regions)]
-    led: dict[StoreId, list[RegionReport]] = {}
-    for one in reports:
-        led.setdefault(one.peers[0].store, []).append(one)
-    stores = [StoreId(number + 1) for number in range(given.stores)]
-    for store in stores:
-        heard.on_heartbeat(beat(store, led.get(store, ())))
-        watch.hear(store, NOW)
-        for one in led.get(store, ()):
-            loads.note(one, NOW.seconds)
-    state = State(cluster=CLUSTER, replicas=3, stores={store: record(store) for store in stores})
-    config = Config(name="bench", incarnation=PdIncarnation("0" * 32), cluster=CLUSTER)
-    watch.tick(stores, config, NOW)
-    took = {
-        "repairs_s": seconds(repairs(state, heard, watch, config)),
-        "balance_s": seconds(balance(state, heard, loads, config)),
-        "merges_s": seconds(merges(heard, config, reports)),
-    }
+    took = {name: seconds(look, desk) for name, look, desk in parts(Size(**vars(given)))}
     whole = round(sum(took.values()), 3)
-    sys.stdout.write(
-        json.dumps({"stores": given.stores, "regions": given.regions, **took, "pass_s": whole})
-        + "\n"
-    )
+    sys.stdout.write(json.dumps({**vars(given), **took, "pass_s": whole}) + "\n")
 
 
-def report(number: int, given: argparse.Namespace, dice: random.Random) -> RegionReport:
-    """A region on three stores in as many zones, the first of which leads it."""
-    zones = dice.sample(range(ZONES), 3)
-    stores = [dice.choice(range(zone + 1, given.stores + 1, ZONES)) for zone in zones]
-    peers = tuple(
-        PeerReport(PeerId(1_000_000 + 4 * number + place), StoreId(store), "voter")
-        for place, store in enumerate(stores)
-    )
-    start, end = (b"%08d" % one for one in (number, number + 1))
-    return RegionReport(
-        id=RegionId(1_000_000 + 4 * number + 3),
-        start=start if number else b"",
-        end=end if number < given.regions - 1 else b"",
-        start_text="",
-        end_text="",
-        version=1,
-        conf_ver=1,
-        peers=peers,
-        leader=peers[0].id,
-        term=Term(6),
-        time=1,
-        bytes=dice.randrange(96 * MIB),
-        keys=1_000,
-        read_keys=dice.randrange(100),
-        read_bytes=0,
-        written_keys=dice.randrange(100),
-        written_bytes=0,
-    )
+def parts(size: Size) -> Iterator[tuple[str, Callable[["Desk"], None], "Desk"]]:
+    """What is measured by itself, and before which desk."""
+    whole = PlannedCluster(size)
+    yield "repairs_s", repairs, Desk(whole)
+    yield "drain_s", drain, Desk(whole, whole.state(draining=DRAINED))
+    yield "balance_s", balance, Desk(whole)
+    yield "load_s", load, Desk(whole)
+    yield "merges_s", merges, Desk(whole)
+    yield "operators_s", operators, Desk(whole, busy(whole))
+    yield "lost_store_s", repairs, Desk(PlannedCluster(size, lost=LOST))
 
 
-def beat(store: StoreId, regions: Iterable[RegionReport]) -> Heartbeat:
-    """A full heartbeat of a store."""
-    told = tuple(regions)
-    about = StoreReport(
-        store=store,
-        boot=BootCounter(1),
-        regions=3 * len(told),
-        leaders=len(told),
-        capacity=1_000_000 * MIB,
-        used=100_000 * MIB,
-        free=900_000 * MIB,
-        cpu=0.1,
-        frames_refused=0,
-        bootstrapped=True,
-    )
-    return Heartbeat(f"{store}.1.hb1.0", NOW.wall, CLUSTER, about, told, full=True)
+class Desk:
+    """PD's one door in this cluster, and what was let through: nothing of it is written yet."""
+
+    def __init__(self, cluster: PlannedCluster, state: State | None = None) -> None:
+        self.cluster: Final = cluster
+        self.state: Final = state or cluster.state()
+        self.commands: Final[list[Command]] = []
+        self.orders: Final[list[Addressed]] = []
+        self.conductor: Final = Conductor(
+            CONFIG,
+            cluster.watch,
+            cluster.loads,
+            lambda command, now: self.commands.append(command),
+            self.orders.append,
+            lambda reply, answer: None,
+        )
+
+    @property
+    def scene(self) -> Scene:
+        """What balance looks at."""
+        heard, loads = self.cluster.heard, self.cluster.loads
+        places = Locations(self.state, heard, CONFIG.location_labels)
+        resting = set[RegionId](), set[RegionId]()
+        return Scene(heard, loads, (), *resting, lambda store: True, places)
+
+    def offer(self, proposal: Proposal) -> PdFailure | None:
+        """Undertake something, if no hard rule forbids it."""
+
+        def why_changing(region: RegionId) -> str:
+            return ""
+
+        return self.conductor.propose(proposal, self.state, self.cluster.heard, why_changing, NOW)
+
+    def undertake(self, decided: Iterable[Proposal | Idle], most_refusals: int | None) -> None:
+        """Offer all that is proposed, and note why nothing else is."""
+        figures = Figures(
+            self.state, self.cluster.heard, self.cluster.loads, CONFIG.location_labels
+        )
+        idleness = Idleness(lambda command, now: self.commands.append(command))
+        idleness.take(decided, self.offer, self.state, figures, NOW, most_refusals)
 
 
-def record(store: StoreId) -> StoreRecord:
-    """A store as the journal knows it."""
-    uuid = StoreUuid(f"{store:032x}")
-    labels = {"zone": f"zone-{(store - 1) % ZONES}", "host": f"host-{store}"}
-    return StoreRecord(store, uuid, BootCounter(1), "", labels, 0, "", Generation(1))
+def repairs(desk: Desk) -> None:
+    """All that is to be repaired."""
+    cluster, state = desk.cluster, desk.state
+    looked = Repairs(CONFIG, cluster.watch)
+    looked.note(one.report for one in cluster.heard.regions if one.report is not None)
+    desk.undertake(looked.leftovers(state, cluster.heard.regions), None)
+    others = looked.others(state, cluster.heard, lambda: desk.conductor.coming(state), NOW)
+    desk.undertake(others, MOST_REFUSALS)
 
 
-def repairs(state: State, heard: Heard, watch: StoreWatch, config: Config) -> Iterable[object]:
-    """All that is to be repaired: nothing, but all is looked at."""
-    looked = Repairs(config, watch)
-    looked.note(one.report for one in heard.regions if one.report is not None)
-    yield from looked.leftovers(state, heard.regions)
-    yield from looked.others(state, heard, Counter, NOW)
+def balance(desk: Desk) -> None:
+    """All that is proposed for the sake of balance, and why nothing else is."""
+    desk.undertake(decisions(desk.scene), None)
 
 
-def balance(state: State, heard: Heard, loads: Loads, config: Config) -> Iterable[object]:
-    """All that is proposed for the sake of balance, with its ledgers, and why nothing else is."""
-    places = Locations(state, heard, config.location_labels)
-    return decisions(Scene(heard, loads, (), set(), set(), lambda store: True, places))
+def load(desk: Desk) -> None:
+    """What is proposed for the sake of load, and of leaderships, where replicas are even."""
+    look = Look(desk.scene)
+    for find in (even_load.find, even_leaders.find):
+        for _ in range(MOST_AT_ONCE):
+            found = find(look)
+            desk.undertake([found], None)
+            if isinstance(found, Idle):
+                break
+            look.taken.add(found.region)
 
 
-def merges(heard: Heard, config: Config, reports: Iterable[RegionReport]) -> Iterable[object]:
+def merges(desk: Desk) -> None:
     """All neighbours that had better be one."""
-    small = SmallRegions(config)
-    for one in reports:
+    small = SmallRegions(CONFIG)
+    for one in desk.cluster.reports:
         small.note(one, NOW.seconds)
-    yield from small.find(heard.regions, (), NOW.seconds + config.merge_after)
+    small.find(desk.cluster.heard.regions, (), NOW.seconds + CONFIG.merge_after)
 
 
-def seconds(looking: Iterable[object]) -> float:
+def drain(desk: Desk) -> None:
+    """All that is to leave a store now."""
+    drains, state, heard = Drains(CONFIG, desk.cluster.watch), desk.state, desk.cluster.heard
+    list(drains.misled(state, heard))
+    drains.look(state, heard, lambda: desk.conductor.coming(state), desk.offer, NOW)
+
+
+def operators(desk: Desk) -> None:
+    """What is next for each operator."""
+    desk.conductor.tick(desk.state, desk.cluster.heard, NOW)
+
+
+def busy(cluster: PlannedCluster) -> State:
+    """As many replicas are moved as may be at a time."""
+    desk = Desk(cluster)
+    for region in (one.region for one in cluster.heard.regions):
+        target = cluster.stores[len(desk.commands) % len(cluster.stores)]
+        if region.peer_on(target) is None and len(desk.commands) < CONFIG.operators_at_once:
+            goes = region.stores[0]
+            wish = Proposal("move", region.id, "manual", "", MANUAL, add=target, remove=goes)
+            desk.offer(wish)
+    state = desk.state
+    for command in desk.commands:
+        for fact in decide(state, command, CONFIG):
+            record, sequence = numbered(state, fact, NOW.wall), JournalSequence(state.sequence + 1)
+            state = evolve(state, record, sequence)
+    assert len(state.operators.running) == CONFIG.operators_at_once
+    return state
+
+
+def seconds(look: Callable[[Desk], None], desk: Desk) -> float:
     """How long it takes to look to the end."""
     begun = time.perf_counter()
-    for _ in looking:
-        pass
+    look(desk)
     return round(time.perf_counter() - begun, 3)
 
 

@@ -63,11 +63,22 @@ def _repaired(found: Found) -> Judged:
     return Judged(text, judged.holds and min(least, default=0.0) > 0.5)
 
 
+_LOOKS: Final = (
+    "repairs_s",
+    "lost_store_s",
+    "drain_s",
+    "balance_s",
+    "load_s",
+    "merges_s",
+    "operators_s",
+)
+
+
 def _planned(found: Found) -> Judged:
     took = found.get("pass_s", 0.0)
     parts = ", ".join(
-        f"{name.removesuffix('_s')} {found[name]:g}"
-        for name in ("repairs_s", "balance_s", "merges_s")
+        f"{name.removesuffix('_s').replace('_', ' ')} {found[name]:g}"
+        for name in _LOOKS
         if name in found
     )
     return Judged(f"{took:g} s ({parts})", 0 < took <= 2.0)

@@ -44,6 +44,7 @@ class Cluster:
         self.reports: dict[RegionId, RegionReport] = {}
         self.moves: Counter[RegionId] = Counter()
         self.zones: dict[StoreId, str] = {}
+        self.cpu: dict[StoreId, float] = {}
         self.now = 0.0
         self._ids = 10_000
         for number in range(regions):
@@ -101,7 +102,7 @@ class Cluster:
             capacity=1000 * MIB,
             used=used,
             free=1000 * MIB - used,
-            cpu=0.1,
+            cpu=self.cpu.get(store, 0.1),
             frames_refused=0,
             bootstrapped=True,
             generation=Generation(1),

@@ -14,6 +14,7 @@ from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
 from flaredb_pd.proposals import Proposal
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
+from flaredb_schemas.keys import KeyRange
 from tests.pd.evened import MIB, Cluster
 
 
@@ -73,6 +74,70 @@ def test_what_would_hardly_help_is_left_alone() -> None:
     rates = dict(zip(regions, (1_000, 60, 300, 0, 300, 0), strict=True))
     cluster.settle(rates)
     assert cluster.leader_of(regions[0]) == 1
+
+
+def led_by(cluster: Cluster, *stores: int) -> list[RegionId]:
+    """Have these stores lead the regions, in their order."""
+    regions = list(cluster.reports)
+    for region, store in zip(regions, stores, strict=True):
+        report = cluster.reports[region]
+        peer = next(one for one in report.peers if one.store == store)
+        cluster.reports[region] = replace(report, leader=peer.id)
+    return regions
+
+
+def test_where_the_busiest_store_cannot_be_relieved_the_next_one_is() -> None:
+    cluster = Cluster(stores=3, regions=30)
+    led = led_by(cluster, *[1] * 10, *[2] * 10, *[3] * 10)
+    rates = {led[0]: 3_000, **dict.fromkeys(led[10:20], 200), led[20]: 100}
+    cluster.settle(rates)
+    load = cluster.load(rates)
+    assert load[StoreId(1)] == 3_000 and abs(load[StoreId(2)] - load[StoreId(3)]) <= 400, load
+
+
+def spread(stores: int, regions: int) -> Cluster:
+    """Replicas and leaderships are even: the next store has the next region."""
+    cluster = Cluster(stores=stores, regions=0)
+    for number in range(regions):
+        edges = number, number + 1
+        start, end = (b"%03d" % one if 0 < one < regions else b"" for one in edges)
+        stand = [StoreId(1 + (number + place) % stores) for place in range(3)]
+        cluster.put(RegionId(100 + number), KeyRange(start, end), stand)
+    return cluster
+
+
+def test_a_store_with_nothing_to_do_gets_something_though_no_other_is_too_busy() -> None:
+    cluster = spread(stores=8, regions=64)
+    rates = dict.fromkeys((one for one in cluster.reports if cluster.leader_of(one) != 8), 100)
+    load = cluster.load(rates)
+    assert load[StoreId(8)] == 0 and max(load.values()) <= 1.15 * 700
+    cluster.settle(rates)
+    load = cluster.load(rates)
+    assert load[StoreId(8)] >= 0.85 * 700, load
+
+
+@pytest.mark.parametrize("seed", [*range(20), 82])
+def test_whatever_is_busy_no_leadership_goes_to_and_fro(seed: int) -> None:
+    dice = random.Random(seed)
+    cluster = spread(stores=dice.randint(3, 8), regions=dice.randint(10, 60))
+    rates = {one: round(dice.paretovariate(0.8) * 20) for one in cluster.reports}
+    led = {one: [cluster.leader_of(one)] for one in cluster.reports}
+    for _ in range(6):
+        cluster.tell(rates, seconds=30.0)
+    moved = set[RegionId]()
+    for _ in range(50):
+        found = cluster.look(moved)
+        for proposal in found:
+            cluster.carry_out(proposal)
+            leader, known = cluster.leader_of(proposal.region), led[proposal.region]
+            known.extend([leader] if leader != known[-1] else [])
+        if not found and not moved:
+            break
+        moved = {one.region for one in found if one.kind == "move"}
+        for _ in range(4):
+            cluster.tell(rates, seconds=30.0)
+    assert not cluster.look(), "it does not come to rest"
+    assert not [stores for stores in led.values() if len({*stores}) < len(stores)]
 
 
 def test_who_leads_a_region_anew_tells_its_rate_from_then_on() -> None:

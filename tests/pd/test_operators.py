@@ -7,9 +7,17 @@ from msgspec.structs import replace
 
 from flaredb_pd.decide import Bootstrap, Command, Rebuild, TakeOver, decide
 from flaredb_pd.operator_facts import OUTRANKED, EndOperator, NoteStep, Plan, StartOperator
-from flaredb_pd.operators import LOST, MOST_ENDED, Operator
+from flaredb_pd.operators import (
+    LATELY_SECONDS,
+    LOST,
+    MOST_ENDED,
+    MOST_LATELY,
+    Operator,
+    Operators,
+)
 from flaredb_pd.recovery import claims_of, find_loss
 from flaredb_pd.state import State, evolve, numbered
+from flaredb_schemas.decisions import Decision
 from flaredb_schemas.ids import JournalSequence, OperatorId, PdEpoch, PeerId, StoreId
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
 from flaredb_schemas.records import JournalFact, decode_fact, encode_fact
@@ -135,6 +143,37 @@ def test_only_the_last_that_have_ended_are_known() -> None:
     assert first is not None and state.operators.find(first) is None
     assert len(state.operators.ended) == MOST_ENDED
     assert state.operators.outcomes == {"done": MOST_ENDED + 1}
+
+
+def test_what_ended_lately_is_remembered_however_much_has_ended_since() -> None:
+    state, first = given(), None
+    for number in range(MOST_ENDED + 1):
+        wall = 5_000 + 500 * number
+        why = replace(plan(state), decision=Decision(policy="drain-replicas"))
+        state, _ = when(state, StartOperator(why, wall), wall)
+        operator = state.operators.running[state.regions[0].id]
+        first = first or operator
+        state, _ = when(state, EndOperator(operator.id, operator.region, "done", "", wall), wall)
+    assert first is not None and state.operators.find(first.id) is None
+    known = state.operators.lately
+    assert len(known) == MOST_ENDED + 1 and known[0].started.add == first.started.add
+    assert known[0].started.decision == Decision(), "it is long"
+    state, _ = when(state, StartOperator(plan(state), 5_000), 5_000)
+    operator = state.operators.running[state.regions[0].id]
+    wall = 5_001 + round(LATELY_SECONDS * 1000)
+    state, _ = when(state, EndOperator(operator.id, operator.region, "done", "", wall), wall)
+    assert len(state.operators.lately) == MOST_ENDED + 1, "the first was a moment too long ago"
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    _, operator = started()
+    operators, sequence = Operators(), JournalSequence(1)
+    ended = EndOperator(operator.id, operator.region, "done", "", 7_000)
+    _, [fact] = when(started()[0], ended)
+    assert isinstance(fact, OperatorEnded)
+    for _ in range(MOST_LATELY + 1):
+        operators = operators.with_started(operator.started, sequence).with_ended(fact)
+    assert len(operators.lately) == MOST_LATELY and len(operators.ended) == MOST_ENDED
 
 
 def test_a_loss_of_records_ends_all_of_them() -> None:

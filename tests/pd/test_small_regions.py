@@ -2,22 +2,19 @@
 
 import msgspec
 
-from flaredb_pd.heard import Heard
-from flaredb_pd.instant import Instant
-from flaredb_pd.locations import Locations
+from flaredb_pd.placing import Stores
+from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
-from flaredb_pd.small_regions import MOST_AT_ONCE, SmallRegions, apart
-from flaredb_pd.state import State
-from flaredb_schemas.ids import RegionId
+from flaredb_pd.small_regions import MOST_AT_ONCE, UNITE_SECONDS, SmallRegions, apart
+from flaredb_pd.store_records import Drain
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.merges import OrderMerge
-from flaredb_schemas.pd_answers import PdFailure
 from flaredb_schemas.placement import DownPeer, RegionReport, reported_region
 from flaredb_schemas.regions import Epoch, Region
 from tests.pd.builders import pd_config, peers, region_report
+from tests.pd.evened import MIB, Cluster
 
 CONFIG = msgspec.structs.replace(pd_config(), merge_bytes=1_000, merge_keys=100, merge_after=60.0)
-NOWHERE = Locations(State(), Heard((), Instant(0.0, 0)), ())
 ON_THREE = peers((11, 1), (12, 2), (13, 3))
 
 
@@ -54,17 +51,65 @@ def test_two_that_are_small_and_calm_are_merged_the_smaller_into_the_larger() ->
     assert seen.pairs(60.0, 2) == []
 
 
+class Far:
+    """Region 1 stands on stores 1 to 3, its neighbour on 2, 4 and 5."""
+
+    def __init__(self) -> None:
+        elsewhere = peers((24, 4), (22, 2), (25, 5))
+        self.region = Region(RegionId(2), KeyRange(b"m", b""), Epoch(1, 1), elsewhere)
+        report_of_it = region_report(self.region, elsewhere[0])
+        far = msgspec.structs.replace(report_of_it, bytes=30)
+        self.seen = Seen(report(1, b"", b"m", bytes=20), far)
+        self.cluster = Cluster(stores=5, regions=0)
+        self.away: set[int] = set()
+        self.draining: set[int] = set()
+
+    def move(self) -> Proposal | None:
+        ((source, target),) = self.seen.small.find(self.seen.regions, (), 60.0)
+        self.cluster.tell()
+        state = self.cluster.state
+        for store in map(StoreId, self.draining):
+            drained = msgspec.structs.replace(state.stores[store], drain=Drain(0, 0, 0, 0))
+            state = msgspec.structs.replace(state, stores={**state.stores, store: drained})
+
+        def is_up(store: StoreId) -> bool:
+            return store not in self.away
+
+        stores = Stores(state, self.cluster.heard, is_up, lambda _: False, {}, self.cluster.places)
+        return apart(source, target, stores)
+
+
 def test_neighbours_on_different_stores_are_brought_together_first() -> None:
-    elsewhere = peers((24, 4), (22, 2), (25, 5))
-    region = Region(RegionId(2), KeyRange(b"m", b""), Epoch(1, 1), elsewhere)
-    far = msgspec.structs.replace(region_report(region, elsewhere[0]), bytes=30)
-    seen = Seen(report(1, b"", b"m", bytes=20), far)
-    ((source, target),) = seen.small.find(seen.regions, (), 60.0)
-    move = apart(source, target, NOWHERE)
+    far = Far()
+    move = far.move()
     assert move is not None, "a follower first, then who leads"
     assert (move.kind, move.region, move.remove, move.add) == ("move", 1, 3, 4)
-    here = report(1, b"", b"m", bytes=20)
-    assert apart(source, Sighting(reported_region(here)), NOWHERE) is None
+    ways = [(one.source, one.target) for one in move.weighed.candidates]
+    assert sorted(ways) == [(1, 4), (1, 5), (3, 4), (3, 5)]
+
+
+def test_where_replicas_are_together_none_is_moved() -> None:
+    far = Far()
+    here, there = report(1, b"", b"m", bytes=20), report(2, b"m", b"", bytes=30)
+    far.seen = Seen(here, there)
+    assert far.move() is None
+
+
+def test_they_are_brought_together_on_a_store_that_can_take_it() -> None:
+    for fault in ("away", "draining", "nearly full"):
+        far = Far()
+        if fault == "nearly full":
+            far.cluster.used[StoreId(4)] = 850 * MIB
+        else:
+            (far.away if fault == "away" else far.draining).add(4)
+        move = far.move()
+        assert move is not None and (move.remove, move.add) == (3, 5), fault
+
+
+def test_where_no_store_can_take_it_they_stay_apart() -> None:
+    far = Far()
+    far.away, far.draining = {4}, {5}
+    assert far.move() is None
 
 
 def test_together_they_must_stay_small() -> None:
@@ -109,14 +154,17 @@ def test_neither_a_hole_nor_a_pair_twice_and_not_all_at_once() -> None:
 
 def test_a_merge_of_which_nothing_came_is_put_off() -> None:
     seen = Seen(report(1, b"", b"m"), report(2, b"m", b""))
-    body = OrderMerge(
-        RegionId(1), Epoch(1, 1), ON_THREE[0].id, RegionId(2), Epoch(1, 1), 1, "small", 1
-    )
-    seen.small.put_off(body, None, 60.0)
-    assert seen.pairs(60.0) == [(2, 1)], "it is done, as far as is known"
-    seen.small.put_off(body, PdFailure("refused", "store 3 is away", "wait"), 60.0)
+    seen.small.put_off((RegionId(1), RegionId(2)), 60.0)
     assert seen.pairs(100.0) == []
     assert seen.pairs(120.0) == [(2, 1)]
+
+
+def test_what_is_to_be_merged_is_known_for_as_long_as_it_is_sought() -> None:
+    seen = Seen(report(1, b"", b"m"), report(2, b"m", b""))
+    assert seen.pairs(60.0) and seen.small.uniting(60.0) == {1, 2}
+    assert seen.small.uniting(60.0 + UNITE_SECONDS) == set(), "nobody looks for them any more"
+    seen.small.put_off((RegionId(1), RegionId(2)), 61.0)
+    assert seen.small.uniting(61.0) == set()
 
 
 def test_switched_off_nothing_is_merged() -> None:
