@@ -15,6 +15,7 @@ from flaredb.disk.layout import PD_EPOCH_KEY
 from flaredb.store.births import Births, RegionsRefused, is_bootstrapped
 from flaredb.store.context import Context
 from flaredb.store.fates import Fates
+from flaredb.store.handing_over import HandingOver
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.peer_orders import PeerOrders
 from flaredb.store.records import PdSeen, save
@@ -61,6 +62,7 @@ class Orders:
         "_births",
         "_context",
         "_fates",
+        "_handing_over",
         "_merges",
         "_peers",
         "_removing",
@@ -82,6 +84,7 @@ class Orders:
         uuid: StoreUuid,
         seen: PdSeen,
         births: Births,
+        handing_over: HandingOver,
         splits: SplitOrders,
         merges: MergeOrders,
         peers: PeerOrders,
@@ -96,6 +99,7 @@ class Orders:
         self._uuid = uuid
         self._seen = seen
         self._births = births
+        self._handing_over = handing_over
         self._splits = splits
         self._merges = merges
         self._peers = peers
@@ -204,7 +208,7 @@ class Orders:
             case CreateRegions():
                 self._create(order.body)
             case TransferLeader():
-                self._transfer(order.body)
+                self._handing_over.ordered(order.body)
             case Report():
                 self._reporter.request_full()
             case OrderSplit():
@@ -234,17 +238,6 @@ class Orders:
             self._stop(str(refused), False)
             return
         self._context.saver.then(self._reporter.request_full)
-
-    def _transfer(self, order: TransferLeader) -> None:
-        replica = self._context.registry.get(order.region)
-        if (
-            replica is not None
-            and replica.leads
-            and replica.peer == order.leader
-            and replica.region.epoch == order.epoch
-        ):
-            replica.node.transfer_leader(order.to)
-            self._context.touch(replica.id)
 
 
 def _highest_id(order: Order) -> int:

@@ -112,6 +112,7 @@ class Parts:
             uuid,
             seen,
             self.births,
+            self.handing_over,
             self.split_orders,
             self.merge_orders,
             PeerOrders(context, self.sleeping),
