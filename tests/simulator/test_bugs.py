@@ -21,6 +21,7 @@ FEW = range(1, 13)
         "applied-index-alone",
         "committed-entries-cut",
         "dedup-skipped",
+        "handed-over-asleep",
         "hard-state-not-saved",
         "last-sequence-only",
         "ops-regrouped",

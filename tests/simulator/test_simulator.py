@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.bugs import BUGS
+from tests.simulator.healing import FEWEST_OPERATIONS
 from tests.simulator.hunting import MODULES
 from tests.simulator.options import draw
-from tests.simulator.run import FEWEST_OPERATIONS, run_seed
+from tests.simulator.run import run_seed
 from tests.simulator.troubles import FEWEST, KINDS
 
 ROOT = Path(__file__).parents[2]
