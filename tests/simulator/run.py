@@ -28,6 +28,7 @@ from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
 from tests.simulator.checkers.members import MembersAgree
 from tests.simulator.checkers.merges import MergesOnce
+from tests.simulator.checkers.names import NamesOnce
 from tests.simulator.checkers.replicas import check_equal, check_ranges, check_sizes
 from tests.simulator.checkers.splits import SplitsOnce
 from tests.simulator.clients import Client
@@ -83,6 +84,7 @@ class Run:
         self.merges = MergesOnce()
         self.members = MembersAgree()
         self.hosting = HostsRightly()
+        self.names = NamesOnce()
         self.authority = Authority(lambda: bool(world.trace.totals["journal_loss"]))
         self.events: set[str] = set()
         self.stores = [SimStore(world, number + 1) for number in range(options.stores)]
@@ -112,6 +114,7 @@ class Run:
         def turned(store: Store) -> None:
             self.leaders.look(store)
             self.hosting.look(store)
+            self.names.look(store)
             troubles.watch(store)
 
         self.world.on_turn = turned
@@ -154,7 +157,6 @@ class Run:
         for store, disk in running:
             for replica in store.registry:
                 self.logs.check_saved(replica, disk)
-                self.authority.others({replica.id, *(peer.id for peer in replica.region.peers)})
         check_events(self.world.streams.events, self.events)
         verdict = check(self.history, RegisterModel(), self._budget)
         if isinstance(verdict, Undecided):

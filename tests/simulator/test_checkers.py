@@ -25,10 +25,11 @@ from flaredb_schemas.ids import (
     Term,
 )
 from flaredb_schemas.journal import InitialRegion
+from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.operators import OperatorStarted
 from flaredb_schemas.placement import Order, Report
 from flaredb_schemas.raft import Entry, EntryKind
-from flaredb_schemas.regions import Epoch
+from flaredb_schemas.regions import Epoch, Peer, Region
 from flaredb_schemas.requests import HashAnswer
 from flaredb_schemas.subjects import Subjects
 from tests.simulator.calls import filled, name_of
@@ -37,6 +38,7 @@ from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
+from tests.simulator.checkers.names import NamesOnce
 from tests.simulator.checkers.operators import LONGEST_SECONDS, OperatorsEnd
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
@@ -176,8 +178,20 @@ def test_a_fence_that_leaks_is_found() -> None:
         authority.starts(folder, PdEpoch(1))
     with pytest.raises(AssertionError, match="was granted"):
         authority.granted(StoreId(1), StoreUuid("b" * 32))
-    with pytest.raises(AssertionError, match="twice"):
-        authority.others({1, 5})
+
+
+def test_an_id_that_names_two_things_is_found() -> None:
+    def region(number: int, conf_ver: int, *peers: tuple[int, int]) -> Region:
+        held = tuple(Peer(PeerId(peer), StoreId(store)) for peer, store in peers)
+        return Region(RegionId(number), KeyRange(b"", b""), Epoch(conf_ver, 1), held)
+
+    names = NamesOnce()
+    names.note(region(4, 1, (5, 1), (6, 2)))
+    names.note(region(4, 2, (5, 1), (7, 3)))
+    names.note(region(8, 1, (9, 1)))
+    for other in (region(4, 3, (5, 2)), region(10, 1, (5, 1)), region(6, 1), region(11, 1, (8, 1))):
+        with pytest.raises(AssertionError, match="was granted twice"):
+            names.note(other)
 
 
 def test_events_that_are_missing_or_differ_are_found() -> None:
