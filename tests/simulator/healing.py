@@ -71,46 +71,51 @@ class Healing:
 
     def until_born(self) -> None:
         """Wait until there are regions, and all of them are led."""
-        self._wait(self._unborn, START_SECONDS)
+        self.wait(self._unborn, START_SECONDS)
 
     def heal(self, troubles: Troubles) -> None:
         """First all but one store, then all."""
         dice = self.world.dice
         dead = [dice.choice(self.stores)] if dice.random() < 0.5 else []
-        if self.world.trace.totals["disk_loss"]:
+        if self.world.trace.totals["disk_loss"] or self.world.trace.totals["store_loss"]:
             dead = []  # a region that has lost one of three replicas needs the others
         self.world.quiet = False
         troubles.heal(dead)
-        self._wait(self._leaderless, LEADER_SECONDS)
-        self._wait(self._few_operations, HEALING_SECONDS)
-        self._pass(2.0)
+        self.wait(self._leaderless, LEADER_SECONDS)
+        self.wait(self._few_operations, HEALING_SECONDS)
+        self.pass_by(2.0)
         for client in self.clients:
             client.stop()
-        self._wait(self._waiting_clients, HEALING_SECONDS)
+        self.wait(self._waiting_clients, HEALING_SECONDS)
         troubles.heal()
         self._look_at_operators()
 
     def _look_at_operators(self) -> None:
         cores = [pd.core for pd in self.pds if pd.core is not None]
-        self.operators.look([one.state for one in cores if one.leading], self.world.clockwork.now)
+        leading = [one.state for one in cores if one.leading]
+        lost = [item.lost for item in self.stores if item.lost is not None]
+        self.operators.look(leading, self.world.clockwork.now, lost)
         self.world.clockwork.after(LOOK_SECONDS, self._look_at_operators)
 
     def hand_over_a_sleeper(self) -> None:
         """PD has a sleeping region led from elsewhere, and the word of who leads it is lost."""
         if self.world.trace.totals["disk_loss"]:
             return  # a region with a peer on a dead store stays awake
-        self._wait(lambda: find_awake(self.running()), HEALING_SECONDS)
+        self.wait(lambda: find_awake(self.running()), HEALING_SECONDS)
         leading = [(store, one) for store, _ in self.running() for one in store.registry]
         store, replica = self.world.dice.choice([it for it in leading if it[1].leads])
-        others = [peer for peer in replica.region.peers if peer.id != replica.peer]
-        peer = self.world.dice.choice(others)
         names = {item.store.me.store: item.name for item in self.stores if item.store is not None}
+        others = [one for one in replica.region.peers if one.id != replica.peer]
+        peer = self.world.dice.choice([one for one in others if one.store in names])
         self._lose_words(replica, (names[store.me.store], names[peer.store]))
-        query = msgspec.json.encode(TransferQuery(replica.id, peer.store))
-        subject = self.world.subjects.pd_admin("transfer")
-        self.world.network.send(NAME, subject, query, f"_INBOX.{NAME}")
-        self._pass(TRANSFER_SECONDS)
+        self.ask_pd("transfer", TransferQuery(replica.id, peer.store))
+        self.pass_by(TRANSFER_SECONDS)
         self.until_at_rest()
+
+    def ask_pd(self, what: str, query: msgspec.Struct) -> None:
+        """Want something of PD, as a person does."""
+        subject = self.world.subjects.pd_admin(what)
+        self.world.network.send(NAME, subject, msgspec.json.encode(query), f"_INBOX.{NAME}")
 
     def _lose_words(self, replica: Replica, link: Link) -> None:
         """As soon as a leader hands over what it says is lost on this link, for a moment."""
@@ -130,7 +135,7 @@ class Healing:
         """When nothing happens all regions sleep; who leads in its sleep is replaced."""
         if self.world.trace.totals["disk_loss"]:
             return  # a region with a peer on a dead store stays awake
-        self._wait(lambda: find_awake(self.running()), HEALING_SECONDS)
+        self.wait(lambda: find_awake(self.running()), HEALING_SECONDS)
         leading = [
             item
             for item in self.stores
@@ -138,21 +143,21 @@ class Healing:
         ]
         victim = self.world.dice.choice(leading)
         victim.crash()
-        self._pass(1.0)
-        self._wait(self._leaderless, LEADER_SECONDS)
+        self.pass_by(1.0)
+        self.wait(self._leaderless, LEADER_SECONDS)
         victim.start()
         self.until_at_rest()
 
     def until_told(self) -> None:
         """Wait until PD knows of all regions as they are."""
-        self._wait(self._untold, HEALING_SECONDS)
+        self.wait(self._untold, HEALING_SECONDS)
 
     def read_all(self) -> None:
         """Every key is read once more: what was acknowledged must be there."""
         client = self.clients[0]
         before = client.unknown
         client.read(client.keys)
-        self._wait(self._waiting_clients, HEALING_SECONDS)
+        self.wait(self._waiting_clients, HEALING_SECONDS)
         assert client.unknown == before, "a last read was given up"
 
     def compare(self) -> None:
@@ -168,33 +173,35 @@ class Healing:
         check = self.inspector.check(region)
         hosts = {store.me.store for store, _ in self.running() if store.registry.get(region)}
         for _ in range(int(PATIENCE_SECONDS)):
-            self._pass(1.0)
+            self.pass_by(1.0)
             if check.asked and hosts.isdisjoint(check.owing):
                 return True
         return False
 
     # Waiting.
 
-    def _pass(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
         self.world.clockwork.run_until(self.world.clockwork.now + seconds)
 
-    def _wait(self, find: Callable[[], Sequence[str]], seconds: float) -> None:
+    def wait(self, find: Callable[[], Sequence[str]], seconds: float) -> None:
         """Let time pass until nothing is found any more."""
         end = self.world.clockwork.now + seconds
         while found := find():
             assert self.world.clockwork.now < end, "no progress: " + "; ".join(found)
-            self._pass(0.5)
+            self.pass_by(0.5)
 
     def until_at_rest(self) -> None:
         """Wait until nothing is left to be done, neither by stores nor by PD."""
-        self._wait(self._stuck, HEALING_SECONDS)
+        self.wait(self._stuck, HEALING_SECONDS)
 
     def _unborn(self) -> list[str]:
         born = [store for store, _ in self.running() if len(store.registry)]
         return [] if len(born) >= 3 and not self._leaderless() else ["there are no regions yet"]
 
     def _stuck(self) -> list[str]:
-        stuck = [f"{item.name} does not serve" for item in self.stores if item.store is None]
+        away = [item for item in self.stores if item.store is None and item.lost is None]
+        stuck = [f"{item.name} does not serve" for item in away]
         stuck += find_stuck(self.running()) + self._waiting_clients()
         return stuck + self.operators.running()
 

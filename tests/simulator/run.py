@@ -20,6 +20,7 @@ from tests.linearizability import (
     describe,
 )
 from tests.raft.chaos import shake
+from tests.simulator.bereavement import Bereavement
 from tests.simulator.checkers.authority import Authority
 from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
@@ -48,6 +49,9 @@ CHECK_BUDGET = 500_000
 PATIENCE = 10
 """So many times that much for a seed, where what cannot be decided is a failure: one in a thousand
 histories needs it. A hunt for a bug goes on to the next seed instead."""
+
+BESIDES = ("ambush", "lost_word", "journal_loss_led", "store_removed", "peers_forgotten")
+"""What is counted and is no trouble of its own."""
 
 COUNTED = ("snapshots_installed", "snapshots_sent", "logs_cut", "sleeps", "turns")
 
@@ -122,6 +126,9 @@ class Run:
         clockwork.run_until(clockwork.now + self.options.seconds)
         healing.heal(troubles)
         healing.until_at_rest()
+        for item in self.stores:
+            if item.lost is not None:
+                Bereavement(healing, item.lost).settle()
         healing.read_all()
         healing.until_told()
         healing.compare()
@@ -157,7 +164,7 @@ class Run:
         for store, disk in running:
             for replica in store.registry:
                 self.logs.check_saved(replica, disk)
-        check_events(self.world.streams.events, self.events)
+        check_events(self.world.streams.all_events, self.events)
         verdict = check(self.history, RegisterModel(), self._budget)
         if isinstance(verdict, Undecided):
             raise OutOfBudgetError(describe(verdict))
@@ -185,7 +192,7 @@ class Run:
                 "virtual_seconds": int(world.clockwork.now),
             }
         )
-        totals.update({kind: world.trace.totals[kind] for kind in (*KINDS, "ambush", "lost_word")})
+        totals.update({kind: world.trace.totals[kind] for kind in (*KINDS, *BESIDES)})
         totals.update({name: world.counted[name] for name in COUNTED})
         totals.update(self.splits.kinds)
         return totals
