@@ -2,14 +2,19 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from flaredb.store.joining import Joining
 from flaredb.store.orders import ORDERS, Orders
 from flaredb.store.records import PdSeen
-from flaredb_pd import joins, reign
+from flaredb_pd import decide, joins, operator_facts, reign
 from flaredb_pd.joins import Admission
 from flaredb_pd.state import State
 from flaredb_schemas.ids import StoreId
+from flaredb_schemas.operators import OperatorStarted
 from flaredb_schemas.placement import CreateRegions, Join, Order
+from flaredb_schemas.records import JournalFact
+from flaredb_schemas.splits import AskIds
 from tests.simulator.bugs import Change, bug
 
 
@@ -85,6 +90,27 @@ def id_reused() -> list[Change]:
         return judged
 
     return [(joins, "_judge_new", judge_new)]
+
+
+@bug("region-id-reused", "PD grants the ids for a split without noting that they are granted")
+def region_id_reused() -> list[Change]:
+    real = decide._granted
+
+    def granted(state: State, ask: AskIds) -> tuple[JournalFact, ...]:
+        facts = real(state, ask)
+        return tuple(replace(fact, highest_id=state.highest_id) for fact in facts)
+
+    return [(decide, "_granted", granted)]
+
+
+@bug("peer-id-reused", "PD grants an operator's new peer its id without noting that it is granted")
+def peer_id_reused() -> list[Change]:
+    real = operator_facts._started
+
+    def started(highest_id: int, plan: operator_facts.Plan) -> OperatorStarted:
+        return replace(real(highest_id, plan), highest_id=highest_id)
+
+    return [(operator_facts, "_started", started)]
 
 
 @bug("loss-not-noticed", "PD believes an empty or shortened journal, whatever stores have seen")

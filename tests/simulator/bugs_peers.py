@@ -4,13 +4,14 @@ from typing import Any
 
 from flaredb.store import peer_orders
 from flaredb.store.cleaning import Cleaning
+from flaredb.store.incoming import NEVER_CHANGED, Incoming
 from flaredb.store.records import Tombstone
 from flaredb.store.registry import RegionPeer
 from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb.store.splitting import Splitting
 from flaredb_pd import operator_steps
-from flaredb_schemas.frames import Removed
+from flaredb_schemas.frames import Item, NotHosted, Removed
 from flaredb_schemas.ids import PeerId, StoreId
 from flaredb_schemas.regions import Peer
 from tests.simulator.bugs import Change, bug
@@ -58,6 +59,22 @@ def removed_by_an_old_record() -> list[Change]:
             self._remove(replica, RegionPeer(item.region, max(item.peer, replica.peer)))
 
     return [(Removing, "told", told)]
+
+
+@bug("not-hosted-permits", "who hears that a store does not host its region destroys its replica")
+def not_hosted_permits() -> list[Change]:
+    real = Incoming._item
+
+    def item(self: Incoming, from_store: StoreId, said: Item) -> None:
+        replica = self._context.registry.get(said.region)
+        mine = replica is not None and isinstance(said, NotHosted) and said.to_peer == replica.peer
+        # While a cluster begins stores are told of their regions one after the other.
+        if replica is not None and mine and replica.region.epoch != NEVER_CHANGED:
+            self._removing.left(replica)
+        else:
+            real(self, from_store, said)
+
+    return [(Incoming, "_item", item)]
 
 
 @bug("leader-unknown-unanswered", "a follower answers only members that its record knows")

@@ -8,6 +8,7 @@ from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.raft.node import RaftNode
 from flaredb.store import cutting, history, installing, snapshots_in, snapshots_out
 from flaredb.store.context import Context
+from flaredb.store.handing_over import HandingOver
 from flaredb.store.installing import Installation
 from flaredb.store.overlay import Layer, Overlay
 from flaredb.store.records import ReplicaState, save
@@ -18,7 +19,7 @@ from flaredb.store.snapshots_in import SnapshotsIn
 from flaredb_schemas.commands import Batch, Split
 from flaredb_schemas.failures import InvalidRequest, SessionExpired
 from flaredb_schemas.frames import SnapshotHeader
-from flaredb_schemas.ids import Index, StoreId
+from flaredb_schemas.ids import Index, PeerId, StoreId
 from flaredb_schemas.regions import Region
 from flaredb_schemas.sessions import ExecutedBatch, LaneState
 from tests.simulator.bugs import Change, bug
@@ -211,6 +212,15 @@ def sleeping_leader_not_replaced() -> list[Change]:
         (Sleeping, "_is_lost", lambda self, replica: False),
         (Sleeping, "missed", lambda self, replica: None),
     ]
+
+
+@bug("handed-over-asleep", "who hands over in its sleep goes on sleeping, whatever becomes of that")
+def handed_over_asleep() -> list[Change]:
+    def hand_over(self: HandingOver, replica: Replica, to: PeerId) -> None:
+        replica.node.transfer_leader(to)
+        self._context.touch(replica.id)
+
+    return [(HandingOver, "_hand_over", hand_over)]
 
 
 @bug("sleep-without-agreement", "followers fall asleep with whatever they have")

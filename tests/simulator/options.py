@@ -4,8 +4,12 @@ import math
 import random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb.runtime.settings import StoreSettings
+
+REPLICAS = 3
+"""How many replicas of each region PD wants."""
 
 MOST_OPS_PER_KEY = 16
 """How many ops clients may have under way for each key there is. Of many, many come to an unknown
@@ -70,8 +74,14 @@ class Troubles(Struct, frozen=True):
     """Every third crash: mean seconds, long enough that a snapshot is needed."""
     disk_loss: bool
     """Once, some store loses its disk and comes back with an empty one."""
+    store_loss: bool
+    """Once, some store is killed and never comes back."""
     journal_loss: bool
     """Once, PD's journal is gone, or its end is."""
+    journal_loss_led: bool
+    """That happens while a PD leads, which goes on; else all PDs start anew."""
+    events_loss: bool
+    """Once, the stream of events is gone, and PD makes it anew."""
     latecomer: bool
     """One store is cut off right after the bootstrap, and misses the beginning."""
 
@@ -128,6 +138,17 @@ def draw(seed: int) -> Options:
     """The world of `seed`."""
     dice = random.Random(f"world {seed}")
     stores = dice.choice((3, 3, 3, 4, 5))
+    world = _draw(seed, dice, stores)
+    troubles = world.troubles
+    chance = 0.4 if stores > REPLICAS else 0.1
+    lost = random.Random(f"loses {seed}").random() < chance
+    if not lost or troubles.disk_loss or troubles.journal_loss:
+        return world
+    # What was on a lost store is to be replaced, where there is another store for it.
+    return replace(world, troubles=replace(troubles, store_loss=True), replace_after=20.0)
+
+
+def _draw(seed: int, dice: random.Random, stores: int) -> Options:
     return Options(
         seed=seed,
         stores=stores,
@@ -223,7 +244,10 @@ def _troubles(seed: int, dice: random.Random) -> Troubles:
         down_for=dice.choice((0.5, 3, 8)),
         long_down=dice.choice((10, 15)),
         disk_loss=not journal_loss and dice.random() < 0.2,
+        store_loss=False,
         journal_loss=journal_loss,
+        journal_loss_led=random.Random(f"led {seed}").random() < 0.6,
+        events_loss=random.Random(f"events {seed}").random() < 0.15,
         latecomer=dice.random() < 0.25,
     )
 

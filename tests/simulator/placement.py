@@ -68,6 +68,11 @@ class SimPd:
         self.world.note("pd_pause", f"{self.name} {seconds:.2f}")
 
     @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self.core is not None
+
+    @property
     def may_order(self) -> bool:
         """Whether it reigns, as far as it knows, and has heard what it must hear before."""
         core = self.core

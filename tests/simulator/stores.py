@@ -12,6 +12,7 @@ from flaredb.store.store import Store
 from flaredb_schemas.ids import StoreId, StoreUuid
 from flaredb_schemas.placement import Join, JoinRefused
 from tests.simulator.clockwork import Clock
+from tests.simulator.hearing import hand_in
 from tests.simulator.network import store_words
 from tests.simulator.world import World
 
@@ -22,7 +23,8 @@ HAND_OVER_SECONDS = 1.0
 class SimStore:
     """One store's process, over all its starts.
 
-    Invariant: what was scheduled for an earlier start does nothing (`_start` tells them apart).
+    Invariants: what was scheduled for an earlier start does nothing (`_start` tells them apart);
+    what is lost for good never starts again.
     """
 
     def __init__(self, world: World, number: int) -> None:
@@ -37,6 +39,8 @@ class SimStore:
         self.store: Store | None = None
         self.disk: MemoryDisk | None = None
         self.failed = ""
+        self.lost: StoreId | None = None
+        """What it was in the cluster until it was lost for good."""
         self._joining: Joining | None = None
         self._start = 0
         self._paused_until = 0.0
@@ -54,6 +58,8 @@ class SimStore:
     def start(self) -> None:
         """Start the process: save its boot, ask PD, then serve."""
         world = self.world
+        if self.lost is not None:
+            return
         self._start += 1
         self._turn_asked, self._due = False, None
         self._saving = self._working = False
@@ -70,6 +76,12 @@ class SimStore:
         """The process is killed; of the batches under way some may have become durable."""
         assert self.disk is not None
         self._end("crash", self.world.dice.randint(0, self.disk.under_way))
+
+    def lose(self) -> None:
+        """The process is killed, and nobody sees this store again."""
+        assert self.store is not None
+        self.lost = self.store.me.store
+        self._end("store_loss", 0)
 
     def lose_disk(self) -> None:
         """The process is killed and its disk is gone: it comes back with an empty one."""
@@ -291,20 +303,10 @@ class SimStore:
         store = self.store
         if store is None:
             return
-        words = subject.split(".")
-        match words[1]:
-            case "raft":
-                store.on_raft(StoreId(int(words[4])), payload)
-            case "snap":
-                store.on_snapshot(StoreId(int(words[4])), payload)
-            case "rpc":
-                store.on_request(payload, reply)
-            case "pd" if words[2] == "alive":
-                store.on_alive(payload)
-            case "pd":
-                store.on_order(payload)
-            case _ if subject == self._inbox("pd"):
-                store.on_pd_answer(payload)
+        if subject == self._inbox("pd"):
+            store.on_pd_answer(payload)
+        else:
+            hand_in(store, subject, payload, reply)
         self.ask_turn()
 
     def _tick(self) -> None:

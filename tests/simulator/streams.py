@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
-from flaredb.bus.bus import AppendResult, AppendUnknown, StreamConfig
+from flaredb.bus.bus import AppendResult, AppendUnknown, StreamConfig, StreamRecord
 from flaredb.bus.memory_streams import MemoryStream
 from flaredb_pd.effects import JournalRead
 from flaredb_pd.streams import all_streams
@@ -25,6 +25,8 @@ class Streams:
         """Whether appends get no answer; PD's journal excepted, which is another trouble."""
         configs: tuple[StreamConfig, ...] = all_streams(subjects)
         self._streams = {config.name: MemoryStream(config, START_WALL) for config in configs}
+        self._no_events = False
+        self._lost: list[MemoryStream] = []
 
     @property
     def journal(self) -> MemoryStream:
@@ -33,12 +35,30 @@ class Streams:
 
     @property
     def events(self) -> MemoryStream:
-        """What stores tell."""
+        """What stores tell, since somebody last lost it."""
         return self._streams[self._subjects.event_stream]
+
+    @property
+    def all_events(self) -> list[StreamRecord]:
+        """What stores have ever told, also what was lost."""
+        streams = (*self._lost, self.events)
+        return [record for stream in streams for record in stream.after(0, 1_000_000)]
+
+    def lose_events(self) -> None:
+        """The stream of events is gone, and nobody has made another yet."""
+        self._no_events = True
+
+    def make_events(self) -> None:
+        """PD makes the stream of events anew, empty."""
+        self._lost.append(self.events)
+        self._no_events = False
+        self._renew(self._subjects.event_stream)
 
     def lose_journal(self) -> None:
         """PD's journal is gone; somebody has made an empty stream in its place."""
-        name = self._subjects.journal_stream
+        self._renew(self._subjects.journal_stream)
+
+    def _renew(self, name: str) -> None:
         made = START_WALL + int(self._clockwork.now * 1000)
         self._streams[name] = MemoryStream(self._streams[name].config, made)
 
@@ -62,6 +82,9 @@ class Streams:
 
         def arrive() -> None:
             stream = next(item for item in self._streams.values() if item.captures(subject))
+            if self._no_events and stream is self.events:
+                self._clockwork.after(ANSWER_TIMEOUT, lambda: on_result(AppendUnknown("no stream")))
+                return
             wall = START_WALL + int(self._clockwork.now * 1000)
             result = stream.append(subject, payload, headers, expected, wall)
             if fate < self.loss:

@@ -7,12 +7,15 @@ from flaredb.bus.memory_streams import MemoryStream
 from flaredb.disk.disk import Batch
 from flaredb.disk.layout import data_key, encode_entry, log_key, seal
 from flaredb.store.records import PdSeen
+from flaredb_pd.operators import Operator, Operators
+from flaredb_pd.state import State
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.commands import COMMANDS, NewRegion, Size, Split
 from flaredb_schemas.events import LeaderChanged, encode_event
 from flaredb_schemas.ids import (
     Index,
     JournalSequence,
+    OperatorId,
     PdEpoch,
     PdIncarnation,
     PeerId,
@@ -21,9 +24,12 @@ from flaredb_schemas.ids import (
     StoreUuid,
     Term,
 )
+from flaredb_schemas.journal import InitialRegion
+from flaredb_schemas.keys import KeyRange
+from flaredb_schemas.operators import OperatorStarted
 from flaredb_schemas.placement import Order, Report
 from flaredb_schemas.raft import Entry, EntryKind
-from flaredb_schemas.regions import Epoch
+from flaredb_schemas.regions import Epoch, Peer, Region
 from flaredb_schemas.requests import HashAnswer
 from flaredb_schemas.subjects import Subjects
 from tests.simulator.calls import filled, name_of
@@ -32,6 +38,8 @@ from tests.simulator.checkers.events import check_events
 from tests.simulator.checkers.hashes import HashesAgree
 from tests.simulator.checkers.leaders import OneLeaderPerTerm
 from tests.simulator.checkers.logs import LogsAgree
+from tests.simulator.checkers.names import NamesOnce
+from tests.simulator.checkers.operators import LONGEST_SECONDS, OperatorsEnd
 from tests.simulator.checkers.progress import find_awake, find_leaderless, find_stuck
 from tests.simulator.checkers.replicas import check_equal, check_ranges
 from tests.simulator.checkers.splits import SplitsOnce
@@ -62,7 +70,7 @@ def test_logs_that_differ_are_found() -> None:
 
 
 def test_a_saved_log_that_differs_is_found(done: Run) -> None:
-    store, disk = done._running()[0]
+    store, disk = done.healing.running()[0]
     replica = next(item for item in store.registry if item.node.last_index > item.log.start)
     done.logs.check_saved(replica, disk)
     last = replica.node.last_index
@@ -80,13 +88,52 @@ def test_a_saved_log_that_differs_is_found(done: Run) -> None:
 
 
 def test_two_leaders_of_a_term_are_found(done: Run) -> None:
-    store = next(one for one, _ in done._running() if any(item.leads for item in one.registry))
+    store = next(
+        one for one, _ in done.healing.running() if any(item.leads for item in one.registry)
+    )
     leaders = OneLeaderPerTerm()
     leaders.look(store)
     leaders.look(store)
     leaders._leaders = {name: PeerId(peer + 1) for name, peer in leaders._leaders.items()}
     with pytest.raises(AssertionError, match="two leaders"):
         leaders.look(store)
+
+
+def operator(number: int) -> Operator:
+    started = OperatorStarted(
+        operator=OperatorId(number),
+        kind="move",
+        region=RegionId(number),
+        leader=PeerId(1),
+        priority=0,
+        trigger="manual",
+        reason="",
+        seconds=600,
+        before=InitialRegion(RegionId(number), b"", b"", "", "", 1, 1, ()),
+        expected=(),
+        highest_id=number,
+    )
+    return Operator(started, JournalSequence(1))
+
+
+def test_an_operator_that_does_not_end_is_found() -> None:
+    def running(*numbers: int) -> list[State]:
+        found = (operator(number) for number in numbers)
+        return [State(operators=Operators({one.region: one for one in found}))]
+
+    operators = OperatorsEnd()
+    operators.look(running(1), 0.0)
+    operators.look(running(2), 1.0)
+    assert operators.running() == ["operator 2 runs"]
+    operators.look(running(1, 2), 2.0)
+    operators.look([], 1.0 + LONGEST_SECONDS)
+    assert operators.running() == ["operator 1 runs", "operator 2 runs"]
+    operators.look(running(), 1.0 + LONGEST_SECONDS)
+    assert operators.running() == []
+    operators.look(running(1, 2), 1.0 + LONGEST_SECONDS)
+    operators.look(running(1), 60.0)
+    with pytest.raises(AssertionError, match=r"operator 1 \(move\) on region 1 does not end"):
+        operators.look(running(1), 1.1 + 2 * LONGEST_SECONDS)
 
 
 def test_hashes_that_differ_are_found() -> None:
@@ -131,8 +178,20 @@ def test_a_fence_that_leaks_is_found() -> None:
         authority.starts(folder, PdEpoch(1))
     with pytest.raises(AssertionError, match="was granted"):
         authority.granted(StoreId(1), StoreUuid("b" * 32))
-    with pytest.raises(AssertionError, match="twice"):
-        authority.others({1, 5})
+
+
+def test_an_id_that_names_two_things_is_found() -> None:
+    def region(number: int, conf_ver: int, *peers: tuple[int, int]) -> Region:
+        held = tuple(Peer(PeerId(peer), StoreId(store)) for peer, store in peers)
+        return Region(RegionId(number), KeyRange(b"", b""), Epoch(conf_ver, 1), held)
+
+    names = NamesOnce()
+    names.note(region(4, 1, (5, 1), (6, 2)))
+    names.note(region(4, 2, (5, 1), (7, 3)))
+    names.note(region(8, 1, (9, 1)))
+    for other in (region(4, 3, (5, 2)), region(10, 1, (5, 1)), region(6, 1), region(11, 1, (8, 1))):
+        with pytest.raises(AssertionError, match="was granted twice"):
+            names.note(other)
 
 
 def test_events_that_are_missing_or_differ_are_found() -> None:
@@ -153,16 +212,16 @@ def test_events_that_are_missing_or_differ_are_found() -> None:
         for at in (1, 2)
     )
     stream.append("flaredb.evt.region.leader_changed.4.store-1", encode_event(first), {}, None, 0)
-    check_events(stream, {first.id})
+    check_events(stream.after(0, 100), {first.id})
     with pytest.raises(AssertionError, match="never reached"):
-        check_events(stream, {first.id, "4.5.7.leader_changed.0"})
+        check_events(stream.after(0, 100), {first.id, "4.5.7.leader_changed.0"})
     stream.append("flaredb.evt.region.leader_changed.4.store-2", encode_event(second), {}, None, 0)
     with pytest.raises(AssertionError, match="two contents"):
-        check_events(stream, {first.id})
+        check_events(stream.after(0, 100), {first.id})
 
 
 def test_replicas_that_differ_are_found(done: Run) -> None:
-    running = done._running()
+    running = done.healing.running()
     check_equal(running)
     check_ranges(running)
     store, disk = next((one, at) for one, at in running if len(one.registry))
@@ -181,7 +240,7 @@ def test_replicas_that_differ_are_found(done: Run) -> None:
 
 
 def test_a_gap_between_regions_is_found(done: Run) -> None:
-    running = [(store, disk) for store, disk in done._running() if len(store.registry) > 1]
+    running = [(store, disk) for store, disk in done.healing.running() if len(store.registry) > 1]
     removed = {}
     for store, _ in running:
         replica = next(iter(store.registry))
@@ -196,7 +255,7 @@ def test_a_gap_between_regions_is_found(done: Run) -> None:
 
 
 def test_what_is_stuck_is_found(done: Run) -> None:
-    running = done._running()
+    running = done.healing.running()
     assert not find_stuck(running)
     led = next(item for store, _ in running for item in store.registry if item.leads)
     led.held = True
@@ -225,7 +284,7 @@ def cut(version: int, child: int, start: bytes) -> Entry:
 
 def test_a_split_at_another_epoch_is_found(done: Run) -> None:
     splits = SplitsOnce()
-    replica = next(one for store, _ in done._running() for one in store.registry)
+    replica = next(one for store, _ in done.healing.running() for one in store.registry)
     before = msgspec.structs.replace(replica.region, epoch=Epoch(1, 7))
     splits.look(replica.region, replica, entry(8, 5, b""))
     splits.look(before, replica, cut(7, 50, b"x"))
@@ -235,7 +294,7 @@ def test_a_split_at_another_epoch_is_found(done: Run) -> None:
 
 def test_a_region_that_is_made_twice_is_found(done: Run) -> None:
     splits = SplitsOnce()
-    replica = next(one for store, _ in done._running() for one in store.registry)
+    replica = next(one for store, _ in done.healing.running() for one in store.registry)
     before = msgspec.structs.replace(replica.region, epoch=Epoch(1, 7))
     splits.look(before, replica, cut(7, 50, b"x"))
     splits.look(before, replica, cut(7, 50, b"x"))  # by another replica

@@ -6,20 +6,23 @@ import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from flaredb_pd.forgetting import Forgetting
 from tests.simulator.bugs import BUGS
+from tests.simulator.healing import FEWEST_OPERATIONS
 from tests.simulator.hunting import MODULES
 from tests.simulator.minima import too_few
 from tests.simulator.options import draw
-from tests.simulator.run import FEWEST_OPERATIONS, Result, run_seed
+from tests.simulator.run import Result, run_cluster, run_seed
 from tests.simulator.troubles import FEWEST, KINDS
 
 ROOT = Path(__file__).parents[2]
 
 DIGEST = """
-from tests.simulator.run import run_seed
+from tests.simulator.run import run_cluster, run_seed
 result, _ = run_seed({seed})
 print(result.digest, result.failure)
 """
@@ -62,6 +65,26 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     lines = [_digest(seed, hash_seed) for hash_seed in ("1", "2")]
     here, _ = run_seed(seed)
     assert lines == [f"{here.digest} {here.failure}".strip()] * 2
+
+
+@pytest.mark.parametrize(
+    ("seed", "kinds"),
+    [
+        (20, ("journal_loss", "journal_loss_led")),
+        (19, ("events_loss",)),
+        (49, ("store_loss", "store_removed", "peers_forgotten")),
+    ],
+)
+def test_what_is_lost_for_good_is_made_up_for(seed: int, kinds: tuple[str, ...]) -> None:
+    result, _ = run_cluster(seed)
+    assert not result.failure
+    assert all(result.totals[kind] for kind in kinds), result.totals
+
+
+def test_peers_of_a_lost_store_that_are_never_forgotten_are_found() -> None:
+    with patch.object(Forgetting, "tick", lambda *given: None):
+        result, _ = run_cluster(49)
+    assert "no progress: region" in result.failure and "names" in result.failure
 
 
 def test_other_seeds_are_other_worlds() -> None:

@@ -9,6 +9,7 @@ from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
 from tests.simulator.cutting import Cutter
 from tests.simulator.joining import Joiner
+from tests.simulator.losing import Losses
 from tests.simulator.moving import Mover
 from tests.simulator.network import Link
 from tests.simulator.placement import SimPd
@@ -32,7 +33,9 @@ KINDS = (
     "pd_crash",
     "pd_pause",
     "disk_loss",
+    "store_loss",
     "journal_loss",
+    "events_loss",
 )
 """What counts as a trouble, by its kind in the trace."""
 
@@ -40,8 +43,8 @@ KINDS = (
 class Troubles:
     """Breaks things until told to stop; then heals everything.
 
-    Invariants: after `heal` every process runs but those left dead, every link carries, and nothing
-    is broken again; at most one disk is lost in a run, so that every region keeps a majority.
+    Invariant: after `heal` every process runs but those left dead or lost, every link carries, and
+    nothing is broken again.
     """
 
     def __init__(
@@ -84,12 +87,7 @@ class Troubles:
         ):
             if mean:
                 self._repeat(mean, trouble)
-        for wanted, trouble in (
-            (troubles.disk_loss, self._lose_disk),
-            (troubles.journal_loss, self._lose_journal),
-        ):
-            if wanted:
-                self._once(trouble)
+        Losses(world, stores, pds, self._later, self._crash_all).begin()
         if troubles.latecomer:
             self._isolate()
         for place in range(FEWEST):
@@ -132,10 +130,6 @@ class Troubles:
                 self._repeat(mean, trouble)
 
         self._world.clockwork.after(self._world.dice.expovariate(1 / mean), happen)
-
-    def _once(self, trouble: Callable[[], None]) -> None:
-        moment = self._world.options.seconds * self._world.dice.uniform(0.2, 0.8)
-        self._world.clockwork.after(moment, lambda: None if self._healed else trouble())
 
     def _later(self, what: Callable[[], None]) -> None:
         """Undo a trouble after a while, unless everything has been healed meanwhile."""
@@ -200,12 +194,6 @@ class Troubles:
         store = self._world.dice.choice(self._stores)
         if store.running:
             store.slow_down(self._world.dice.expovariate(0.2))
-
-    def _lose_disk(self) -> None:
-        store = self._world.dice.choice(self._stores)
-        if store.running:
-            store.lose_disk()
-            self._later(partial(_start_again, store))
 
     # Links.
 
@@ -286,22 +274,6 @@ class Troubles:
         pd = self._world.dice.choice(self._pds)
         if pd.core is not None:
             pd.pause(self._world.dice.expovariate(0.2))
-
-    def _lose_journal(self) -> None:
-        """The journal is gone, or its end; all PDs, and perhaps all stores, start anew."""
-        dice, streams = self._world.dice, self._world.streams
-        for pd in self._pds:
-            if pd.core is not None:
-                pd.crash()
-        if dice.random() < 0.5:
-            self._crash_all()
-        if dice.random() < 0.5:
-            streams.lose_journal()
-        else:
-            streams.cut_journal(dice.randint(1, 6))
-        self._world.note("journal_loss", f"up to {streams.journal.last}")
-        for pd in self._pds:
-            self._later(lambda pd=pd: pd.start() if pd.core is None else None)  # type: ignore[misc]
 
     def _transfer(self) -> None:
         """A leader is asked to hand over: by PD, or by a store that is about to stop."""

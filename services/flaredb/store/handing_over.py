@@ -31,9 +31,10 @@ class HandingOver:
             and replica.peer == body.leader
             and replica.region.epoch == body.epoch
         ):
-            self._sleeping.wake(replica)
-            if could_lead_soon(replica, body.to):  # else PD asks again: it may be later
+            if could_lead_soon(replica, body.to):
                 self._hand_over(replica, body.to)
+            else:  # PD asks again: it may be later, if this one is awake to send what is missing
+                self._sleeping.wake(replica)
 
     def ask_all(self) -> int:
         """Ask a peer of every led region to take over; returns how many regions are still led."""

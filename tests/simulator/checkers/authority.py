@@ -1,4 +1,6 @@
-"""PD's fence: a reign has one PD, none but the one a store has saved is obeyed, ids are unique."""
+"""PD's fence: a reign has one PD, none but the one a store has saved is obeyed.
+
+And a store's id has one data folder."""
 
 from collections.abc import Callable
 
@@ -8,7 +10,7 @@ from flaredb_schemas.placement import Order
 
 
 class Authority:
-    """Remembers who reigned, what each data folder obeyed, and which ids were granted."""
+    """Remembers who reigned, what each data folder obeyed, and which id it has."""
 
     def __init__(self, journal_lost: Callable[[], bool]) -> None:
         self._reigns: dict[PdEpoch, set[PdIncarnation]] = {}
@@ -51,11 +53,6 @@ class Authority:
         """A store serves under this id."""
         known = self._folders.setdefault(store, folder)
         assert known == folder, f"store id {store} was granted to {known} and to {folder}"
-
-    def others(self, ids: set[int]) -> None:
-        """The ids of regions and peers; none of them is a store's."""
-        twice = ids & set(self._folders)
-        assert not twice, f"ids were granted twice: {sorted(twice)}"
 
     @property
     def count(self) -> int:
