@@ -19,6 +19,7 @@ from flaredb.store.history import History
 from flaredb.store.hot_spots import HotSpots
 from flaredb.store.incoming import Incoming
 from flaredb.store.jobs import Jobs
+from flaredb.store.last_word import LastWord
 from flaredb.store.liveness import Liveness
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.merging import Merging
@@ -57,6 +58,7 @@ class Parts:
         liveness = Liveness(context.election_seconds)
         self.beating: Final = Beating(context, liveness)
         self.history: Final = History(context, subjects, outside.publish)
+        self.last_word: Final = LastWord(context, self.history)
         self.guard: Final = Guard(context, self.history)
         self.checks: Final = Checks(context, self.jobs, self.guard)
         self.sleeping: Final = Sleeping(context, liveness, self.guard)
