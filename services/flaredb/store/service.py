@@ -101,8 +101,7 @@ class StoreProcess:
         """Stop cleanly: hand leaderships over, save everything, leave."""
         if not self._stop_asked:
             self._stop_asked = True
-            task = self._loop.create_task(self._stop_cleanly())
-            self._publishing.add(task)
+            self._publishing.add(self._loop.create_task(self._stop_cleanly()))
 
     async def run(self) -> None:
         """Start, serve, and return after a clean stop. Raises `StoreFailed`, `StoreRefused`."""
@@ -162,7 +161,9 @@ class StoreProcess:
         return wait.reason
 
     async def _save(self, disk: LmdbDisk, number: int, batch: Batch) -> None:
-        """Save one batch before there is a store, and wait for it."""
+        """Save one batch before there is a store, and wait for it. Raises `StoreFailed`."""
+        if self.failure is not None:
+            raise StoreFailed(self.failure)
         done = self._saves[number] = self._loop.create_future()
         disk.submit(number, batch)
         await done
@@ -296,8 +297,8 @@ class StoreProcess:
         if self.failure is None:
             self.failure, self._refused = reason, refused
             log.error("the store stops: %s", reason)
-            for waiting in self._saves.values():
-                waiting.cancel()
+            while self._saves:
+                self._saves.popitem()[1].set_exception(StoreFailed(reason))
             self._ended.set()
 
     async def _stop_cleanly(self) -> None:
