@@ -4,6 +4,7 @@ Every refusal is typed and carries what the asker needs to ask better. What is c
 checked again where it counts: writes when they are applied, reads after their round.
 """
 
+import logging
 from typing import Final, assert_never
 
 from flaredb.kv.epoch import version_refusal
@@ -43,6 +44,8 @@ from flaredb_schemas.requests import (
     StoreStatusRequest,
     WriteRequest,
 )
+
+log: Final = logging.getLogger(__name__)
 
 REQUESTS: Final[Codec[RequestFrame]] = Codec(RequestFrame)
 
@@ -162,6 +165,7 @@ class Service:
             if absorber is not None:
                 return with_leader(context, absorber, EpochMismatch((absorber.route(),)))
             context.counters.frames_refused += 1
+            log.info("region %s is not hosted here; a client asked", region)
             return RegionNotFound(region, context.me.store)
         if replica.state is not ReplicaState.LIVE:
             return NotReady("a snapshot is being installed here, or the replica is damaged")
