@@ -15,7 +15,7 @@ import msgspec
 from flaredb.bus.bus import History, Message, StreamRecord
 from flaredb.bus.nats_bus import NatsBus
 from flaredb_schemas.envelope import Codec, Malformed
-from flaredb_schemas.events import PeersChanged, decode_event
+from flaredb_schemas.events import PeersChanged, StoreStopped, decode_event
 from flaredb_schemas.ids import PdEpoch, RegionId
 from flaredb_schemas.journal import TookOver
 from flaredb_schemas.operators import OperatorEnded, OperatorStarted, OperatorStepped
@@ -53,6 +53,8 @@ class Overheard:
         self.reigns: Final[list[tuple[float, TookOver]]] = []
         """Each takeover, and when it was heard, on the monotonic clock."""
         self.orders: Final[list[tuple[float, Order]]] = []
+        self.stops: Final[list[StoreStopped]] = []
+        """Which stores stopped as asked."""
         self._leaving: set[RegionId] = set()
         self._waiting: dict[tuple[RegionId, Moment], Callable[[], None]] = {}
 
@@ -83,6 +85,12 @@ class Overheard:
                 self._note(fact.region, "ended")
             case _:
                 pass
+
+    def store_heard(self, message: Message) -> None:
+        """A store has stopped as asked."""
+        event = decode_event(message.payload)
+        if isinstance(event, StoreStopped):
+            self.stops.append(event)
 
     def event_heard(self, message: Message) -> None:
         """An event of a region."""
@@ -153,6 +161,7 @@ async def overhearing(url: str) -> AsyncIterator[Overheard]:
         await bus.subscribe(SUBJECTS.events_of("operator"), heard.journal_heard)
         await bus.subscribe(SUBJECTS.events_of("pd"), heard.journal_heard)
         await bus.subscribe(SUBJECTS.events_of("region"), heard.event_heard)
+        await bus.subscribe(f"{SUBJECTS.prefix}.evt.store.stopped.>", heard.store_heard)
         await bus.subscribe(SUBJECTS.heartbeats, heard.heartbeat_heard)
         await bus.subscribe(f"{SUBJECTS.prefix}.pd.order.*", heard.order_heard)
         yield heard

@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from flaredb.playground.supervisor import LocalCluster
 from tests.cluster import harm
 from tests.cluster.load import Load
+from tests.cluster.overheard import overhearing
 from tests.cluster.verdict import BUSY, Measured, judge
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
@@ -64,12 +65,18 @@ async def test_a_store_is_paused_for_longer_than_an_election(
 async def test_stores_are_stopped_one_by_one(
     cluster: LocalCluster, repeat: int, measured: Measured
 ) -> None:
-    async with Load(cluster, repeat).running() as load:
-        for name in harm.store_names(cluster):
+    async with Load(cluster, repeat).running() as load, overhearing(cluster.url) as heard:
+        for number in harm.store_numbers(cluster):
             await load.go_on(1, writes=100)
+            name, led = f"store-{number}", await harm.figure(cluster, number, "leaders")
             await run_sync(partial(cluster.stop, name))
             assert cluster.children[name].exit_code == 0, cluster.children[name].tail()
+            with anyio.fail_after(10):
+                while len(heard.stops) < number:
+                    await anyio.sleep(0.05)
+            assert heard.stops[-1].leaders_moved or not led, f"{name} led {led}, and moved none"
             await harm.start(cluster, name)
         await load.go_on(1, writes=100)
+    assert len({stop.store for stop in heard.stops}) == cluster.stores
     measured("stores restarted one by one", **await judge(cluster, load))
     assert load.longest_gap <= BUSY * 2.0

@@ -16,19 +16,24 @@ VERDICTS_FILE = "verdicts.json"
 
 
 def run(folder: pathlib.Path) -> int:
-    """Print a line for each history under `folder` and a summary; 0 if none disagrees."""
-    verdicts = {}
+    """Print a line for each history under `folder` and a summary; 0 if none disagrees.
+
+    A file that cannot be read is a failure, whatever stands in the file of verdicts.
+    """
+    verdicts: dict[str, Verdict] = {}
+    unreadable: set[str] = set()
     for name, text in _texts(folder):
         try:
             history = read_history(text)
         except UnknownFormat as reason:
             sys.stdout.write(f"{name}: unreadable: {reason}\n")
-            return 1
+            unreadable.add(name)
+            continue
         if history is not None:
             verdicts[name] = check(history.operations, history.model)
             sys.stdout.write(f"{name}: {_word(verdicts[name])}\n")
             sys.stdout.flush()
-    return _compare(folder, verdicts)
+    return _compare(folder, verdicts, unreadable)
 
 
 def agreement(verdict: Verdict, expected: bool) -> str:
@@ -65,18 +70,19 @@ def _word(verdict: Verdict) -> str:
             assert_never(verdict)
 
 
-def _compare(folder: pathlib.Path, verdicts: dict[str, Verdict]) -> int:
-    """Print the summary. Without a file of verdicts only an undecided history is a failure."""
+def _compare(folder: pathlib.Path, verdicts: dict[str, Verdict], unreadable: set[str]) -> int:
+    """Print the summary. Without a file of verdicts only what is undecided or unreadable fails."""
     known = folder / VERDICTS_FILE
     if not known.is_file():
         undecided = sum(isinstance(verdict, Undecided) for verdict in verdicts.values())
-        sys.stdout.write(f"{len(verdicts)} histories, {undecided} undecided\n")
-        return int(undecided > 0 or not verdicts)
+        rest = f", {len(unreadable)} unreadable" if unreadable else ""
+        sys.stdout.write(f"{len(verdicts)} histories, {undecided} undecided{rest}\n")
+        return int(undecided > 0 or bool(unreadable) or not verdicts)
     expected: dict[str, bool] = json.loads(known.read_text())
-    missing = sorted(set(expected) - set(verdicts))
+    missing = sorted(set(expected) - set(verdicts) - unreadable)
     for name in missing:
         sys.stdout.write(f"{name}: in {VERDICTS_FILE} but not found as a history\n")
-    tally = {"agree": 0, "differ": len(missing), "undecided": 0}
+    tally = {"agree": 0, "differ": len(missing) + len(unreadable), "undecided": 0}
     for name, verdict in verdicts.items():
         if name in expected:
             result = agreement(verdict, expected[name])

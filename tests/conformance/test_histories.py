@@ -144,6 +144,24 @@ def test_verdicts_need_no_file(folder: pathlib.Path, capsys: pytest.CaptureFixtu
     ]
 
 
+def test_what_is_unreadable_fails_and_the_rest_gets_its_verdicts(
+    folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a").write_text(EDN.replace(":f :put", ":f :push"))
+    verdicts = {"deep/one": True, "two": False}
+    for known, closing in (
+        (None, "2 histories, 0 undecided, 1 unreadable"),
+        (verdicts, "2 agree, 1 differ, 0 undecided"),
+        ({**verdicts, "a": True}, "2 agree, 1 differ, 0 undecided"),
+    ):
+        if known is not None:
+            (folder / "verdicts.json").write_text(json.dumps(known))
+        assert main(["histories", str(folder)]) == 1
+        first, *rest = capsys.readouterr().out.splitlines()
+        assert first.startswith("a: unreadable: ")
+        assert len(rest) == 3 and rest[-1] == closing
+
+
 def test_a_folder_without_histories_is_no_success(tmp_path: pathlib.Path) -> None:
     assert main(["histories", str(tmp_path)]) == 1
     assert main(["histories", str(tmp_path / "absent")]) == 2

@@ -138,8 +138,9 @@ def _refused(found: Found) -> Judged:
 
 def _power(found: Found) -> Judged:
     judged = kept_everything("power cut")(found)
-    noticed = bool(scenario(found, "power cut without sync"))
-    without = "noticed" if noticed else "NOT noticed"
+    runs = scenario(found, "power cut without sync")
+    noticed = bool(runs) and all(run["noticed"] for run in runs)
+    without = "noticed" if noticed else "NOT noticed" if runs else "not reached"
     return Judged(f"{judged.text}; without sync: {without}", judged.holds and noticed)
 
 

@@ -109,7 +109,7 @@ RUNS: Final = (
     Run("demo", ("flaredb demo -o json --no-progress",), read_last_json, 10),
     _cluster("ranges", 5, 5),
     _cluster("stores_lost", 10, 30),
-    _cluster("power_cut", 20, 15),
+    _cluster("power_cut", 20, 25),
     _cluster("nats_lost", 5, 15),
     _cluster("retries", 1, 5),
     _cluster("snapshot", 1, 5),

@@ -114,6 +114,24 @@ def test_a_simulator_without_merges_proves_nothing() -> None:
     assert not judged.holds and "only 0 merged_regions instead of 300" in judged.text
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "not reached"),
+        ([{"noticed": ""}], "NOT noticed"),
+        ([{"noticed": "3 keys lost"}], "noticed"),
+    ],
+)
+def test_a_power_cut_without_sync(lines: list[Found], said: str) -> None:
+    """It is cut last, so a run that takes too long does not come to it."""
+    cut = {"acknowledged": 7, "lost": 0, "history": "linearizable", "longest_gap_s": 1}
+    without = [{"scenario": "power cut without sync", **line} for line in lines]
+    found = read_scenarios(output("21 passed in 1s", {"scenario": "power cut", **cut}, *without))
+    judged = row("power cut").judge(found)
+    assert judged.text.endswith(f"without sync: {said}")
+    assert judged.holds == (said == "noticed")
+
+
 def test_what_was_not_reached_does_not_hold() -> None:
     found = read_scenarios(output("1 failed in 1s"))
     assert all(not ROWS[what].judge(found).holds for what in ROWS if row(what).run == "stores_lost")

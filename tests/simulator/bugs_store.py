@@ -4,6 +4,8 @@ from typing import Any
 
 from flaredb.disk.layout import DATA, applied_key, data_rows, region_key
 from flaredb.kv import machine, sessions, split
+from flaredb.kv.machine import Machine
+from flaredb.kv.merge import merging_refusal
 from flaredb.kv.sessions import Attempt, Sessions
 from flaredb.raft.node import RaftNode
 from flaredb.store import cutting, history, installing, snapshots_in, snapshots_out
@@ -17,11 +19,11 @@ from flaredb.store.saving import Saver
 from flaredb.store.sleeping import Sleeping
 from flaredb.store.snapshots_in import SnapshotsIn
 from flaredb_schemas.commands import Batch, Split
-from flaredb_schemas.failures import InvalidRequest, SessionExpired
+from flaredb_schemas.failures import InvalidRequest, Refusal, SessionExpired
 from flaredb_schemas.frames import SnapshotHeader
 from flaredb_schemas.ids import Index, PeerId, StoreId
 from flaredb_schemas.regions import Region
-from flaredb_schemas.sessions import ExecutedBatch, LaneState
+from flaredb_schemas.sessions import AppliedState, ExecutedBatch, LaneState
 from tests.simulator.bugs import Change, bug
 from tests.simulator.clients import Client
 from tests.simulator.tasks import Task
@@ -117,6 +119,23 @@ def log_cut_past_applied() -> list[Change]:
 
 
 # Splits.
+
+
+@bug("range-checked-on-arrival-only", "a batch that a split overtakes is executed all the same")
+def range_checked_on_arrival_only() -> list[Change]:
+    real = Machine._examine
+
+    def refusal(self: Machine, version: int, batch: Batch) -> Refusal | None:
+        attempt = real(self, self.state, version, batch)
+        return merging_refusal(self.state) or (None if isinstance(attempt, Attempt) else attempt)
+
+    def examine(self: Machine, state: AppliedState, version: int, batch: Batch) -> Any:
+        attempt = self.sessions.find(batch, state.forgotten, state.time)
+        if not isinstance(attempt, Attempt) or not attempt.pending:
+            return attempt
+        return self.sessions.room_refusal(batch) or attempt
+
+    return [(Machine, "refusal", refusal), (Machine, "_examine", examine)]
 
 
 @bug("split-applied-twice", "of two splits for one epoch the second takes effect as well")

@@ -93,7 +93,7 @@ class SimStore:
         store = self.store
         assert store is not None
         self.world.note("stop", self.name)
-        moved = store.hand_over()
+        moved = store.hand_over(for_good=True)
         self.ask_turn()
 
         def leave() -> None:

@@ -64,14 +64,19 @@ async def is_answered(bus: MemoryBus) -> bool:
     return await bus.request(SUBJECTS.rpc(STORE), question, 5.0) is not None
 
 
+def starting(folder: Path, clients: MemoryBus, hub: MemoryHub) -> StoreProcess:
+    """A store that runs on `folder` as soon as it is told to."""
+    others = [hub.connect(name) for name in ("raft", "snapshots", "events")]
+    planes = Planes(raft=others[0], snapshots=others[1], events=others[2], clients=clients)
+    settings = StoreSettings(data=str(folder / "store"))
+    return StoreProcess(settings, planes, SystemClock(), seeded_jitter())
+
+
 async def test_ready_is_who_can_be_asked(tmp_path: Path) -> None:
     world = MemoryWorld()
     await world.open()
     pd, clients = await accepting_pd(world.hub), SlowBus(world.hub)
-    others = [world.hub.connect(name) for name in ("raft", "snapshots", "events")]
-    planes = Planes(raft=others[0], snapshots=others[1], events=others[2], clients=clients)
-    settings = StoreSettings(data=str(tmp_path / "store"))
-    process = StoreProcess(settings, planes, SystemClock(), seeded_jitter())
+    process = starting(tmp_path, clients, world.hub)
     assert process.why_not_ready() == "waiting for the disk"
     running = asyncio.create_task(process.run())
 

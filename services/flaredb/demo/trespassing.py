@@ -1,21 +1,31 @@
 """SC-002: reads and writes outside a region's range are refused, and leave nothing behind.
 
 The client would never send such requests, so they are made by hand and sent to the region's leader.
+Only the refusal of its check of the range counts: one that comes before that check says nothing.
 """
 
+import asyncio
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flaredb.client.client import Client
 from flaredb.client.inspect import MakeRequest
 from flaredb_schemas.commands import BATCHES, Batch, Delete, DeleteRange, Lane, Op, Put
+from flaredb_schemas.failures import KeyNotInRegion, SessionExpired
+from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import GetRequest, Refused, ScanRequest, WriteRequest
 
 PROBES_PER_REGION: Final = 50
 PROBE_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 10.0
+"""How long the same is asked again while something else stands in its way."""
+PAUSE_SECONDS: Final = 0.05
+KINDS: Final = 5
+"""Of access: three that write, two that read."""
 MARK: Final = b"\0trespass"
 """How a key ends that must never be stored."""
 
@@ -37,11 +47,46 @@ async def trespass(db: Client, keys: list[bytes]) -> Trespass:
         foreign = [key for key in keys if not route.region.keys.contains(key)]
         step = max(1, len(foreign) // PROBES_PER_REGION)
         for number, key in enumerate(foreign[::step][:PROBES_PER_REGION]):
-            for attempt in _attempts(route, key, number):
-                answer = await db.inspector.ask(route.store, attempt, PROBE_SECONDS)
-                tried += 1
-                refused += isinstance(answer, Refused)
+            for kind in range(KINDS):
+                told = await _is_refused(db, route, key, number, kind)
+                tried += told is not None
+                refused += told is True
     return Trespass(tried, refused)
+
+
+async def _is_refused(db: Client, route: Route, key: bytes, number: int, kind: int) -> bool | None:
+    """Whether it was refused for the range; None if the key is not foreign to the region any more.
+
+    A leader that has changed, a new epoch, a lane that is too old, or too much work are no answer:
+    it is asked again.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, time = loop.time() + PATIENCE_SECONDS, route.time
+    while loop.time() < deadline:
+        if route.region.keys.contains(key):
+            return None
+        attempt = _attempts(replace(route, time=time), key, number)[kind]
+        answer = await db.inspector.ask(route.store, attempt, PROBE_SECONDS)
+        match answer:
+            case Refused(refusal=KeyNotInRegion()):
+                return True
+            case Refused(refusal=SessionExpired(time=told)):
+                time = told  # what routes are told with is not kept in them
+            case Refused() | None:
+                await asyncio.sleep(PAUSE_SECONDS)
+                found = await _route_of(db, route.region.id)
+                if found is None:
+                    return None
+                route = found
+            case _:
+                return False
+    return False
+
+
+async def _route_of(db: Client, region: RegionId) -> Route | None:
+    """The region as PD tells of it now; None if it is no more."""
+    routes = await db.inspector.routes()
+    return next((one for one in routes if one.region.id == region), None)
 
 
 def _attempts(route: Route, key: bytes, number: int) -> list[MakeRequest]:

@@ -8,19 +8,26 @@ from flaredb.store.lagging import could_lead_soon
 from flaredb.store.liveness import Liveness
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
-from flaredb_schemas.ids import PeerId
+from flaredb_schemas.ids import PeerId, RegionId
 from flaredb_schemas.placement import TransferLeader
 
 
 class HandingOver:
-    """Asks other peers to lead."""
+    """Asks other peers to lead.
 
-    __slots__ = ("_context", "_liveness", "_sleeping")
+    Invariant: once it is for good, no replica here stands for election after the next tick, and
+    whatever is led all the same is handed over again.
+    """
+
+    __slots__ = ("_asked", "_context", "_for_good", "_liveness", "_sleeping")
 
     def __init__(self, context: Context, liveness: Liveness, sleeping: Sleeping) -> None:
         self._context = context
         self._liveness = liveness
         self._sleeping = sleeping
+        self._for_good = False
+        self._asked: dict[RegionId, PeerId] = {}
+        """Who was asked last, and has not led so far: the next time another one is."""
 
     def ordered(self, body: TransferLeader) -> None:
         """PD wants `body.to` to lead a region."""
@@ -36,8 +43,15 @@ class HandingOver:
             else:  # PD asks again: it may be later, if this one is awake to send what is missing
                 self._sleeping.wake(replica)
 
-    def ask_all(self) -> int:
-        """Ask a peer of every led region to take over; returns how many regions are still led."""
+    def ask_all(self, for_good: bool) -> int:
+        """Ask a peer of every led region to take over; returns how many regions are still led.
+
+        Whoever stops does so `for_good`: it leads no more, whoever wants it to.
+        """
+        self._for_good |= for_good
+        if self._for_good:
+            for replica in self._context.registry:
+                replica.node.allow_campaigns(False)
         led = [replica for replica in self._context.registry if replica.leads]
         for replica in led:
             self._choose(replica)
@@ -46,24 +60,40 @@ class HandingOver:
     def tick(self) -> None:
         """Once per tick: a leader whose saves lag by more than an election timeout hands over."""
         context = self._context
-        if context.saver.age(context.now) > context.election_seconds:
+        if self._for_good:  # who was born meanwhile, was elected after all, or found no heir
+            self.ask_all(for_good=True)
+        elif context.saver.age(context.now) > context.election_seconds:
             for replica in context.registry:
                 if replica.leads:
                     self._choose(replica)
+        else:
+            self._asked.clear()
+
+    @property
+    def heirs_awaited(self) -> int:
+        """How many regions are led here that a peer on a store that lives could lead; O(n)."""
+        led = (replica for replica in self._context.registry if replica.leads)
+        return sum(bool(self._heirs(replica)) for replica in led)
 
     def _choose(self, replica: Replica) -> None:
-        """Hand over to the peer that has most of the log, on a store that lives."""
+        """Hand over to the peer that has most of the log, but to one that was not asked before."""
         if replica.node.transfer_target:
             return
-        candidates = [
-            (item.match, peer)
+        heirs, last = self._heirs(replica), self._asked.get(replica.id)
+        if heirs:
+            heir = max(heirs, key=lambda peer: (peer != last, heirs[peer], peer))
+            self._asked[replica.id] = heir
+            self._hand_over(replica, heir)
+
+    def _heirs(self, replica: Replica) -> dict[PeerId, int]:
+        """Who could lead in its place, and how much of the log each has."""
+        return {
+            peer: item.match
             for peer, item in replica.node.status().progress.items()
             if peer != replica.peer
             and not item.is_learner
             and not self._liveness.is_suspected(replica.store_of(peer))
-        ]
-        if candidates:
-            self._hand_over(replica, max(candidates)[1])
+        }
 
     def _hand_over(self, replica: Replica, to: PeerId) -> None:
         self._sleeping.wake(replica)

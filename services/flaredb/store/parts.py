@@ -19,6 +19,7 @@ from flaredb.store.history import History
 from flaredb.store.hot_spots import HotSpots
 from flaredb.store.incoming import Incoming
 from flaredb.store.jobs import Jobs
+from flaredb.store.last_word import LastWord
 from flaredb.store.liveness import Liveness
 from flaredb.store.merge_orders import MergeOrders
 from flaredb.store.merging import Merging
@@ -58,6 +59,7 @@ class Parts:
         liveness = Liveness(context.election_seconds)
         self.beating: Final = Beating(context, liveness)
         self.history: Final = History(context, subjects, outside.publish)
+        self.last_word: Final = LastWord(context, self.history)
         self.guard: Final = Guard(context, self.history)
         self.checks: Final = Checks(context, self.jobs, self.guard)
         self.sleeping: Final = Sleeping(context, liveness, self.guard)
@@ -85,9 +87,8 @@ class Parts:
             self.fates,
             Absences(context, self.guard, self.sleeping, self._changed),
         )
-        splitting = Splitting(
-            context, self.births, self.cleaning, self.incoming.deliver, self._split
-        )
+        deliver = self.incoming.deliver
+        splitting = Splitting(context, self.births, self.cleaning, deliver, self._split)
         peer_changes = PeerChanges(context, self.removing, self._changed)
         self.advancer: Final = Advancer(
             context,

@@ -38,7 +38,7 @@ VERSION: Final = "0.1.0"
 INBOX_PREFIX: Final = "_INBOX"
 
 HAND_OVER_SECONDS: Final = 5.0
-"""How long a stopping store waits for others to take its leaderships over."""
+"""How long a stopping store waits for others to lead in its place, and then for its last word."""
 
 
 class StoreFailed(Exception):
@@ -101,8 +101,7 @@ class StoreProcess:
         """Stop cleanly: hand leaderships over, save everything, leave."""
         if not self._stop_asked:
             self._stop_asked = True
-            task = self._loop.create_task(self._stop_cleanly())
-            self._publishing.add(task)
+            self._publishing.add(self._loop.create_task(self._stop_cleanly()))
 
     async def run(self) -> None:
         """Start, serve, and return after a clean stop. Raises `StoreFailed`, `StoreRefused`."""
@@ -162,7 +161,9 @@ class StoreProcess:
         return wait.reason
 
     async def _save(self, disk: LmdbDisk, number: int, batch: Batch) -> None:
-        """Save one batch before there is a store, and wait for it."""
+        """Save one batch before there is a store, and wait for it. Raises `StoreFailed`."""
+        if self.failure is not None:
+            raise StoreFailed(self.failure)
         done = self._saves[number] = self._loop.create_future()
         disk.submit(number, batch)
         await done
@@ -296,25 +297,26 @@ class StoreProcess:
         if self.failure is None:
             self.failure, self._refused = reason, refused
             log.error("the store stops: %s", reason)
-            for waiting in self._saves.values():
-                waiting.cancel()
+            while self._saves:
+                self._saves.popitem()[1].set_exception(StoreFailed(reason))
             self._ended.set()
 
     async def _stop_cleanly(self) -> None:
         store = self._store
         if store is not None:
-            moved = len(store.registry) and store.hand_over()
-            with anyio.move_on_after(HAND_OVER_SECONDS):
-                while any(replica.leads for replica in store.registry):
-                    self._ask_turn()
-                    await anyio.sleep(0.05)
+            led = store.hand_over(for_good=True)
+            await self._until(lambda: not store.heirs_awaited)
             left = sum(replica.leads for replica in store.registry)
-            store.stopping(max(0, moved - left))
-            with anyio.move_on_after(HAND_OVER_SECONDS):
-                while not store.is_settled:
-                    self._ask_turn()
-                    await anyio.sleep(0.02)
+            store.stopping(max(0, led - left))
+            await self._until(lambda: store.may_stop)
         self._ended.set()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Take turns until `condition` holds, or for as long as a stop may take."""
+        with anyio.move_on_after(HAND_OVER_SECONDS):
+            while not condition():
+                self._ask_turn()
+                await anyio.sleep(0.02)
 
     # The store's outside.
 

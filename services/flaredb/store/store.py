@@ -22,7 +22,7 @@ from flaredb.store.parts import Parts
 from flaredb.store.records import PdSeen
 from flaredb.store.registry import Registry
 from flaredb.store.replica import Replica
-from flaredb_schemas.events import StoreStarted, StoreStopped
+from flaredb_schemas.events import StoreStarted
 from flaredb_schemas.ids import RegionId, StoreId, StoreUuid
 from flaredb_schemas.subjects import Subjects
 
@@ -215,22 +215,26 @@ class Store:
         """Who this store is."""
         return self._context.me
 
-    def hand_over(self) -> int:
-        """Ask a peer of every led region to take over; returns how many regions are still led."""
-        return self._parts.handing_over.ask_all()
+    def hand_over(self, for_good: bool = False) -> int:
+        """Ask a peer of every led region to take over; returns how many regions are still led.
+
+        `for_good`, before a stop: whatever comes to be led is handed over too, each tick anew.
+        """
+        return self._parts.handing_over.ask_all(for_good)
+
+    @property
+    def heirs_awaited(self) -> int:
+        """How many regions are led here that a peer on a store that lives could lead."""
+        return self._parts.handing_over.heirs_awaited
 
     def stopping(self, leaders_moved: int) -> None:
-        """Say that this store stops as asked, and have everything applied saved."""
-        self._parts.history.add_own(
-            StoreStopped(
-                id=self._parts.history.next_own_id(),
-                at=self._context.clock.wall(),
-                store=self.me.store,
-                boot=self.me.boot,
-                leaders_moved=leaders_moved,
-            )
-        )
-        self._context.saver.force()
+        """Say that this store stops as asked, and have saved what is applied by now."""
+        self._parts.last_word.say(leaders_moved)
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether what was said and saved at `stopping` is in the stream and on disk."""
+        return self._parts.last_word.is_heard
 
     @property
     def is_settled(self) -> bool:
