@@ -3,12 +3,14 @@
 Whoever hands over is awake: in its sleep it would wait for ever for one who has not heard it.
 """
 
+from collections import Counter
+
 from flaredb.store.context import Context
 from flaredb.store.lagging import could_lead_soon
 from flaredb.store.liveness import Liveness
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
-from flaredb_schemas.ids import PeerId, RegionId
+from flaredb_schemas.ids import NO_PEER, PeerId, RegionId
 from flaredb_schemas.placement import TransferLeader
 
 
@@ -26,8 +28,8 @@ class HandingOver:
         self._liveness = liveness
         self._sleeping = sleeping
         self._for_good = False
-        self._asked: dict[RegionId, PeerId] = {}
-        """Who was asked last, and has not led so far: the next time another one is."""
+        self._asked: dict[RegionId, Counter[PeerId]] = {}
+        """Who was asked how often, and has not led so far: the next time another one is."""
 
     def ordered(self, body: TransferLeader) -> None:
         """PD wants `body.to` to lead a region."""
@@ -71,18 +73,25 @@ class HandingOver:
 
     @property
     def heirs_awaited(self) -> int:
-        """How many regions are led here that a peer on a store that lives could lead; O(n)."""
-        led = (replica for replica in self._context.registry if replica.leads)
-        return sum(bool(self._heirs(replica)) for replica in led)
+        """How many regions are led here that a peer on a store that lives may lead soon; O(n).
+
+        None of whom every such peer was asked in vain: where all stores stop, nobody wants to lead.
+        """
+        return sum(self._has_hope(replica) for replica in self._context.registry if replica.leads)
+
+    def _has_hope(self, replica: Replica) -> bool:
+        asked = self._asked.get(replica.id, Counter())
+        in_vain = all(asked[peer] for peer in self._heirs(replica))
+        return not in_vain or replica.node.transfer_target != NO_PEER
 
     def _choose(self, replica: Replica) -> None:
-        """Hand over to the peer that has most of the log, but to one that was not asked before."""
+        """Hand over to the peer that was asked least; of these to one that has most of the log."""
         if replica.node.transfer_target:
             return
-        heirs, last = self._heirs(replica), self._asked.get(replica.id)
+        heirs, asked = self._heirs(replica), self._asked.setdefault(replica.id, Counter())
         if heirs:
-            heir = max(heirs, key=lambda peer: (peer != last, heirs[peer], peer))
-            self._asked[replica.id] = heir
+            heir = max(heirs, key=lambda peer: (-asked[peer], heirs[peer], peer))
+            asked[heir] += 1
             self._hand_over(replica, heir)
 
     def _heirs(self, replica: Replica) -> dict[PeerId, int]:
