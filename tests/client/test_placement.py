@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from flaredb.bus.bus import Message
+from flaredb.client import pd_line
 from flaredb.client.errors import (
     FlareDBError,
     InvalidArgumentError,
@@ -95,3 +96,21 @@ async def test_a_merge_with_no_neighbour_is_the_askers_fault() -> None:
     client = await told_by_pd(merge=lambda payload: refused)
     with pytest.raises(InvalidArgumentError, match="no neighbour"):
         await client.merge(RegionId(5), RegionId(9))
+
+
+async def test_a_region_that_has_just_lost_its_leader_is_waited_for() -> None:
+    leaderless = PdFailure("no_leader", "region 4 has no leader", "look")
+    answers = iter([leaderless, leaderless, PdFailure("refused", "region 4 is too small", "look")])
+    client = await told_by_pd(split=lambda payload: next(answers))
+    with pytest.raises(UnavailableError, match="too small"):
+        await client.split(RegionId(4))
+
+
+async def test_a_region_that_gets_no_leader_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pd_line, "ELECTION_PATIENCE", 0.3)
+    leaderless = PdFailure("no_leader", "region 4 has no leader", "look")
+    client = await told_by_pd(split=lambda payload: leaderless)
+    with pytest.raises(UnavailableError, match="no leader"):
+        await client.split(RegionId(4))

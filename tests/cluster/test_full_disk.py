@@ -23,6 +23,8 @@ from tests.disk.powered_disk import PoweredDisk, skip_without_rights
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
+REGION_MIB: Final = 24
+"""So that at 88 % more is left of the disk than the reserve, within which puts are refused."""
 REGIONS: Final = 12
 STORES: Final = 4
 FULL: Final = 0.85
@@ -90,7 +92,7 @@ async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
         harm.running(tmp_path / "cluster", settings, stores=STORES) as cluster,
         cluster.client(timeout=30.0) as db,
     ):
-        await fill_regions(db, (12 if is_figure else 4) * MIB)
+        await fill_regions(db, REGION_MIB * MIB)
         stores = [row.id for row in await db.placement.stores()]
         full = harm.store_id(cluster, 1)
         rows = await wait_until_even(db, stores)

@@ -61,8 +61,9 @@ def test_what_the_file_system_lacks_is_refused_and_deletes_are_not(group: Group)
         (Usage(used=20 * GIB, quota=32 * GIB, free=RESERVE_BYTES), None),
         (Usage(used=20 * GIB, quota=32 * GIB, free=RESERVE_BYTES - 1), True),
         (Usage(used=8 * MIB, quota=32 * GIB, free=64 * MIB), None),
-        (Usage(used=728 * MIB, quota=32 * GIB, free=72 * MIB), True),
-        (Usage(used=8 * MIB, quota=32 * GIB, free=31 * MIB), True),
+        (Usage(used=728 * MIB, quota=32 * GIB, free=40 * MIB), None),
+        (Usage(used=728 * MIB, quota=32 * GIB, free=36 * MIB), True),
+        (Usage(used=8 * MIB, quota=32 * GIB, free=15 * MIB), True),
     ],
 )
 def test_the_nearer_of_the_two_limits_counts(

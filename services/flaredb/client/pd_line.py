@@ -22,6 +22,11 @@ FIRST_PATIENCE: Final = 2.0
 """Seconds after which PD is asked once more, which doubles each time: while one takes over from
 another, questions are lost."""
 
+ELECTION_PATIENCE: Final = 3.0
+"""For so many seconds a wish for a region without a leader is told again: it is soon elected, and
+PD hears of it a moment later."""
+ELECTION_PAUSE: Final = 0.1
+
 _ERRORS: Final[dict[str, type[FlareDBError]]] = {
     "unknown_region": InvalidArgumentError,
     "key_outside": InvalidArgumentError,
@@ -68,14 +73,19 @@ class PdLine:
 
     async def _order(self, what: str, wish: msgspec.Struct, kind: type[T]) -> T:
         """Have PD change something. It may still do so when it has not answered in time."""
-        question = msgspec.json.encode(wish)
-        payload = await self._bus.request(self._subjects.pd_admin(what), question, self._timeout)
-        if payload is None:
-            raise UndeterminedError(
-                f"PD has not answered in time: the {what} may or may not take effect",
-                hint=_HINT_UNKNOWN.get(what, _HINT_RANGES),
-            )
-        return self._read(payload, f"a {what}", kind)
+        clock = asyncio.get_running_loop().time
+        begun, question = clock(), msgspec.json.encode(wish)
+        while True:
+            left = begun + self._timeout - clock()
+            payload = await self._bus.request(self._subjects.pd_admin(what), question, left)
+            if payload is None:
+                raise UndeterminedError(
+                    f"PD has not answered in time: the {what} may or may not take effect",
+                    hint=_HINT_UNKNOWN.get(what, _HINT_RANGES),
+                )
+            if not _has_no_leader(payload) or clock() - begun >= min(ELECTION_PATIENCE, left):
+                return self._read(payload, f"a {what}", kind)
+            await asyncio.sleep(ELECTION_PAUSE)
 
     async def _request(self, subject: str, what: str, kind: type[T], question: bytes) -> T:
         payload = await self._answer(subject, question)
@@ -114,6 +124,14 @@ _HINT_UNKNOWN: Final = {
     **dict.fromkeys(("move", "transfer", "cancel"), _HINT_OPERATORS),
     **dict.fromkeys(("drain", "remove"), _HINT_STORES),
 }
+
+
+def _has_no_leader(payload: bytes) -> bool:
+    """Whether PD has refused this, and done nothing, because the region has no leader."""
+    try:
+        return msgspec.json.decode(payload, type=PdFailure).code == "no_leader"
+    except msgspec.DecodeError:
+        return False
 
 
 def _failure(what: str, payload: bytes, fault: Exception) -> FlareDBError:

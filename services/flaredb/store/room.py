@@ -14,10 +14,11 @@ RESERVE_BYTES: Final = 256 * 1024 * 1024
 """What puts leave of the file system: some seconds of pages that commits write anew, the entries
 that other stores' leaders still send, and snapshots of a region or two that come in or go out."""
 
-RESERVE_SHARE: Final = 10
-"""Of what this store could have of a small file system a tenth is left instead, ..."""
+RESERVE_SHARE: Final = 20
+"""Of what this store could have of a small file system a twentieth is left instead: PD has a store
+give regions away from 85 % on, which takes some time, ..."""
 
-LEAST_RESERVE_BYTES: Final = 32 * 1024 * 1024
+LEAST_RESERVE_BYTES: Final = 16 * 1024 * 1024
 """... but no less than some turns of several stores on one machine may write."""
 
 LOOKED_AT_SECONDS: Final = 1.0
