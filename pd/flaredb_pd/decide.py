@@ -14,6 +14,7 @@ from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
 from flaredb_pd.idle_facts import TellIdle, told_idle
 from flaredb_pd.joins import Admission, find_removed, judge
+from flaredb_pd.named_stores import NameStores, named
 from flaredb_pd.operator_facts import (
     EndOperator,
     NoteStep,
@@ -141,6 +142,7 @@ Command = (
     | Register
     | Rebuild
     | Recover
+    | NameStores
     | FinishRebuild
     | NoteLeaders
     | NoteGenerations
@@ -185,6 +187,8 @@ def decide(state: State, command: Command, config: Config) -> tuple[JournalFact,
             return _rebuild(state, command.loss, config)
         case Recover():
             return _recover(state, command.claim)
+        case NameStores():
+            return named(state, command)
         case FinishRebuild():
             if not state.rebuilding:
                 return ()
@@ -286,11 +290,12 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
         removed=loss.decided.removed,
     )
     gone = loss.decided.removed
-    stores = state.stores if state.cluster == loss.cluster else {}
+    ours = state if state.cluster == loss.cluster else State()
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:
         removed = claim.store in gone or claim.uuid in gone.values()
-        if not removed and claim.store not in stores and not find_removed(state, claim):
+        known = removed or ours.accepted(claim.store) or find_removed(state, claim)
+        if not known:
             unknown.setdefault(claim.store, claim)
     return (started, *(_recovered(claim, started.highest_id) for claim in unknown.values()))
 
@@ -299,7 +304,7 @@ def _recover(state: State, claim: Claim) -> tuple[JournalFact, ...]:
     lost = state.exists and claim.member and claim.cluster == state.cluster
     taken = any(known.uuid == claim.uuid for known in state.stores.values())
     taken = taken or bool(find_removed(state, claim))
-    if not lost or taken or claim.store in state.stores or claim.store > state.lost_id:
+    if not lost or taken or state.accepted(claim.store) or claim.store > state.lost_id:
         return ()
     return (_recovered(claim, state.highest_id),)
 

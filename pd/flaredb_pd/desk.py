@@ -129,7 +129,7 @@ class Desk:
         if gone := find_removed(state, here):
             refused = Witnessed(state.epoch, gone, state.incarnation)
             return _reply(message, _witnessed.encode(refused)) if self._reign.judges else []
-        known = state.stores.get(here.store)
+        known = state.accepted(here.store)
         if known and here.cluster == state.cluster and here.boot >= known.boot:
             self._reign.watch.hear(here.store, now)
         return []

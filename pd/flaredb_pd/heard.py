@@ -108,7 +108,7 @@ def may_speak(state: State, beat: Heartbeat) -> bool:
     """Whether a heartbeat is of a member, in its newest start that was accepted."""
     if not state.exists or beat.cluster != state.cluster:
         return False
-    known = state.stores.get(beat.store.store)
+    known = state.accepted(beat.store.store)
     if known is None:
         # Its witness may still be on its way into the rebuilt journal.
         return state.rebuilding and beat.store.store not in state.removed

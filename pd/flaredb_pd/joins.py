@@ -6,7 +6,8 @@ that start): a copy of a disk, or an old state of it, is refused. It gives itsel
 that does not rise; once it has raised it by trying, by not knowing of the start accepted last; and
 if it was made during that very start, by a generation below what was heard of the folder since. So
 a copy is accepted only if it is younger than what was heard last: a heartbeat period, or with PD
-itself going down `generations.PERIOD`; or if the journal was lost, and the original with it.
+itself going down `generations.PERIOD`; or if the journal was lost, and the original with it: of a
+store that only regions tell of, the first folder that claims its id is the one.
 """
 
 import re
@@ -19,7 +20,7 @@ from flaredb_pd.fresh_ids import grant
 from flaredb_pd.recovery import Claim
 from flaredb_pd.state import State
 from flaredb_pd.store_records import StoreRecord
-from flaredb_schemas.ids import NO_STORE, Generation, StoreId
+from flaredb_schemas.ids import NO_STORE, NO_UUID, Generation, StoreId
 from flaredb_schemas.placement import Here, Join, Joined, JoinLater, JoinRefused, Witness
 
 _UUID = re.compile(r"[0-9a-f]{32}")
@@ -78,7 +79,7 @@ def judge(state: State, join: Join, heard: HeardOf = lambda _: None) -> Judgemen
             "give each cluster its own NATS account or subject prefix, or start this store with an "
             "empty data folder to make it part of this cluster",
         )
-    known = state.stores.get(join.store)
+    known = state.accepted(join.store)
     if known is None:
         return _judge_unknown(state, join)
     return _judge_known(state, join, known, heard(known.id) or NEVER_HEARD)
@@ -187,7 +188,7 @@ def find_removed(state: State, told: Join | Witness | Here | Claim) -> str:
         return ""
     gone = state.removed.get(told.store)
     if gone is None and not isinstance(told, Here):
-        known = (one for one in state.removed.values() if one.record.uuid == told.uuid)
+        known = (one for one in state.removed.values() if one.record.uuid == told.uuid != NO_UUID)
         gone = next(known, None)
     return f"store {gone.record.id} was removed from the cluster" if gone is not None else ""
 
@@ -197,7 +198,7 @@ def find_impostor(state: State, witness: Witness) -> str:
     was lost."""
     if gone := find_removed(state, witness):
         return gone
-    known = state.stores.get(witness.store)
+    known = state.accepted(witness.store)
     if known is None or known.uuid == witness.uuid or witness.cluster != state.cluster:
         return ""
     return f"store id {known.id} belongs to data folder {known.uuid}, not to {witness.uuid}"

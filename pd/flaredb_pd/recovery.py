@@ -18,6 +18,7 @@ from flaredb_pd.state import State
 from flaredb_schemas.decided import UNDECIDED, Decided
 from flaredb_schemas.ids import (
     NO_STORE,
+    NO_UUID,
     BootCounter,
     ClusterId,
     Generation,
@@ -74,7 +75,7 @@ def claims_of(state: State) -> tuple[Claim, ...]:
         return ()
     own = Claim(
         store=NO_STORE,
-        uuid=StoreUuid(""),
+        uuid=NO_UUID,
         boot=BootCounter(0),
         cluster=state.cluster,
         pd_epoch=state.epoch,
@@ -95,6 +96,7 @@ def claims_of(state: State) -> tuple[Claim, ...]:
             generation=one.generation,
         )
         for one in state.stores.values()
+        if not one.is_known_by_name  # regions will name it again
     )
     return (own, *known)
 
@@ -179,8 +181,8 @@ def _most_common(claims: tuple[Claim, ...]) -> ClusterId:
 class Muster:
     """Who has answered the announcement of this reign.
 
-    `expected` are the stores that the journal counts, and the data folder of each; who speaks for
-    one of them from another folder does not speak for it.
+    `expected` are the stores that the journal counts, and the data folder of each, if it is known;
+    who speaks for one of them from another folder does not speak for it.
 
     Invariant: once complete it stays complete, whatever is noted later.
     """
@@ -199,7 +201,7 @@ class Muster:
         """A store has answered, or asked to join under the id that it had."""
         known = self._claims.get((claim.store, claim.uuid), claim)
         self._claims[claim.store, claim.uuid] = _together(known, claim)
-        if self._missing.get(claim.store) == claim.uuid:
+        if self._missing.get(claim.store) in (claim.uuid, NO_UUID):
             del self._missing[claim.store]
 
     def wait_anew(self, now: float) -> None:

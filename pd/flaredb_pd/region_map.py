@@ -178,6 +178,7 @@ class RegionMap:
         assert counted.replicas == self.bearing.replicas
         assert (counted.bytes, counted.leaders) == (self.bearing.bytes, self.bearing.leaders)
         assert counted.leaving == self.bearing.leaving
+        assert counted.named == self.bearing.named
 
 
 def are_neighbours(one: KeyRange, other: KeyRange) -> bool:

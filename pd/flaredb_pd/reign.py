@@ -31,6 +31,7 @@ from flaredb_pd.heard import Heard, may_speak
 from flaredb_pd.instant import Instant
 from flaredb_pd.joins import RETRY_MS, Admission, Candidate, find_impostor, judge
 from flaredb_pd.journal import Journal, Skipped
+from flaredb_pd.named_stores import naming
 from flaredb_pd.orders import Addressed, creations, due_orders
 from flaredb_pd.post import Post
 from flaredb_pd.recovery import Claim, Muster, claim_of, find_loss
@@ -225,17 +226,13 @@ class Reign:
         if not self._mustered:
             self._finish_muster(now)
         elif not self._want_rebuild(now) and claim.member:
-            self._enqueue_recovery(claim, now)
+            self._enqueue(Recover(claim), now)
 
     def _finish_muster(self, now: Instant) -> None:
         self._mustered = not self._deaf and self._muster.complete(now.seconds)
         if self._mustered and not self._want_rebuild(now):
             for claim in self._muster.claims:
-                self._enqueue_recovery(claim, now)
-
-    def _enqueue_recovery(self, claim: Claim, now: Instant) -> None:
-        if claim.store not in self.state.stores:
-            self._enqueue(Recover(claim), now)
+                self._enqueue(Recover(claim), now)
 
     def _want_rebuild(self, now: Instant) -> bool:
         """Whether a loss shows; it is acted on once."""
@@ -263,6 +260,8 @@ class Reign:
             self._give(due_orders(self.state, self.heard))
             for reached in self._generations.due(self.state, self.heard, self.watch, now):
                 self._enqueue(reached, now)
+            for unknown in naming(self.state, self.heard):
+                self._enqueue(unknown, now)
         if self.state.rebuilding and self._mustered:
             self._finish_rebuild(now)
         self._check_journal(now)

@@ -110,6 +110,11 @@ class State(Struct, frozen=True, kw_only=True):
         """Whether the journal says nothing of any cluster, and lacks nothing."""
         return not (self.exists or self.stores or self.incomplete)
 
+    def accepted(self, store: StoreId) -> StoreRecord | None:
+        """A member as it was accepted last; None if it was not, or as far as only regions tell."""
+        known = self.stores.get(store)
+        return None if known is None or known.is_known_by_name else known
+
     def serves(self, store: StoreId) -> bool:
         """Whether a store is a member that may be given something: it is to stay."""
         known = self.stores.get(store)

@@ -2,7 +2,14 @@
 
 from msgspec import Struct
 
-from flaredb_schemas.ids import BootCounter, Generation, JournalSequence, StoreId, StoreUuid
+from flaredb_schemas.ids import (
+    NO_UUID,
+    BootCounter,
+    Generation,
+    JournalSequence,
+    StoreId,
+    StoreUuid,
+)
 
 
 class Drain(Struct, frozen=True):
@@ -18,7 +25,7 @@ class Drain(Struct, frozen=True):
 class StoreRecord(Struct, frozen=True):
     """A store as PD accepted it last, and the generation that its folder had reached at least.
 
-    `drain` is None as long as nobody wants it emptied.
+    `drain` is None as long as nobody wants it emptied. No uuid: only regions tell of the store.
     """
 
     id: StoreId
@@ -30,6 +37,11 @@ class StoreRecord(Struct, frozen=True):
     version: str
     generation: Generation = Generation(0)
     drain: Drain | None = None
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether its data folder and its starts are unknown: they were lost with the journal."""
+        return self.uuid == NO_UUID
 
 
 class RemovedStore(Struct, frozen=True):

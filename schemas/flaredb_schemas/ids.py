@@ -50,4 +50,5 @@ JournalSequence = NewType("JournalSequence", int)
 
 NO_PEER: Final = PeerId(0)
 NO_STORE: Final = StoreId(0)
+NO_UUID: Final = StoreUuid("")
 NO_REGION: Final = RegionId(0)

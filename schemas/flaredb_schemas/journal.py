@@ -56,7 +56,7 @@ class StoreJoined(Fact, frozen=True, kw_only=True, tag_field="type", tag="pd.sto
     its folder had reached at least.
 
     `recovered`: the journal did not know the store, which proved to be a member when the journal
-    was rebuilt.
+    was rebuilt; without a uuid, and with boot 0, if only regions tell of it.
     """
 
     store: StoreId

@@ -105,7 +105,8 @@ class StoreRow(Struct, frozen=True):
     `drain` is there while the store is being emptied. Figures are 0 and `last_seen_ms`
     (milliseconds since 1970) None where this reign has not heard of it yet. `capacity`, `used` and
     `free` are bytes, `cpu` a share of one core. `damaged` counts replicas that are out of service
-    there, because a record of theirs is not what was written.
+    there, because a record of theirs is not what was written. No `uuid`, and boot 0: the store has
+    not been heard since PD's journal was lost, and only regions tell of it.
     """
 
     id: StoreId

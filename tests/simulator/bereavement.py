@@ -1,6 +1,7 @@
 """A store is lost for good: PD counts it as down, replaces what it had, and lets it be removed.
 
-Where no other store can take its replicas they stay as they are, and it is not removed.
+Where no other store can take its replicas they stay as they are, and it is not removed. Where the
+journal was lost, too, and no region had anything there, nobody knows of it any more.
 """
 
 from flaredb_pd.reign import Reign
@@ -28,6 +29,9 @@ class Bereavement:
         """Go all the way. Raises `AssertionError` with what does not come."""
         healing, world = self._healing, self._healing.world
         healing.wait(self._not_down, DOWN_SECONDS)
+        if self._is_forgotten:
+            world.note("store_forgotten", f"store {self._lost}")
+            return
         if len(healing.running()) < REPLICAS:
             self._remove()
             healing.pass_by(REFUSED_SECONDS)
@@ -44,6 +48,8 @@ class Bereavement:
 
     def _not_down(self) -> list[str]:
         reign = self._reign
+        if self._is_forgotten:
+            return []
         health = reign.watch.health(self._lost) if reign is not None else "not judged"
         return [] if health == "down" else [f"store {self._lost} is {health}, not down"]
 
@@ -71,6 +77,16 @@ class Bereavement:
 
     def _remove(self) -> None:
         self._healing.ask_pd("remove", RemoveQuery(self._lost))
+
+    @property
+    def _is_forgotten(self) -> bool:
+        """Whether PD, which has heard of all regions, cannot know of it: none of them names it."""
+        reign = self._reign
+        if reign is None or not reign.may_order or not reign.heard.regions.covers_all:
+            return False
+        known = self._lost in reign.state.stores or self._is_removed
+        named = any(peer.store == self._lost for one in self._led for peer in one.peers)
+        return not known and reign.state.lost_id > 0 and not named and not self._not_forgotten()
 
     @property
     def _is_removed(self) -> bool:

@@ -142,7 +142,7 @@ def draw(seed: int) -> Options:
     troubles = world.troubles
     chance = 0.4 if stores > REPLICAS else 0.1
     lost = random.Random(f"loses {seed}").random() < chance
-    if not lost or troubles.disk_loss or troubles.journal_loss:
+    if not lost or troubles.disk_loss:
         return world
     # What was on a lost store is to be replaced, where there is another store for it.
     return replace(world, troubles=replace(troubles, store_loss=True), replace_after=20.0)

@@ -73,6 +73,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
         (20, ("journal_loss", "journal_loss_led")),
         (19, ("events_loss",)),
         (49, ("store_loss", "store_removed", "peers_forgotten")),
+        (126, ("store_loss", "journal_loss", "store_removed", "peers_forgotten")),
     ],
 )
 def test_what_is_lost_for_good_is_made_up_for(seed: int, kinds: tuple[str, ...]) -> None:
@@ -85,6 +86,12 @@ def test_peers_of_a_lost_store_that_are_never_forgotten_are_found() -> None:
     with patch.object(Forgetting, "tick", lambda *given: None):
         result, _ = run_cluster(49)
     assert "no progress: region" in result.failure and "names" in result.failure
+
+
+def test_a_lost_store_that_is_lost_with_the_journal_is_found() -> None:
+    with patch("flaredb_pd.reign.naming", lambda *given: ()):
+        result, _ = run_cluster(126)
+    assert "no progress: store" in result.failure and "not down" in result.failure
 
 
 def test_other_seeds_are_other_worlds() -> None:
