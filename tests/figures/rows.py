@@ -244,7 +244,12 @@ CORRECTNESS: Final = (
         _simulator,
     ),
     Row("deliberate bugs, within 500 seeds each", "all found", "bugs", _bugs),
-    Row("lines that the simulator runs", "≥ 90 % of store and raft", "coverage", _coverage),
+    Row(
+        "lines that the simulator runs, of all but the edges that it replaces (`pyproject.toml`)",
+        "≥ 90 % of store and raft",
+        "coverage",
+        _coverage,
+    ),
 )
 
 SPEED: Final = (
