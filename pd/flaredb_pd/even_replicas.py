@@ -41,9 +41,9 @@ def find(look: Look) -> Proposal | Idle:
         weighed = _weigh(held, source, target, look, filters)
         if weighed.best is not None:
             chosen = next(one for one in held if one.region.id == weighed.best.region)
-            moves(look.standings, chosen, source.store, target.store)
             full = "its disk is nearly full"
             why = full if source.is_full else "it bears more than its share"
+            moves(look.standings, chosen, source.store, target.store)
             return proposed(POLICY, f"{why}: store {source.store}", weighed.best, weighed)
     if not pairs:
         return Idle(POLICY, ALL_EVEN, weigh(_differences(look), filters))

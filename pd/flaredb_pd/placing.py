@@ -15,7 +15,7 @@ from flaredb_pd.state import State
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import NO_STORE, PeerId, StoreId
 from flaredb_schemas.placement import StoreReport
-from flaredb_schemas.regions import Peer, PeerRole, Region
+from flaredb_schemas.regions import REPLICA_ROOM, Peer, PeerRole, Region
 
 GIB = 2**30
 
@@ -90,7 +90,8 @@ def unfit(store: StoreId, size: int, stores: Stores) -> str:
 def lacks_room(report: StoreReport, size: int, coming: int) -> bool:
     """Whether a store would be too full with one more replica of `size` bytes, if the `coming`
     ones are as large."""
-    return report.free <= size or fullness(report, (coming + 1) * size) >= FULL
+    is_able = report.free > (REPLICA_ROOM + coming) * size
+    return not is_able or fullness(report, (coming + 1) * size) >= FULL
 
 
 def roomy_stores(

@@ -14,6 +14,7 @@ from flaredb_pd.operators import Operator
 from flaredb_pd.region_map import Sighting
 from flaredb_schemas.ids import NO_PEER, StoreId
 from flaredb_schemas.placement import StoreReport
+from flaredb_schemas.regions import REPLICA_ROOM
 
 EMPTY_BYTES: Final = 2**20
 """What a replica costs its store beside its bytes: so empty ones are spread, too."""
@@ -76,7 +77,8 @@ class Standing(Struct):
 
     def has_room(self, size: int = 0) -> bool:
         """Whether so many bytes more will leave room, even if nothing goes."""
-        return self._fullness(self.coming + size) < NEARLY_FULL
+        is_able = self.free - self.coming >= REPLICA_ROOM * size
+        return is_able and self._fullness(self.coming + size) < NEARLY_FULL
 
     def _fullness(self, more: int) -> float:
         """The share that is used with so many bytes more of replicas, which take as much of the

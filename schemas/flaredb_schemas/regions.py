@@ -6,7 +6,7 @@ membership compares `conf_ver`; splits and merges compare both.
 """
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -15,6 +15,10 @@ from flaredb_schemas.keys import KeyRange
 
 Count = Annotated[int, Meta(ge=0)]
 """A number that is never negative, checked when it is decoded."""
+
+REPLICA_ROOM: Final = 3
+"""A store takes in a replica only while it has so many times its bytes free: for the file, for its
+rows, and for what is written meanwhile."""
 
 
 class PeerRole(enum.IntEnum):

@@ -65,9 +65,10 @@ async def fill_up(db: Client, store: StoreId, folder: Path) -> float:
     while (full := fullness(row)) < FULL:
         assert time.monotonic() < deadline, row
         spare = round(row.used * (1 - WANTED) / WANTED)
-        await run_sync(take, row.free - spare, folder)
-        told = row
-        while (row.used, row.free) == (told.used, told.free) and time.monotonic() < deadline:
+        wanted, told = row.free - spare, row
+        await run_sync(take, wanted, folder)
+        # What was told before that may arrive after it, and would have it filled twice as much.
+        while row.free > told.free - wanted // 2 and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
             row = await store_row(db, store)
     return full

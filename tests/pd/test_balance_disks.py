@@ -28,8 +28,9 @@ def away(found: list[Proposal]) -> list[Proposal]:
 
 
 def test_a_full_store_gives_away_no_more_than_it_must() -> None:
-    cluster = filled()
-    assert len(away(cluster.look())) == 2, "each takes 18 MiB of its disk, with its log"
+    gone = away(filled().look())
+    assert len(gone) == 2, "each takes 18 MiB of its disk, with its log"
+    assert {one.reason for one in gone} == {"its disk is nearly full: store 1"}
 
 
 def test_what_goes_from_a_disk_counts_as_gone_until_the_disk_shows_it() -> None:
@@ -66,6 +67,19 @@ def test_what_comes_to_a_disk_counts_before_the_disk_shows_it() -> None:
     cluster.tell()
     ended = [ended_as(one, before[one.region], cluster.reports[one.region]) for one in found]
     assert not [one for one in cluster.look(lately=ended) if one.add == 4]
+
+
+def test_a_disk_without_room_for_a_snapshot_gets_nothing() -> None:
+    cluster = Cluster(stores=4, regions=20)
+    for region, report in cluster.reports.items():
+        cluster.reports[region] = replace(report, bytes=70 * MIB)
+    cluster.used[StoreId(4)] = 200 * MIB
+    cluster.tell()
+    assert [one for one in cluster.look() if one.add == 4], "it has room"
+    for region, report in cluster.reports.items():
+        cluster.reports[region] = replace(report, bytes=300 * MIB)
+    cluster.tell()
+    assert not [one for one in cluster.look() if one.add == 4]
 
 
 def ended_as(proposal: Proposal, before: RegionReport, after: RegionReport) -> Operator:

@@ -247,6 +247,8 @@ def test_where_no_store_will_do_it_is_waited_for_one() -> None:
     scene.report(lost=(scene.region.peers[1].id,), bytes=GIB)
     assert scene.wanted() == []
     scene.tell(5, free=2 * GIB)
+    assert scene.wanted() == [], "it would not take the snapshot, for lack of room"
+    scene.tell(5, free=4 * GIB)
     assert scene.wanted() == [("replace", LOST, 2, 5)]
     scene.pass_time(30.0, *ALL[:4])
     assert scene.wanted() == []

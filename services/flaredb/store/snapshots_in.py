@@ -37,6 +37,7 @@ from flaredb_schemas.frames import (
     SnapshotPull,
 )
 from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.regions import REPLICA_ROOM
 from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
@@ -180,8 +181,10 @@ class SnapshotsIn:
         others = (other for other in self if other is not arriving)
         if any(other.header.region.keys.overlaps(header.region.keys) for other in others):
             return "a snapshot of keys of its range is arriving"
-        usage = self._context.disk.usage()
-        return "the disk is too full" if usage.free < 3 * header.size else None
+        usage, size = self._context.disk.usage(), header.size
+        # The file does not go where rows were before, but its rows do.
+        has_room = usage.free >= size and usage.room >= REPLICA_ROOM * size
+        return None if has_room else "the disk is too full"
 
     def _keep(self, arrival: Arrival, offset: int, data: bytes) -> bool:
         """Write a piece; where the disk does not take it, that is the end of this arrival."""
