@@ -176,6 +176,21 @@ def test_a_budget_that_ends_is_no_verdict() -> None:
     assert describe(check(history, RegisterModel())) == "linearizable"
 
 
+def test_what_nobody_saw_costs_no_search() -> None:
+    """Each of these may have happened anywhere among the answers, or not at all."""
+    hanging = [lost(n, Put(1_000 + n), n) for n in range(200)]
+    answered = [did(999, Put(n), Done(), 10 * n, 10 * n + 5) for n in range(100)]
+    reads = [did(998, Get(), Got(n), 10 * n + 6, 10 * n + 9) for n in range(100)]
+    assert check([*hanging, *answered, *reads], RegisterModel(), budget=5_000) == Linearizable()
+
+
+def test_what_somebody_saw_is_not_left_out() -> None:
+    history = [lost(1, Put("a"), 0), lost(2, Put("b"), 0), did(3, Get(), Got("b"), 5, 6)]
+    assert check(history, RegisterModel()) == Linearizable()
+    history.append(did(3, Get(), Got("c"), 7, 8))
+    assert isinstance(check(history, RegisterModel()), NotLinearizable)
+
+
 def test_a_bad_key_is_reported_beside_an_undecided_one() -> None:
     history = [
         did(1, Put("a"), Done(), 0, 1, key="hard"),
