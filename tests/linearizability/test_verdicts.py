@@ -22,6 +22,7 @@ from tests.linearizability import (
     check,
     describe,
 )
+from tests.linearizability.unseen import without_unseen
 
 
 def did(
@@ -176,12 +177,13 @@ def test_a_budget_that_ends_is_no_verdict() -> None:
     assert describe(check(history, RegisterModel())) == "linearizable"
 
 
-def test_what_nobody_saw_costs_no_search() -> None:
-    """Each of these may have happened anywhere among the answers, or not at all."""
-    hanging = [lost(n, Put(1_000 + n), n) for n in range(200)]
-    answered = [did(999, Put(n), Done(), 10 * n, 10 * n + 5) for n in range(100)]
-    reads = [did(998, Get(), Got(n), 10 * n + 6, 10 * n + 9) for n in range(100)]
-    assert check([*hanging, *answered, *reads], RegisterModel(), budget=5_000) == Linearizable()
+def test_what_nobody_saw_is_left_out_of_the_search() -> None:
+    answered = [did(1, Get(), Got("a"), 5, 6), did(1, CompareAndSet("a", "d"), Done(), 7, 8)]
+    shown = [lost(2, Put("a"), 0), lost(3, CompareAndSet("x", "a"), 0), lost(4, Append("a"), 0)]
+    unseen = [lost(5, Put("b"), 0), lost(6, CompareAndSet("a", "c"), 0), lost(7, Delete(), 0)]
+    assert without_unseen([*answered, *shown, *unseen, lost(8, Get(), 0)]) == [*answered, *shown]
+    absent = did(1, CompareAndSet("b", "d"), Swapped(False, None), 9, 10)
+    assert without_unseen([absent, *unseen]) == [absent, unseen[2]], "somebody saw it absent"
 
 
 def test_what_somebody_saw_is_not_left_out() -> None:
