@@ -23,9 +23,10 @@ from tests.disk.powered_disk import PoweredDisk, skip_without_rights
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
-REGION_MIB: Final = 24
-"""So that at 88 % more is left of the disk than the reserve, within which puts are refused."""
-REGIONS: Final = 12
+REGIONS: Final = 24
+REGION_MIB: Final = 12
+"""Many and small: at 88 % more must be left of the disk than the reserve within which puts are
+refused, and one region must not be what is between full and nearly full."""
 STORES: Final = 4
 FULL: Final = 0.85
 WANTED: Final = 0.88
