@@ -1,7 +1,9 @@
 """Regions that sleep are merged like any other: idle ones are what is merged."""
 
 from flaredb_schemas.placement import TransferLeader
+from flaredb_schemas.regions import Region
 from tests.store.group import Group
+from tests.store.member import Member
 from tests.store.merging import lead_from, order_merge
 from tests.store.splitting import check_agreement, check_rows
 from tests.store.test_merge import halves, one_mute
@@ -12,17 +14,22 @@ def all_asleep(group: Group) -> bool:
     return all(replica.asleep for member in members for replica in member.store.registry)
 
 
-def test_two_that_sleep_are_merged() -> None:
-    group, left, right = halves(sleep_after_ms=500)
-    leader = group.wait_for_leader(left.id)
-    lead_from(group, right.id, leader)
-    group.until(lambda: all_asleep(group))
+def check_merged(group: Group, leader: Member, left: Region, right: Region) -> None:
+    """Order that `right` becomes a part of `left`, which nothing prevents."""
     wish = order_merge(group, leader, right.id, left.id)
     group.until(lambda: wish in group.merges)
     assert not group.merges[wish]
     group.regions = {left.id: leader.replica(left.id).region}
     check_agreement(group)
     check_rows(group)
+
+
+def test_two_that_sleep_are_merged() -> None:
+    group, left, right = halves(sleep_after_ms=500)
+    leader = group.wait_for_leader(left.id)
+    lead_from(group, right.id, leader)
+    group.until(lambda: all_asleep(group))
+    check_merged(group, leader, left, right)
 
 
 def test_a_store_that_was_not_heard_when_they_fell_asleep_and_is_back_prevents_nothing() -> None:
@@ -37,12 +44,7 @@ def test_a_store_that_was_not_heard_when_they_fell_asleep_and_is_back_prevents_n
     pause = group.now + 2
     group.until(lambda: group.now > pause)
     assert all_asleep(group)
-    wish = order_merge(group, leader, right.id, left.id)
-    group.until(lambda: wish in group.merges)
-    assert not group.merges[wish]
-    group.regions = {left.id: leader.replica(left.id).region}
-    check_agreement(group)
-    check_rows(group)
+    check_merged(group, leader, left, right)
 
 
 def test_a_leader_that_sleeps_hands_over_although_its_word_was_lost() -> None:
