@@ -33,6 +33,8 @@ WANTED: Final = 0.88
 """How full the disk is made."""
 DISK_BYTES: Final = 768 * MIB
 PATIENCE: Final = 120.0
+REPORTS: Final = 2
+"""The second report that comes after something surely was made after it."""
 QUIET_SECONDS: Final = 90.0
 """How long it is looked on after that, in a run of the figures; else some seconds."""
 FEW_SECONDS: Final = 15.0
@@ -64,14 +66,16 @@ async def fill_up(db: Client, store: StoreId, folder: Path) -> float:
     """Have PD know that the store is as full as is wanted; how full it is then."""
     deadline, row = time.monotonic() + PATIENCE, await store_row(db, store)
     while (full := fullness(row)) < FULL:
-        assert time.monotonic() < deadline, row
         spare = round(row.used * (1 - WANTED) / WANTED)
-        wanted, told = row.free - spare, row
-        await run_sync(take, wanted, folder)
-        # What was told before that may arrive after it, and would have it filled twice as much.
-        while row.free > told.free - wanted // 2 and time.monotonic() < deadline:
+        await run_sync(take, row.free - spare, folder)
+        # What was told before that may arrive after it, and would have it filled twice as much. By
+        # its room nobody can tell: the store frees some meanwhile, as logs are cut.
+        told = {(row.used, row.free)}
+        while fullness(row) < FULL and len(told) <= REPORTS:
+            assert time.monotonic() < deadline, row
             await asyncio.sleep(0.2)
             row = await store_row(db, store)
+            told.add((row.used, row.free))
     return full
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.simulator import hunting, run
 from tests.simulator.hunting import hunt
 
-FEW = range(1, 13)
+FEW = range(1, 31)
 
 
 @pytest.mark.timeout(300)
