@@ -8,6 +8,7 @@ it does so amid other troubles, too, is for `python -m tests.simulator --bugs` t
 import msgspec
 import pytest
 
+from tests.simulator import run
 from tests.simulator.hunting import hunt_in
 from tests.simulator.options import Options, Troubles, draw
 from tests.simulator.schemes import schemes
@@ -24,7 +25,16 @@ from tests.simulator.schemes.two_masters import TwoMasters
 WORLDS = range(1, 41)
 """Each bug is found in every fifth of them or more often."""
 
+CHECK_BUDGET = 25_000
+"""A history that is harder to judge is no finding, and must not cost a minute to say so."""
+
 STORES = 3
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker gives up soon."""
+    monkeypatch.setattr(run, "CHECK_BUDGET", CHECK_BUDGET)
 
 
 def calm(seed: int) -> Options:
@@ -49,10 +59,15 @@ def neighbours(seed: int) -> Options:
         world,
         boundaries=(b"m",),
         disk=msgspec.structs.replace(world.disk, job=0.02),
-        workload=msgspec.structs.replace(world.workload, pause=0.05, check=0.0),
+        workload=msgspec.structs.replace(world.workload, pause=0.1, check=0.0),
         troubles=msgspec.structs.replace(world.troubles, split=4.0),
         settings=msgspec.structs.replace(
-            world.settings, election_ticks=5, split_keys=1_000, split_bytes=96 * 2**20
+            world.settings,
+            election_ticks=5,
+            split_keys=1_000,
+            split_bytes=96 * 2**20,
+            split_requests_per_second=1_000_000,
+            split_load_bytes_per_second=2**30,
         ),
         merge_after=3_600.0,
     )
