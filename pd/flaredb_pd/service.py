@@ -105,7 +105,9 @@ class PdService:
         return Instant(self._clock.monotonic(), self._clock.wall())
 
     def _on_message(self, message: Message) -> None:
-        self._drive(lambda: self.core.on_message(message, self._now()))
+        # What asks to be answered elsewhere could have PD write into its own journal.
+        if message.asks_rightly:
+            self._drive(lambda: self.core.on_message(message, self._now()))
 
     def _on_connection(self, up: bool) -> None:
         self._drive(lambda: self.core.on_connection(up, self._now()))

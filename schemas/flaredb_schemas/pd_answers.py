@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import BootCounter, OperatorId, PeerId, RegionId, StoreId, StoreUuid
+from flaredb_schemas.keys import MAX_KEY_BYTES
 from flaredb_schemas.operators import OperatorKind, OperatorOutcome
 from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
@@ -168,7 +169,7 @@ class SplitQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """`pd.admin.split`: cut this region at `key_b64`, or in the middle by bytes without it."""
 
     region: RegionId
-    key_b64: bytes | None = None
+    key_b64: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)] | None = None
 
 
 class SplitDone(Struct, frozen=True):

@@ -331,3 +331,19 @@ def test_headers_are_read_as_the_server_writes_them() -> None:
     assert parse_headers(b"NATS/1.0\r\nA: b\r\nC:d: e\r\n\r\n") == {"A": "b", "C": "d: e"}
     assert parse_headers(b"NATS/1.0 503\r\n\r\n") == {"Status": "503"}
     assert parse_headers(b"NATS/1.0 404 Message Not Found\r\n\r\n") == {"Status": "404"}
+
+
+async def test_a_message_that_nobody_can_answer_is_dropped(nats_world: NatsWorld) -> None:
+    """nats-server takes any bytes for where an answer is to go; that must not be tried."""
+    bus = await nats_world.connect("here")
+    got: list[Message] = []
+    await bus.subscribe("questions", got.append)
+    await bus.line.flush()
+    host, _, port = nats_world.server.url.removeprefix("nats://").rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    for reply in (b"_INBOX.x\x01y", b"_INBOX.\xff\xfe", b"_INBOX.good"):
+        writer.write(b"PUB questions %s 1\r\nq\r\n" % reply)
+    await writer.drain()
+    await eventually(lambda: bool(got))
+    writer.close()
+    assert [message.reply for message in got] == ["_INBOX.good"]

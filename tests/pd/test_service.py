@@ -11,6 +11,7 @@ from flaredb_pd.fresh_ids import LOSS_MARGIN
 from flaredb_pd.streams import all_streams
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.journal import Bootstrapped, RebuildStarted
+from flaredb_schemas.pd_answers import SplitQuery
 from flaredb_schemas.placement import Heartbeat, RoutesAnswer, RoutesQuery
 from tests.bus.worlds import eventually
 from tests.pd.fake_store import SUBJECTS, FakeStore
@@ -49,6 +50,44 @@ def test_routes_are_told_in_frames(kind: str, tmp_path: Path) -> None:
             assert not isinstance(answer, Malformed)
             [route] = answer.routes
             assert answer.ready and route.region.keys.start == b"m" and route.store != 0
+
+    asyncio.run(story())
+
+
+@both
+def test_no_answer_goes_where_only_pd_may_write(kind: str, tmp_path: Path) -> None:
+    """Else anyone who may ask could have PD spoil its own journal."""
+
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            stores = await here.three_stores()
+            spoilt = SUBJECTS.event("pd.took_over", 1, "x")
+            heard: list[Message] = []
+            await stores[1].bus.subscribe(spoilt, heard.append)
+            assert stores[0].bus.send(SUBJECTS.pd_get("status"), b"", reply=spoilt)
+            assert await here.ready(), "who asks rightly is answered, after that"
+            await here.journal()
+            assert not heard
+
+    asyncio.run(story())
+
+
+@both
+def test_a_split_at_what_is_no_key_is_refused(kind: str, tmp_path: Path) -> None:
+    """Its record was too large for the journal, and that stopped PD."""
+
+    async def story() -> None:
+        async with town(kind, tmp_path) as here:
+            await here.pd("a")
+            stores = await here.three_stores()
+            region = (await here.get("regions"))["regions"][0]["id"]
+            asked = msgspec.json.encode(SplitQuery(region, b"k" * 786_000))
+            subject = SUBJECTS.pd_admin("split")
+            payload = await stores[0].bus.request(subject, asked, timeout=2)
+            refused = msgspec.json.decode(payload or b"{}")
+            assert refused["code"] == "malformed" and "400" in refused["message"]
+            assert await here.ready()
 
     asyncio.run(story())
 

@@ -64,6 +64,27 @@ def test_a_client(
     assert group.get(HOSTED, b"a") is None
 
 
+@pytest.mark.parametrize("number", [0, -1, 2**64 - 1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number, region: WriteRequest(number, region, 1, WRITE),
+        lambda number, region: GetRequest(number, region, 1, (b"a",)),
+        lambda number, region: ScanRequest(number, region, 1, b"", b"", 10),
+        lambda number, region: CheckRequest(number, region, 1),
+    ],
+    ids=["write", "get", "scan", "check"],
+)
+def test_a_client_that_names_what_no_region_can_be(
+    group: Group, make: Callable[[int, RegionId], Request], number: int
+) -> None:
+    """It stopped the store, and one client could stop all of them."""
+    asked, named = group.wait_for_leader(HOSTED), RegionId(number)
+    answer = group.ask(asked, lambda request: make(request, named))
+    assert isinstance(answer, Refused)
+    assert answer.refusal == RegionNotFound(named, asked.id)
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -6,13 +6,19 @@ called on the event loop, must not block and must not raise.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
+
+INBOX_PREFIX: Final = "_INBOX"
+"""What the subjects begin with at which anyone waits for answers."""
 
 
 class Message(Struct, frozen=True, gc=False):
     """What a handler gets. `reply` is empty where no answer is expected.
+
+    Whoever sends a message says where its answer is to go. A service that may write where others
+    may not must look at that first: see `asks_rightly`.
 
     `no_responders` marks the bus's own notice that nobody listens on the subject asked.
     """
@@ -21,6 +27,11 @@ class Message(Struct, frozen=True, gc=False):
     payload: bytes
     reply: str = ""
     no_responders: bool = False
+
+    @property
+    def asks_rightly(self) -> bool:
+        """Whether its answer, if one is wanted, goes to an inbox, and to no subject of ours."""
+        return not self.reply or self.reply.startswith(INBOX_PREFIX)
 
 
 Handler = Callable[[Message], None]

@@ -8,9 +8,14 @@ MAX_PAYLOAD: Final = 1_048_576
 """Bytes of one message; also nats-server's own default limit."""
 
 
+def is_subject(subject: str) -> bool:
+    """Whether `subject` is safe to put on the wire."""
+    return bool(subject) and " " not in subject and subject.isprintable()
+
+
 def check_subject(subject: str) -> None:
     """Raise `ValueError` unless `subject` is safe to put on the wire."""
-    if not subject or " " in subject or not subject.isprintable():
+    if not is_subject(subject):
         raise ValueError(f"{subject!r} is not a subject: it is empty or has blanks or controls")
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from flaredb.bus.bus import BusError, Handler, Message
-from flaredb.bus.checks import check_payload, check_subject
+from flaredb.bus.checks import check_payload, check_subject, is_subject
 from flaredb.bus.nats_history import NatsHistory
 from flaredb.bus.nats_line import NO_SERVER, STATUS, Ender, LineHandler, PlainLine, new_line
 
@@ -304,6 +304,8 @@ def _as_messages(handler: Handler) -> LineHandler:
     def received(
         subject: str, reply: str, headers: Mapping[str, str] | None, payload: bytes
     ) -> None:
+        if reply and not is_subject(reply):
+            return  # nats-server lets such pass, and nobody could be answered
         nobody = headers is not None and not payload and headers.get(STATUS) == NO_RESPONDERS
         handler(Message(subject, payload, reply, nobody))
 

@@ -257,7 +257,8 @@ class _Receiver(asyncio.Protocol):
             size = int(words[-2])
             headers, body = parse_headers(body[:size]), body[size:]
             lengths = 2
-        reply = words[3].decode() if len(words) - lengths == 4 else ""
+        # Where an answer is to go may be any bytes; what was no text is no subject afterwards.
+        reply = words[3].decode(errors="surrogateescape") if len(words) - lengths == 4 else ""
         try:
             handler(words[1].decode(), reply, headers, body)
         except Exception as error:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
+from flaredb.client.checks import check_key
 from flaredb.client.drain_news import is_drained, news_of_drain, stuck
 from flaredb.client.errors import UnavailableError, UndeterminedError
 from flaredb.client.pd_line import PdLine
@@ -82,6 +83,8 @@ class PlacementReader(PdLine):
         Raises `InvalidArgumentError` where the key does not lie inside, `UnavailableError` where it
         cannot be done now, `UndeterminedError` where nobody knows whether it was done.
         """
+        if key is not None:
+            check_key(key)
         done = await self._order("split", SplitQuery(region, key), SplitDone)
         deadline = asyncio.get_running_loop().time() + self._timeout
         while True:

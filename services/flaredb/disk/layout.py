@@ -215,10 +215,15 @@ def kind_rows(kind: bytes) -> Rows:
     return kind, bytes([kind[0] + 1])
 
 
+def can_have_rows(region: RegionId) -> bool:
+    """Whether this is the id of a region at all: what others name may be any number."""
+    return 0 < region < _LARGEST
+
+
 def region_rows(kind: bytes, region: RegionId) -> Rows:
     """All rows of one kind that name this region."""
     assert kind not in (DATA, META), "rows without a region"
-    assert 0 < region < _LARGEST, "a region's id is positive and has a successor"
+    assert can_have_rows(region), "a region's id is positive and has a successor"
     return _REGION.pack(kind, region), _REGION.pack(kind, region + 1)
 
 

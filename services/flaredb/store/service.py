@@ -35,7 +35,6 @@ log: Final = logging.getLogger(__name__)
 
 VERSION: Final = "0.1.0"
 
-INBOX_PREFIX: Final = "_INBOX"
 
 HAND_OVER_SECONDS: Final = 5.0
 """How long a stopping store waits for others to lead in its place, and then for its last word."""
@@ -216,8 +215,7 @@ class StoreProcess:
             return received
 
         def request(message: Message) -> None:
-            # An answer goes where the asker says: to an inbox, and to no subject of ours.
-            if message.reply.startswith(INBOX_PREFIX):
+            if message.reply and message.asks_rightly:
                 store.on_request(message.payload, message.reply)
                 self._ask_turn()
 

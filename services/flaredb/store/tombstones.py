@@ -1,7 +1,7 @@
 """What a store keeps of replicas that were here and are gone for good."""
 
 from flaredb.disk.disk import View
-from flaredb.disk.layout import TOMBSTONE, region_rows, tombstone_peer
+from flaredb.disk.layout import TOMBSTONE, can_have_rows, region_rows, tombstone_peer
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError, Tombstone, load
 from flaredb.store.registry import Registry
@@ -26,6 +26,8 @@ def is_absorbed(view: View, region: RegionId) -> bool:
 
 def find_absorber(registry: Registry, view: View, region: RegionId) -> Replica | None:
     """The replica here whose region `region` is a part of, as far as tombstones tell."""
+    if not can_have_rows(region):
+        return None
     seen: set[RegionId] = set()
     while region not in seen:
         seen.add(region)
