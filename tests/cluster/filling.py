@@ -24,11 +24,11 @@ def first_key(row: RegionRow) -> bytes:
     return row.start_b64 or b"A"
 
 
-async def fill_regions(db: Client, size: int) -> None:
+async def fill_regions(db: Client, size: int, value_bytes: int = VALUE_BYTES) -> None:
     """Put so many bytes into each region."""
-    value = random.Random(1).randbytes(VALUE_BYTES)
+    value = random.Random(1).randbytes(value_bytes)
     for row in await db.placement.regions():
-        keys = [first_key(row) + b"-%06d" % number for number in range(size // VALUE_BYTES)]
+        keys = [first_key(row) + b"-%06d" % number for number in range(size // value_bytes)]
         for at in range(0, len(keys), AT_ONCE):
             await asyncio.gather(*(db.put(key, value) for key in keys[at : at + AT_ONCE]))
 

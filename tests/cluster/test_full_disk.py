@@ -15,7 +15,7 @@ from flaredb.client.client import Client
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.pd_answers import StoreRow
 from tests.cluster import harm
-from tests.cluster.filling import MIB, UNSPLIT, came_back, fill_regions, store_row
+from tests.cluster.filling import KIB, MIB, UNSPLIT, came_back, fill_regions, store_row
 from tests.cluster.load import Load
 from tests.cluster.test_balance import boundaries, moves, replicas, wait_until_even
 from tests.cluster.verdict import BUSY, Measured, judge
@@ -23,15 +23,22 @@ from tests.disk.powered_disk import PoweredDisk, skip_without_rights
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
-REGIONS: Final = 24
-REGION_MIB: Final = 12
+REGIONS: Final = 40
+REGION_MIB: Final = 10
 """Many and small: at 88 % more must be left of the disk than the reserve within which puts are
 refused, and one region must not be what is between full and nearly full."""
+VALUE_BYTES: Final = 16 * KIB
+SETTINGS: Final = {**UNSPLIT, "log_max_bytes": "1 MiB"}
+"""What fills the disk has to be rows. Logs are cut while it is looked at, so that it is full no
+more although nothing was given away; and nobody else can take what they leave in the store's file.
+"""
 STORES: Final = 4
 FULL: Final = 0.85
 WANTED: Final = 0.88
 """How full the disk is made."""
 DISK_BYTES: Final = 768 * MIB
+SETTLED_SECONDS: Final = 5.0
+"""How long clients write before, so that logs have been cut to what is kept of them."""
 PATIENCE: Final = 120.0
 REPORTS: Final = 2
 """The second report that comes after something surely was made after it."""
@@ -93,12 +100,12 @@ async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
     small_disk: PoweredDisk, tmp_path: Path, measured: Measured, request: pytest.FixtureRequest
 ) -> None:
     is_figure = request.config.getoption("--figures") is not None
-    settings = {"initial_boundaries": boundaries(REGIONS), **UNSPLIT}
+    settings = {"initial_boundaries": boundaries(REGIONS), **SETTINGS}
     async with (
         harm.running(tmp_path / "cluster", settings, stores=STORES) as cluster,
         cluster.client(timeout=30.0) as db,
     ):
-        await fill_regions(db, REGION_MIB * MIB)
+        await fill_regions(db, REGION_MIB * MIB, VALUE_BYTES)
         stores = [row.id for row in await db.placement.stores()]
         full = harm.store_id(cluster, 1)
         rows = await wait_until_even(db, stores)
@@ -106,6 +113,7 @@ async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
         before = len(await moves(db))
         load = Load(cluster)
         async with load.running():
+            await load.go_on(SETTLED_SECONDS)
             at_most = await fill_up(db, full, small_disk.folder)
             took = await until_relieved(db, full)
             await asyncio.sleep(QUIET_SECONDS if is_figure else FEW_SECONDS)

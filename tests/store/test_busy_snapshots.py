@@ -66,12 +66,12 @@ def test_the_log_is_not_kept_for_ever_for_who_falls_silent(
     assert log.last - log.start < BUSY // 2
 
 
-def test_a_follower_keeps_no_more_of_large_entries_than_it_is_allowed() -> None:
+@pytest.mark.parametrize("writes", [cutting.CUT_AT_LEAST - 4, BUSY // 2])
+def test_a_follower_keeps_no_more_of_large_entries_than_it_is_allowed(writes: int) -> None:
     group = Group(StoreSettings(log_max_bytes=1 << 20), (region(1, b"", b""),))
     group.wait_for_leader(ONLY)
-    for number in range(BUSY // 2):
+    for number in range(writes):
         group.put(ONLY, b"b%02d" % (number % 10), LARGE)
     group.until(lambda: all(one.store.is_settled for one in group.members.values()))
-    # A cut is worth it only from so many entries on.
-    most = (1 << 20) + (cutting.CUT_AT_LEAST + 1) * (len(LARGE) + 1024)
+    most = cutting.CUT_AT_LATEST * (1 << 20) + len(LARGE) + 1024
     assert all(one.replica(ONLY).log.size < most for one in group.members.values())

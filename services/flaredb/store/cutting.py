@@ -14,14 +14,19 @@ from flaredb.store.replica import Replica
 from flaredb_schemas.ids import Index
 
 CUT_AT_LEAST: Final = 64
-"""A cut is worth it only from so many entries on."""
+"""A cut is worth it only from so many entries on, ..."""
+
+CUT_AT_LATEST: Final = 2
+"""... or when the log is so many times as long as it may be: few entries can be many bytes."""
 
 
 def cut_log(context: Context, replica: Replica) -> None:
     """Cut the replica's log if it is worth it."""
-    floor = _floor(context, replica)
-    if replica.state is ReplicaState.LIVE and floor - replica.log.start >= CUT_AT_LEAST:
-        replica.log.cut(context.saver.batch, floor)
+    floor, log = _floor(context, replica), replica.log
+    is_long = log.size >= CUT_AT_LATEST * context.settings.log_max_bytes
+    at_least = 1 if is_long else CUT_AT_LEAST
+    if replica.state is ReplicaState.LIVE and floor - log.start >= at_least:
+        log.cut(context.saver.batch, floor)
         context.counters.logs_cut += 1
 
 
