@@ -106,6 +106,8 @@ class StoreFrame(Struct, frozen=True, array_like=True):
 
     boot: BootCounter
     items: tuple[Item, ...] = ()
+    is_full: bool = False
+    """Whether the sender's file system has no more than a reserve left."""
 
 
 class Transfer(Struct, frozen=True, array_like=True, gc=False, order=True):

@@ -19,7 +19,7 @@ from tests.cluster.filling import KIB, MIB, UNSPLIT, came_back, fill_regions, st
 from tests.cluster.load import Load
 from tests.cluster.test_balance import boundaries, moves, replicas, wait_until_even
 from tests.cluster.verdict import BUSY, Measured, judge
-from tests.disk.powered_disk import PoweredDisk, skip_without_rights
+from tests.disk.powered_disk import PoweredDisk, mounted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.anyio]
 
@@ -50,12 +50,8 @@ FEW_SECONDS: Final = 15.0
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[PoweredDisk]:
     """A disk for the first store, under the folder that the cluster will have."""
-    skip_without_rights()
-    disk = PoweredDisk(tmp_path / "image", tmp_path / "cluster" / "store-1", DISK_BYTES)
-    if not disk.mount():
-        pytest.skip("needs the right to mount a file")
-    yield disk
-    disk.unmount()
+    with mounted(tmp_path / "image", tmp_path / "cluster" / "store-1", DISK_BYTES) as disk:
+        yield disk
 
 
 def fullness(row: StoreRow) -> float:

@@ -10,6 +10,8 @@ import shutil
 import struct
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +62,17 @@ class PoweredDisk:
         self.unmount()
         assert self.mount()
         (data / "in-use").write_text("another run")
+
+
+@contextmanager
+def mounted(image: Path, folder: Path, size: int) -> Iterator[PoweredDisk]:
+    """A file system of `size` bytes at `folder`; the test is skipped where none can be made."""
+    skip_without_rights()
+    disk = PoweredDisk(image, folder, size)
+    if not disk.mount():
+        pytest.skip("needs the right to mount a file")
+    yield disk
+    disk.unmount()
 
 
 def skip_without_rights() -> None:

@@ -52,6 +52,36 @@ def test_what_the_file_system_lacks_is_refused_and_deletes_are_not(group: Group)
     assert put(group) is None
 
 
+def test_a_follower_without_room_is_spared_too(group: Group) -> None:
+    leader = group.wait_for_leader(ONLY)
+    follower = next(one for one in group.members.values() if one is not leader)
+    leader.disk.free = GIB
+    follower.disk.free = LEAST_RESERVE_BYTES - 1
+    assert put(group) == DiskFull(follower.id, file_system=True)
+    everything = group.write_once(ONLY, DeleteRange(0, b"a", b"c"))
+    assert isinstance(everything, WriteAnswer)
+    follower.disk.free = GIB
+    assert put(group) is None
+
+
+def test_a_dead_follower_that_had_no_room_holds_nobody_up(group: Group) -> None:
+    leader = group.wait_for_leader(ONLY)
+    follower = next(one for one in group.members.values() if one is not leader)
+    leader.disk.free = GIB
+    follower.disk.free = LEAST_RESERVE_BYTES - 1
+    assert put(group) == DiskFull(follower.id, file_system=True)
+    follower.cut_off = True
+    group.until(lambda: put(group) is None)
+
+
+def test_a_follower_beyond_its_quota_goes_on(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    leader = group.wait_for_leader(ONLY)
+    follower = next(one for one in group.members.values() if one is not leader)
+    over = Usage(used=100, quota=100, free=GIB)
+    monkeypatch.setattr(follower.disk, "usage", lambda: over)
+    assert put(group) is None
+
+
 @pytest.mark.parametrize(
     ("usage", "file_system"),
     [

@@ -110,7 +110,7 @@ class Incoming:
             self._context.counters.frames_refused += 1
             log.info("frame of start %s of store %s is of the past", frame.boot, from_store)
             return
-        change = self._liveness.heard(from_store, frame.boot, self._context.now)
+        change = self._liveness.heard(from_store, frame.boot, self._context.now, frame.is_full)
         if change is not None:
             self._sleeping.store_changed(change)
         for item in frame.items:

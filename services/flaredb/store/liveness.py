@@ -32,6 +32,7 @@ class Neighbour(Struct):
     heard: float
     boot: BootCounter
     suspected: bool = False
+    is_full: bool = False
 
 
 class Liveness:
@@ -47,15 +48,17 @@ class Liveness:
         self._patience = patience
         self._neighbours: dict[StoreId, Neighbour] = {}
 
-    def heard(self, store: StoreId, boot: BootCounter, now: float) -> Change | None:
-        """A frame of `store` has come."""
+    def heard(
+        self, store: StoreId, boot: BootCounter, now: float, is_full: bool = False
+    ) -> Change | None:
+        """A frame of `store` has come, which says whether its file system is full."""
         known = self._neighbours.get(store)
         if known is None:
-            self._neighbours[store] = Neighbour(now, boot)
+            self._neighbours[store] = Neighbour(now, boot, is_full=is_full)
             return None
         if boot < known.boot:
             return None  # a late frame of an earlier start says nothing about now
-        known.heard = now
+        known.heard, known.is_full = now, is_full
         restarted, known.boot = boot > known.boot, boot
         returned, known.suspected = known.suspected, False
         return Returned(store, restarted) if restarted or returned else None
@@ -96,6 +99,11 @@ class Liveness:
         """Whether `store` is suspected now."""
         known = self._neighbours.get(store)
         return known is not None and known.suspected
+
+    def is_full(self, store: StoreId, now: float) -> bool:
+        """Whether `store` lives and has last said that its file system is full."""
+        known = self._neighbours.get(store)
+        return known is not None and known.is_full and now - known.heard <= self._patience
 
     def silent_for(self, store: StoreId, now: float) -> float:
         """For how many seconds nothing has been heard of `store`; 0 if it was never expected."""

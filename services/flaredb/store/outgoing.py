@@ -34,7 +34,16 @@ class Outgoing:
     so that it never arrives after it from here.
     """
 
-    __slots__ = ("_boot", "_commits", "_delay", "_frames", "_send", "_store", "_subjects")
+    __slots__ = (
+        "_boot",
+        "_commits",
+        "_delay",
+        "_frames",
+        "_send",
+        "_store",
+        "_subjects",
+        "is_full",
+    )
 
     def __init__(
         self,
@@ -51,6 +60,8 @@ class Outgoing:
         self._delay = commit_delay
         self._frames: dict[tuple[StoreId, RegionId], list[Item]] = {}
         self._commits: dict[tuple[RegionId, PeerId], tuple[float, StoreId, RaftItem]] = {}
+        self.is_full = False
+        """What every frame says of this store's file system."""
 
     def add(self, to: StoreId, item: Item) -> None:
         """Send `item` with this turn."""
@@ -106,7 +117,7 @@ class Outgoing:
 
     def _emit(self, to: StoreId, region: RegionId, items: tuple[Item, ...]) -> None:
         subject = self._subjects.raft(region, to, self._store)
-        self._send(subject, FRAMES.encode(StoreFrame(self._boot, items)))
+        self._send(subject, FRAMES.encode(StoreFrame(self._boot, items, self.is_full)))
 
 
 def _is_grouped(item: Item) -> bool:

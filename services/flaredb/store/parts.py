@@ -96,7 +96,7 @@ class Parts:
             Hooks(self.checks.applied, splitting.applied, self.merging, peer_changes),
             self._changed,
         )
-        self.room: Final = Room(context)
+        self.room: Final = Room(context, liveness)
         self.service: Final = Service(context, self.checks, self.sleeping, self.room)
         self.split_orders: Final = SplitOrders(
             context, self.jobs, self.guard, self.sleeping, subjects, outside.tell_pd

@@ -137,7 +137,7 @@ class Service:
     def _write_refusal(self, replica: Replica, version: int, batch: Batch) -> Refusal | None:
         if len(replica.proposals) >= MAX_PROPOSALS_WAITING:
             return Busy("too many batches wait in this region")
-        full = self._room.refusal
+        full = self._room.refusal(replica.region)
         if full is not None and any(not isinstance(op, Delete | DeleteRange) for op in batch.ops):
             return full
         refusal = replica.machine.refusal(version, batch)
