@@ -76,8 +76,9 @@ def judge(state: State, join: Join, heard: HeardOf = lambda _: None) -> Judgemen
     if join.cluster != state.cluster:
         return JoinRefused(
             f"store {join.store} belongs to cluster {join.cluster}, this is {state.cluster}",
-            "give each cluster its own NATS account or subject prefix, or start this store with an "
-            "empty data folder to make it part of this cluster",
+            "give each cluster its own NATS account or subject prefix. The data folder holds what "
+            "the other cluster has: keep it, unless nobody wants that any more; with an empty one "
+            "it becomes a new store of this cluster",
         )
     known = state.accepted(join.store)
     if known is None:

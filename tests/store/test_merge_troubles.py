@@ -158,6 +158,29 @@ def test_a_part_of_the_target_that_comes_by_snapshot_leaves_the_source_for_the_t
     check_rows(group)
 
 
+def test_a_source_whose_snapshot_is_being_installed_learns_of_no_commit_before() -> None:
+    """Else it would know more than the snapshot, and could never go live with it."""
+    group, left, right = halves()
+    leader = group.wait_for_leader(right.id)
+    late = next(one for one in group.members.values() if one is not leader)
+    source, target = late.replica(right.id), late.replica(left.id)
+    # It is cut off as soon as it has the entry, so that it does not hear that it is committed.
+    seen = source.node.last_index
+    group.watch = lambda _: setattr(late, "cut_off", late.cut_off or source.node.last_index > seen)
+    group.put(right.id, b"z", b"1")
+    group.until(lambda: late.cut_off)
+    index, epoch = source.node.last_index, target.region.epoch
+    assert source.node.status().commit < index
+    named = epoch.conf_ver, epoch.version, source.id, index, source.node.status().term
+    command = CommitMerge(group.wall(), *named, "manual", group.wall())
+    source.state = ReplicaState.INSTALLING
+    late.store._parts.merging.source(target, command)
+    assert source.node.status().commit < index
+    source.state = ReplicaState.LIVE
+    late.store._parts.merging.source(target, command)
+    assert source.node.status().commit == index
+
+
 def frozen(group: Group) -> tuple[Member, RegionId, RegionId]:
     """A source that has agreed and waits for one peer to say that it knows; target, source."""
     left, right = group.regions.values()

@@ -76,8 +76,13 @@ class Merging:
         return Wait.WAIT
 
     def _hurry(self, source: Replica, command: CommitMerge) -> None:
-        """What the target knows to be committed the source need not wait for."""
-        source.node.learn_commit(command.index, command.term)
+        """What the target knows to be committed the source need not wait for.
+
+        But for one whose snapshot is being installed: that takes it to the snapshot's index, and
+        what is committed there already is never given up.
+        """
+        if source.state is ReplicaState.LIVE:
+            source.node.learn_commit(command.index, command.term)
         self._sleeping.wake(source)
         self._context.touch(source.id)
 
