@@ -30,6 +30,8 @@ KEEP_HEARTBEATS_DAYS: Final = 7
 READERS_SECONDS: Final = 30.0
 """How long a rebuild waits for interrupted readers."""
 
+ZONED: Final = "TIMESTAMP WITH TIME ZONE"
+"""DuckDB's name of the type whose values it makes Python's only where the package pytz is."""
 
 Reader = DuckDBPyConnection
 """A reader's own connection; used by one thread at a time, except for `interrupt`."""
@@ -284,11 +286,12 @@ def interrupt(reader: Reader) -> None:
 def begin_reading(reader: Reader, query: str) -> Reader:
     """Run `query` in a transaction that cannot write, and ends when the reader is closed.
 
-    The result comes by `fetching`. Raises `SqlError`.
+    The result comes by `fetching`; moments that have a time zone are plain ones, in UTC. Raises
+    `SqlError`.
     """
     with translated():
         reader.execute("BEGIN TRANSACTION READ ONLY")
-        return reader.execute(query)
+        return reader.execute(_in_utc(reader, query))
 
 
 def fetching(reader: Reader, count: int) -> list[tuple[Any, ...]]:
@@ -296,6 +299,33 @@ def fetching(reader: Reader, count: int) -> list[tuple[Any, ...]]:
     with translated():
         rows: list[tuple[Any, ...]] = reader.fetchmany(count)
         return rows
+
+
+def _in_utc(reader: Reader, query: str) -> str:
+    """`query`, or where columns of its result are `ZONED`, one around it without such."""
+    if kinds_of(reader, query) != ["SELECT"]:
+        return query  # to learn the columns of anything else is to run it
+    result = reader.sql(query)
+    kinds = [str(kind) for kind in result.types]
+    if not any(ZONED in kind for kind in kinds):
+        return query
+    inner = [f"c{number}" for number in range(len(kinds))]  # names may repeat in a result
+    outer = ", ".join(
+        f"{_cast(column, kind)} AS " + _quoted('"', name)
+        for column, kind, name in zip(inner, kinds, result.columns, strict=True)
+    )
+    # In mere parentheses the statement could not end in a semicolon or a comment.
+    within = "query(" + _quoted("'", query) + ")"
+    return f"SELECT {outer} FROM {within} AS result({', '.join(inner)})"
+
+
+def _cast(column: str, kind: str) -> str:
+    plain = kind.replace(ZONED, "TIMESTAMP")  # also inside of lists and structs
+    return column if plain == kind else f"CAST({column} AS {plain})"
+
+
+def _quoted(mark: str, text: str) -> str:
+    return mark + text.replace(mark, mark * 2) + mark
 
 
 def _json(rows: Any) -> str:

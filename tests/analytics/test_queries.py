@@ -1,6 +1,7 @@
 """What may be asked, what may not, and what asking can never do."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -246,6 +247,44 @@ async def test_values_of_every_kind_are_json(queries: Queries) -> None:
         None,
         "00000000-0000-0000-0000-000000000001",
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [
+        ("SELECT TIMESTAMPTZ '2026-11-23 10:00:00.5+02'", ["2026-11-23T08:00:00.500Z"]),
+        (
+            'SELECT [TIMESTAMPTZ \'2026-11-23 10:00:00+02\', NULL] AS "a""b", '
+            "{'k': TIMESTAMPTZ '2026-11-23 10:00:00+00'}, 'it''s; --' /* ; */ ; -- ;",
+            [["2026-11-23T08:00:00.000Z", None], {"k": "2026-11-23T10:00:00.000Z"}, "it's; --"],
+        ),
+    ],
+)
+async def test_moments_with_a_time_zone_are_told_in_utc(
+    queries: Queries, query: str, row: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytz", None)  # it need not be there
+
+    assert await rows_of(queries, query) == [row]
+
+
+async def test_now_can_be_asked_for(queries: Queries) -> None:
+    answer = await queries.ask("SELECT current_timestamp, time AS t, region AS t FROM events")
+
+    assert isinstance(answer, Answer), answer
+    assert answer.columns == ["current_timestamp", "t", "t"]
+    assert len(answer.rows) == 3 and b'Z"' in bytes(answer.rows[0])
+
+
+async def test_rows_with_a_time_zone_keep_their_order(queries: Queries) -> None:
+    rows = await rows_of(
+        queries, "SELECT n, now() FROM range(1000) t(n) ORDER BY hash(n) DESC LIMIT 900"
+    )
+    plain_rows = await rows_of(
+        queries, "SELECT n FROM range(1000) t(n) ORDER BY hash(n) DESC LIMIT 900"
+    )
+
+    assert [row[0] for row in rows] == [row[0] for row in plain_rows]
 
 
 def test_plain_leaves_ordinary_values_alone() -> None:
