@@ -58,6 +58,37 @@ def test_sql_where_no_analytics_answers(tmp_path: Path) -> None:
     assert code == 5 and "analytics does not answer" in err
 
 
+def test_sql_asks_no_other_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is known to belong to the cluster that is named is asked."""
+    monkeypatch.setenv("FLAREDB_DIR", str(tmp_path))
+    code, _, err = invoke("sql", "select 1")
+    assert code == 5 and "no playground runs" in err and "--http" in err
+    folder = PlaygroundFolder(tmp_path)
+    folder.claim()
+    try:
+        folder.write(PlaygroundRecord(3, "nats://mine", "http://127.0.0.1:9", "flaredb"))
+        for mine in ((), ("--nats", "nats://mine")):
+            code, _, err = invoke("sql", "select 1", *mine)
+            assert code == 5 and "does not answer at http://127.0.0.1:9" in err, mine
+        other = "analytics of the cluster at nats://other answers"
+        code, _, err = invoke("sql", "select 1", "--nats", "nats://other")
+        assert code == 5 and other in err and "--http" in err
+        monkeypatch.setenv("FLAREDB_NATS_URL", "nats://other")
+        code, _, err = invoke("sql", "select 1")
+        assert code == 5 and other in err
+        monkeypatch.setenv("FLAREDB_NATS_URL", "nats://mine")
+        monkeypatch.setenv("FLAREDB_PREFIX", "another")
+        assert "is not known" in invoke("sql", "select 1")[2]
+        code, _, err = invoke("sql", "select 1", "--http", "127.0.0.1:9")
+        assert code == 5 and "does not answer at http://127.0.0.1:9" in err
+        monkeypatch.undo()
+        folder.write(PlaygroundRecord(3, "nats://mine", "", "flaredb"))
+        code, _, err = invoke("sql", "select 1", "--dir", str(tmp_path))
+        assert code == 5 and "without analytics" in err
+    finally:
+        folder.release()
+
+
 def test_every_command_has_examples() -> None:
     def visit(command: object, path: str) -> None:
         children = getattr(command, "commands", {})

@@ -54,6 +54,31 @@ class Reach:
         )
 
     @property
+    def analytics(self) -> str:
+        """Where this cluster's analytics answers; raises `UnavailableError` where nobody knows.
+
+        Only its playground's record tells: what answers elsewhere may be another cluster's.
+        """
+        here = self.playground or read_record(Path(self.settings.dir))
+        if here is None and not self._url_is_given:
+            raise UnavailableError(
+                f"no playground runs in {self.settings.dir}, and no --http URL is given",
+                hint="start one: `flaredb playground`; or name one that runs: --dir DIR, or where "
+                "analytics answers: --http URL",
+            )
+        if here is None or (here.nats_url, here.prefix) != (self.url, self.prefix):
+            raise UnavailableError(
+                f"it is not known where analytics of the cluster at {self.url} answers",
+                hint="name it: --http URL",
+            )
+        if not here.http_url:
+            raise UnavailableError(
+                f"the playground in {self.settings.dir} runs without analytics",
+                hint="start it without --no-analytics, or name another: --http URL",
+            )
+        return here.http_url
+
+    @property
     def prefix(self) -> str:
         """The first word of the cluster's subjects."""
         return self.playground.prefix if self.playground else self.settings.prefix

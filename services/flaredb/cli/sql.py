@@ -14,8 +14,6 @@ from flaredb.cli.output import note
 from flaredb.cli.session import Session
 from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
 
-DEFAULT_HTTP: Final = "http://127.0.0.1:7480"
-
 OLD_SECONDS: Final = 5.0
 """From what lag on it is told that an answer does not know the latest."""
 
@@ -34,7 +32,9 @@ def add_sql_commands(app: typer.Typer) -> None:
 async def sql(
     session: Session,
     query: Annotated[str, typer.Argument(help="The statement; - reads standard input.")] = "-",
-    http: Annotated[str | None, typer.Option("--http", help="Where analytics answers.")] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", help="Where analytics answers [the playground's].")
+    ] = None,
 ) -> None:
     """Print the rows of a read-only SQL statement over the cluster's history.
 
@@ -43,9 +43,7 @@ async def sql(
     if query == "-" and sys.stdin.isatty():
         note("type a statement, then Ctrl-D")
     statement = sys.stdin.read() if query == "-" else query
-    playground = session.reach.playground
-    address = http or (playground.http_url if playground else "") or DEFAULT_HTTP
-    answer = ask(address, statement, session.reach.settings.timeout_seconds)
+    answer = ask(http or session.reach.analytics, statement, session.reach.settings.timeout_seconds)
     session.printer.records(answer.records, answer.columns)
     if answer.cut:
         note(f"cut at {len(answer.records)} rows by the limit of {answer.cut}: ask for less")
