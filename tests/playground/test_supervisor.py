@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import flaredb
+from flaredb.cli.app import make_app
 from flaredb.playground.process import Child, ProcessFailed
 from flaredb.playground.record import FolderInUse, PlaygroundFolder, PlaygroundRecord, read_record
 from flaredb.testing import LocalCluster
@@ -152,3 +155,19 @@ def test_port_0_is_any_free_port(tmp_path: Path) -> None:
     cluster = LocalCluster(tmp_path, http="127.0.0.1:0")
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", cluster.http_url)
     assert LocalCluster(tmp_path, http="127.0.0.1:7480").http_url == "http://127.0.0.1:7480"
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_an_address_that_is_taken_is_refused_before_anything_runs(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        if how == "environment":
+            monkeypatch.setenv("FLAREDB_HTTP", address)
+        told = ("--http", address) if how == "flag" else ()
+        result = CliRunner().invoke(make_app(), ["playground", "--dir", str(tmp_path), *told])
+    assert result.exit_code == 1 and result.stdout == ""
+    assert f"cannot listen at {address}" in result.stderr and "hint: give it" in result.stderr
+    assert "is up" not in result.stderr and not (tmp_path / "logs").exists()
+    assert read_record(tmp_path) is None

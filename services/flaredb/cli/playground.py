@@ -22,7 +22,7 @@ from flaredb.playground.programs import LOCALHOST, is_free
 from flaredb.playground.record import FolderUnusable, stores_in
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.runtime.settings import PdSettings, PlaygroundSettings
-from flaredb.runtime.settings_sources import Kind, SettingsError, load
+from flaredb.runtime.settings_sources import Kind, Origins, SettingsError, load
 
 WATCH_SECONDS = 0.5
 
@@ -71,15 +71,16 @@ def playground(
     stores run as did before.
     """
     settings = partial(_settings, dir_, stores, zones, http)
-    guarded(Format.TABLE, lambda: _run(settings(), nats, http, analytics))
+    guarded(Format.TABLE, lambda: _run(*settings(), nats, analytics))
 
 
-def _run(settings: PlaygroundSettings, nats: str, http: str | None, analytics: bool) -> None:
+def _run(settings: PlaygroundSettings, origins: Origins, nats: str, analytics: bool) -> None:
     # An address that was not asked for may be another's already: any other one will do.
-    wanted = settings.http if http or is_free(settings.http) else None
+    asked = origins["http"] != "default"
+    wanted = settings.http if asked or is_free(settings.http) else None
     cluster = LocalCluster(
         Path(settings.dir),
-        stores=_how_many(settings, _load(PdSettings, {}).replicas),
+        stores=_how_many(settings, _load(PdSettings, {})[0].replicas),
         analytics=analytics,
         nats_url=nats,
         nats_server=settings.nats_server,
@@ -136,13 +137,13 @@ def _wait_until_served(cluster: LocalCluster, stop: threading.Event) -> str:
 
 def cannot_start(fault: Exception, folder: Path) -> FlareDBError:
     """The error of a cluster that does not come up."""
-    told = fault.hint if isinstance(fault, FolderUnusable) else ""
+    told = fault.hint if isinstance(fault, FolderUnusable | ProcessFailed) else ""
     return FlareDBError(str(fault), hint=told or f"what each process says: {folder / 'logs'}")
 
 
 def _settings(
     folder: Path | None, stores: int | None, zones: int | None, http: str | None
-) -> PlaygroundSettings:
+) -> tuple[PlaygroundSettings, Origins]:
     flags = {
         "dir": str(folder) if folder else None,
         "stores": None if stores is None else str(stores),
@@ -152,9 +153,9 @@ def _settings(
     return _load(PlaygroundSettings, flags)
 
 
-def _load(kind: type[Kind], flags: Mapping[str, object]) -> Kind:
+def _load(kind: type[Kind], flags: Mapping[str, object]) -> tuple[Kind, Origins]:
     try:
-        return load(kind, flags, os.environ)[0]
+        return load(kind, flags, os.environ)
     except SettingsError as fault:
         raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
 

@@ -24,7 +24,14 @@ LOG_TAIL_BYTES: Final = 2_000
 
 
 class ProcessFailed(Exception):
-    """A child ended, or does not come up; the text says which, and the end of its log."""
+    """A child ended, or does not come up; the text says which, and the end of its log.
+
+    `hint` says what to do where more helps than to look at that.
+    """
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 class Child:

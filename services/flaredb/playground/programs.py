@@ -35,16 +35,24 @@ def with_port(address: str) -> str:
     return f"{host}:{free_port()}" if port == "0" else address
 
 
+def why_taken(address: str) -> str:
+    """Why nobody can begin to listen at `host:port` now, in the system's words; "" if one can."""
+    host, _, port = address.rpartition(":")
+    try:
+        (family, kind, _, _, place), *_ = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM
+        )
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    return ""
+
+
 def is_free(address: str) -> bool:
     """Whether somebody could listen at `host:port` now."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError:
-            return False
-    return True
+    return not why_taken(address)
 
 
 def find_nats_server(chosen: str = "") -> str:

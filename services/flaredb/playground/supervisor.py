@@ -96,6 +96,7 @@ class LocalCluster:
         """
         try:
             self._folder.claim()
+            self._check_http()
             self.children = self._plan()
             if self._own_nats:
                 self._launch("nats")
@@ -112,6 +113,14 @@ class LocalCluster:
         except BaseException:
             self.close()
             raise
+
+    def _check_http(self) -> None:
+        """Analytics comes up last: all would run by then, and end again."""
+        if self._http and (reason := programs.why_taken(self._http)):
+            raise ProcessFailed(
+                f"analytics cannot listen at {self._http}: {reason}",
+                "give it another address: --http HOST:PORT; port 0 is any that is free",
+            )
 
     def _comes_up(self, name: str, deadline: float) -> bool:
         child = self.children[name]
