@@ -1,8 +1,11 @@
 """Commands that need no cluster, and what the others say where there is none."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,34 @@ def test_where_no_nats_answers() -> None:
 def test_sql_where_no_analytics_answers(tmp_path: Path) -> None:
     code, _, err = invoke("sql", "select 1", "--dir", str(tmp_path), "--http", "127.0.0.1:9")
     assert code == 5 and "analytics does not answer" in err
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Analytics that has stopped the statement when its own limit was over."""
+
+    def do_POST(self) -> None:
+        body = b'{"detail": "it was stopped after 30 s"}'
+        self.send_response(504)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the command's output is looked at."""
+
+
+def test_sql_that_is_too_slow_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        code, _, err = invoke("sql", "select 1", "--http", at, "--timeout", "0.2")
+    assert code == 5 and "no answer after 0.2 s: it is too slow" in err
+    assert "hint: give it more time: --timeout" in err
+    with HTTPServer(("127.0.0.1", 0), Slow) as analytics:
+        threading.Thread(target=analytics.handle_request).start()
+        at = f"127.0.0.1:{analytics.server_port}"
+        code, _, err = invoke("sql", "select 1", "--http", at)
+    assert code == 5 and "the statement is too slow: it was stopped after 30 s" in err
+    assert "--timeout" in err
 
 
 def test_sql_asks_no_other_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """sql: one read-only statement over the history, answered by analytics."""
 
+import builtins
 import json
 import sys
 import urllib.error
@@ -12,7 +13,12 @@ import typer
 from flaredb.cli.commands import cluster_command
 from flaredb.cli.output import note
 from flaredb.cli.session import Session
-from flaredb.client.errors import FlareDBError, InvalidArgumentError, UnavailableError
+from flaredb.client.errors import (
+    FlareDBError,
+    InvalidArgumentError,
+    TimeoutError,
+    UnavailableError,
+)
 
 OLD_SECONDS: Final = 5.0
 """From what lag on it is told that an answer does not know the latest."""
@@ -74,6 +80,11 @@ def ask(address: str, statement: str, timeout: float) -> History:
             return _read(json.load(answer), answer.headers.get("FlareDB-Lag-Seconds", "0"))
     except urllib.error.HTTPError as refusal:
         raise _refused(refusal) from refusal
+    except builtins.TimeoutError as fault:  # to connect in vain is a `URLError`
+        raise TimeoutError(
+            f"the statement has no answer after {timeout:g} s: it is too slow, or waits for others",
+            hint="give it more time: --timeout SECONDS; or ask for less",
+        ) from fault
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as fault:
         raise UnavailableError(
             f"analytics does not answer at {base}: {str(fault)[:200].strip()}",
@@ -108,6 +119,11 @@ def _refused(refusal: urllib.error.HTTPError) -> FlareDBError:
         detail = text or str(refusal)
     if refusal.code in (400, 403):
         return InvalidArgumentError(detail, hint='see what can be asked: flaredb sql "show tables"')
-    if refusal.code in (503, 504):
+    if refusal.code == 504:
+        return TimeoutError(
+            f"the statement is too slow: {detail}",
+            hint="ask for less; --timeout helps up to the setting statement_seconds of analytics",
+        )
+    if refusal.code == 503:
         return UnavailableError(detail, hint="ask for less, or later")
     return FlareDBError(detail)
