@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from flaredb.cli import playground
+from flaredb.cli.app import make_app
 from flaredb.cli.playground import _how_many, _wait_until_served
-from flaredb.client.errors import UnavailableError
+from flaredb.client.errors import FlareDBError, UnavailableError
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.runtime.settings import PlaygroundSettings
 from flaredb_schemas.ids import StoreId
@@ -67,6 +69,21 @@ def test_all_stores_of_before_are_started_again(tmp_path: Path) -> None:
     for name in ("store-2", "store-10", "store-x"):
         (tmp_path / name).mkdir()
     assert _how_many(settings, 3) == 10
+
+
+@pytest.mark.parametrize(("flags", "zones"), [((), None), (("--zones", "0"), 0)])
+def test_only_zones_that_are_given_are_other_than_before(
+    flags: tuple[str, ...], zones: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {}
+
+    def make(folder: Path, **given: object) -> LocalCluster:
+        told.update(given)
+        raise FlareDBError("enough")
+
+    monkeypatch.setattr(playground, "LocalCluster", make)
+    CliRunner().invoke(make_app(), ["playground", "--dir", str(tmp_path), *flags])
+    assert told["zones"] == zones
 
 
 @pytest.mark.cluster

@@ -157,6 +157,19 @@ def test_port_0_is_any_free_port(tmp_path: Path) -> None:
     assert LocalCluster(tmp_path, http="127.0.0.1:7480").http_url == "http://127.0.0.1:7480"
 
 
+@pytest.mark.cluster
+def test_stores_stand_in_the_zones_of_before_until_others_are_given(tmp_path: Path) -> None:
+    found = []
+    for zones in (3, None, 2, None):
+        with (
+            LocalCluster(tmp_path, analytics=False, zones=zones) as cluster,
+            cluster.connect(timeout=30.0) as db,
+        ):
+            found.append([row.labels.get("zone") for row in db.stores()])
+    three, two = ["zone-1", "zone-2", "zone-3"], ["zone-1", "zone-2", "zone-1"]
+    assert found == [three, three, two, two]
+
+
 @pytest.mark.parametrize("how", ["flag", "environment"])
 def test_an_address_that_is_taken_is_refused_before_anything_runs(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

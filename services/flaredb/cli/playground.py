@@ -53,7 +53,8 @@ def playground(
     ] = None,
     stores: Annotated[int | None, typer.Option("--stores", help="How many stores [3].")] = None,
     zones: Annotated[
-        int | None, typer.Option("--zones", help="In how many zones they stand by turns [0].")
+        int | None,
+        typer.Option("--zones", help="In how many zones they stand by turns [as before]."),
     ] = None,
     nats: Annotated[
         str, typer.Option("--nats", help="Use this NATS instead of starting one.")
@@ -68,7 +69,7 @@ def playground(
     """Run NATS, PD, stores and analytics on this machine until Ctrl-C.
 
     Data stays in the folder; other commands find the cluster by it. Started again on it, as many
-    stores run as did before.
+    stores run as did before, in the same zones.
     """
     settings = partial(_settings, dir_, stores, zones, http)
     guarded(Format.TABLE, lambda: _run(*settings(), nats, analytics))
@@ -86,7 +87,7 @@ def _run(settings: PlaygroundSettings, origins: Origins, nats: str, analytics: b
         nats_server=settings.nats_server,
         prefix=settings.prefix,
         http=wanted,
-        zones=settings.zones,
+        zones=None if origins["zones"] == "default" else settings.zones,
         nats_port=NATS_PORT if is_free(f"{LOCALHOST}:{NATS_PORT}") else 0,
     )
     with _interrupted_by_sigterm():

@@ -1,4 +1,5 @@
-"""The folder of a playground: who runs there, so that other commands find it, and only once."""
+"""The folder of a playground: who runs there, so that other commands find it, and only once; and
+what holds from one run to the next."""
 
 import fcntl
 import os
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 RECORD: Final = "playground.json"
+KEPT: Final = "kept.json"
 LOCK: Final = "playground.lock"
 
 
@@ -49,6 +51,12 @@ class PlaygroundRecord(Struct, frozen=True):
     processes: tuple[ProcessRecord, ...] = ()
 
 
+class Kept(Struct, frozen=True):
+    """What a playground is told once: `zones` as its stores stand in (0: they do not say)."""
+
+    zones: int = 0
+
+
 class PlaygroundFolder:
     """A folder that at most one playground uses at a time.
 
@@ -83,10 +91,11 @@ class PlaygroundFolder:
 
     def write(self, record: PlaygroundRecord) -> None:
         """Tell others what runs here."""
-        assert self._lock is not None, "only who has claimed the folder writes to it"
-        fresh = self.path / f"{RECORD}.new"
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-        fresh.replace(self.path / RECORD)
+        self._write(RECORD, record)
+
+    def keep(self, kept: Kept) -> None:
+        """Have this hold for the runs to come."""
+        self._write(KEPT, kept)
 
     def release(self) -> None:
         """Nothing runs here any more."""
@@ -94,6 +103,20 @@ class PlaygroundFolder:
             (self.path / RECORD).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+    def _write(self, name: str, what: Struct) -> None:
+        assert self._lock is not None, "only who has claimed the folder writes to it"
+        fresh = self.path / f"{name}.new"
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(what)) + b"\n")
+        fresh.replace(self.path / name)
+
+
+def kept_in(path: Path) -> Kept:
+    """What holds from the runs before in this folder; of none, nothing does."""
+    try:
+        return msgspec.json.decode((path / KEPT).read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError):
+        return Kept()
 
 
 def stores_in(path: Path) -> int:

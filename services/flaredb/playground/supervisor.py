@@ -18,7 +18,13 @@ from flaredb.client.sync import BlockingClient
 from flaredb.playground import programs
 from flaredb.playground.process import STOP_SECONDS, Child, ProcessFailed
 from flaredb.playground.programs import LOCALHOST
-from flaredb.playground.record import PlaygroundFolder, PlaygroundRecord, ProcessRecord
+from flaredb.playground.record import (
+    Kept,
+    PlaygroundFolder,
+    PlaygroundRecord,
+    ProcessRecord,
+    kept_in,
+)
 from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb_schemas.subjects import DEFAULT_PREFIX
 
@@ -32,8 +38,9 @@ class LocalCluster:
     `nats_url` no nats-server is started, else it listens on `nats_port` (0: a free one). `http` is
     where analytics serves (None or port 0: a free one). `settings` are given to every process, by
     their names. Stores count from 1, and stand by turns in so many `zones` (0: they do not say
-    where). `urls` holds the processes that reach nats-server by another URL than `url`, for example
-    through something that cuts them off; it is filled before `start`.
+    where; None: as before in this folder). `urls` holds the processes that reach nats-server by
+    another URL than `url`, for example through something that cuts them off; it is filled before
+    `start`.
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -50,12 +57,12 @@ class LocalCluster:
         http: str | None = None,
         nats_port: int = 0,
         settings: Mapping[str, str] | None = None,
-        zones: int = 0,
+        zones: int | None = None,
     ) -> None:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="flaredb-")
         self.path: Final = folder or Path(self._temporary.name if self._temporary else "")
         self.stores = stores
-        self._zones: Final = zones
+        self._zones = zones
         self.prefix: Final = prefix
         self._folder: Final = PlaygroundFolder(self.path)
         self._with_analytics: Final = analytics
@@ -97,6 +104,7 @@ class LocalCluster:
         try:
             self._folder.claim()
             self._check_http()
+            self._keep()
             self.children = self._plan()
             if self._own_nats:
                 self._launch("nats")
@@ -121,6 +129,12 @@ class LocalCluster:
                 f"analytics cannot listen at {self._http}: {reason}",
                 "give it another address: --http HOST:PORT; port 0 is any that is free",
             )
+
+    def _keep(self) -> None:
+        """What is given holds from now on, and what was given before where nothing is."""
+        if self._zones is None:
+            self._zones = kept_in(self.path).zones
+        self._folder.keep(Kept(self._zones))
 
     def _comes_up(self, name: str, deadline: float) -> bool:
         child = self.children[name]
