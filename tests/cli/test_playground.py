@@ -13,6 +13,7 @@ from flaredb.cli import playground
 from flaredb.cli.app import make_app
 from flaredb.cli.playground import _how_many, _wait_until_served
 from flaredb.client.errors import FlareDBError, UnavailableError
+from flaredb.playground.record import Kept, PlaygroundFolder, stores_in
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.runtime.settings import PlaygroundSettings
 from flaredb_schemas.ids import StoreId
@@ -88,8 +89,9 @@ def test_only_zones_that_are_given_are_other_than_before(
 
 @pytest.mark.cluster
 def test_a_store_that_is_removed_says_so_and_ends(tmp_path: Path) -> None:
-    """Its process once, with a code of its own, and again at each start; the others serve on."""
-    with LocalCluster(tmp_path / "cluster", stores=4, analytics=False) as cluster:
+    """Its process once, with a code of its own; then it stays away, and the others serve."""
+    folder = tmp_path / "cluster"
+    with LocalCluster(folder, stores=4, analytics=False) as cluster:
         child = cluster.children["store-4"]
         with cluster.connect(timeout=30.0) as db:
             db.put(b"a", b"1")
@@ -102,8 +104,26 @@ def test_a_store_that_is_removed_says_so_and_ends(tmp_path: Path) -> None:
         said = child.last_words
         assert said == "flaredb store: PD refuses this store: store 4 was removed from the cluster"
         assert "Traceback" not in child.tail()
-    with LocalCluster(tmp_path / "cluster", stores=4, analytics=False) as cluster:
+    assert stores_in(folder) == 3
+    (folder / "kept.json").unlink()  # as if it had been killed before it saw that
+    with LocalCluster(folder, stores=4, analytics=False) as cluster:
         assert cluster.dead() == ["store-4"]
         assert "was removed from the cluster. Start it" in cluster.children["store-4"].last_words
+    with LocalCluster(folder, stores=3, analytics=False) as cluster:
+        assert cluster.dead() == [] and "store-4" not in cluster.children
         with cluster.connect(timeout=30.0) as db:
             assert db.get(b"a") == b"1"
+        assert cluster.add_store() == 5
+        assert cluster.dead() == []
+
+
+def test_stores_that_were_removed_do_not_count(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        (tmp_path / f"store-{number}").mkdir()
+    assert _how_many(PlaygroundSettings(dir=str(tmp_path)), 3) == 5
+    folder = PlaygroundFolder(tmp_path)
+    folder.claim()
+    folder.keep(Kept(removed=(2, 5)))
+    folder.release()
+    assert _how_many(PlaygroundSettings(dir=str(tmp_path)), 3) == 3
+    assert _how_many(PlaygroundSettings(dir=str(tmp_path), stores=4), 3) == 4

@@ -189,6 +189,7 @@ def _tell_dead(cluster: LocalCluster, known: set[str]) -> set[str]:
         said = f": {child.last_words}" if by_itself else ""
         note(f"{name} {_ending(child.exit_code)}{said}; see {child.log}")
     if dead != known:
+        cluster.retire()
         cluster.tell()
     return dead
 

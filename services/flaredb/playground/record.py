@@ -52,9 +52,14 @@ class PlaygroundRecord(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """What a playground is told once: `zones` as its stores stand in (0: they do not say)."""
+    """What holds for a playground in all its runs.
+
+    Its stores stand in so many `zones` (0: they do not say); those with the numbers `removed` were
+    removed from the cluster, and are not started.
+    """
 
     zones: int = 0
+    removed: tuple[int, ...] = ()
 
 
 class PlaygroundFolder:
@@ -120,9 +125,11 @@ def kept_in(path: Path) -> Kept:
 
 
 def stores_in(path: Path) -> int:
-    """The highest number of a store whose data lies in this folder; 0 if there is none."""
+    """How many stores this folder is for: up to the highest one that has data, but for those that
+    were removed from the cluster."""
     names = (folder.name.removeprefix("store-") for folder in path.glob("store-*"))
-    return max((int(name) for name in names if name.isdecimal()), default=0)
+    highest = max((int(name) for name in names if name.isdecimal()), default=0)
+    return len({*range(1, highest + 1)} - {*kept_in(path).removed})
 
 
 def read_record(path: Path) -> PlaygroundRecord | None:

@@ -7,13 +7,18 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from msgspec import structs
+
 from flaredb.api import AsyncClient, connect
+from flaredb.client.errors import FlareDBError
 from flaredb.client.sync import BlockingClient
 from flaredb.playground import programs
 from flaredb.playground.process import STOP_SECONDS, Child, ProcessFailed
@@ -29,6 +34,8 @@ from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb_schemas.subjects import DEFAULT_PREFIX
 
 START_SECONDS: Final = 60.0
+RETIRE_SECONDS: Final = 5.0
+"""How long PD may take to say whether a store that it refuses was removed."""
 
 
 class LocalCluster:
@@ -37,10 +44,10 @@ class LocalCluster:
     `folder` holds their data and logs (a temporary one, removed at the end, by default). With
     `nats_url` no nats-server is started, else it listens on `nats_port` (0: a free one). `http` is
     where analytics serves (None or port 0: a free one). `settings` are given to every process, by
-    their names. Stores count from 1, and stand by turns in so many `zones` (0: they do not say
-    where; None: as before in this folder). `urls` holds the processes that reach nats-server by
-    another URL than `url`, for example through something that cuts them off; it is filled before
-    `start`.
+    their names. Stores count from 1, without those that were removed from the cluster, and stand by
+    turns in so many `zones` (0: they do not say where; None: as before in this folder). `urls`
+    holds the processes that reach nats-server by another URL than `url`, for example through
+    something that cuts them off; it is filled before `start`.
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
@@ -62,7 +69,8 @@ class LocalCluster:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="flaredb-")
         self.path: Final = folder or Path(self._temporary.name if self._temporary else "")
         self.stores = stores
-        self._zones = zones
+        self._zones: Final = zones
+        self._kept = Kept()
         self.prefix: Final = prefix
         self._folder: Final = PlaygroundFolder(self.path)
         self._with_analytics: Final = analytics
@@ -99,12 +107,15 @@ class LocalCluster:
         """Start everything and wait until it serves; `on_progress` is told each name that does.
 
         Raises `FolderUnusable` or `ProcessFailed`; nothing runs then. A store that PD refuses for
-        good, because it was removed, is left out: it is among the `dead`.
+        good is left out: it is among the `dead`. One that is known to have been removed is not
+        even started.
         """
         try:
             self._folder.claim()
             self._check_http()
-            self._keep()
+            kept = kept_in(self.path)
+            zones = kept.zones if self._zones is None else self._zones
+            self._keep(structs.replace(kept, zones=zones))
             self.children = self._plan()
             if self._own_nats:
                 self._launch("nats")
@@ -130,11 +141,9 @@ class LocalCluster:
                 "give it another address: --http HOST:PORT; port 0 is any that is free",
             )
 
-    def _keep(self) -> None:
-        """What is given holds from now on, and what was given before where nothing is."""
-        if self._zones is None:
-            self._zones = kept_in(self.path).zones
-        self._folder.keep(Kept(self._zones))
+    def _keep(self, kept: Kept) -> None:
+        self._kept = kept
+        self._folder.keep(kept)
 
     def _comes_up(self, name: str, deadline: float) -> bool:
         child = self.children[name]
@@ -149,6 +158,12 @@ class LocalCluster:
 
     def close(self) -> None:
         """Stop everything: stores first, which hand over and save, then PD and analytics, NATS."""
+        try:
+            self.retire()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         try:
             self._stop([name for name in self.children if name.startswith("store-")])
             self._stop([name for name in self.children if name != "nats"])
@@ -177,11 +192,12 @@ class LocalCluster:
 
     def add_store(self) -> int:
         """Start one more store, which joins the cluster; its number, once it serves."""
-        child = self._plan_store(self.stores + 1)
+        number = next(n for n in self._numbers() if f"store-{n}" not in self.children)
+        child = self._plan_store(number)
         self.stores += 1
         self.children[child.name] = child
         self.restart(child.name)
-        return self.stores
+        return number
 
     def add_pd(self) -> str:
         """Start one more PD, which stands by while another leads; its name, once it serves."""
@@ -221,6 +237,26 @@ class LocalCluster:
         record = PlaygroundRecord(os.getpid(), self.url, self.http_url, self.prefix, processes)
         self._folder.write(record)
 
+    def retire(self) -> None:
+        """Have stores that were removed from the cluster not be started again, now or ever.
+
+        Their processes have ended by then, or the next start finds that they do.
+        """
+        refused = {
+            name: int(name.removeprefix("store-"))
+            for name, child in self.children.items()
+            if name.startswith("store-") and child.exit_code == PD_REFUSES
+        }
+        if {*refused.values()} <= {*self._kept.removed}:
+            return
+        # A copy of a folder is refused, too, and may be put right: PD knows which were removed.
+        with suppress(FlareDBError), self.connect(timeout=RETIRE_SECONDS) as db:
+            removed = {row.labels.get("name") for row in db.stores(True) if row.life == "removed"}
+            new = {number for name, number in refused.items() if name in removed}
+            self._keep(
+                structs.replace(self._kept, removed=tuple(sorted(new | {*self._kept.removed})))
+            )
+
     def dead(self) -> list[str]:
         """The processes that have ended."""
         return [name for name, child in self.children.items() if child.pid is None]
@@ -244,12 +280,16 @@ class LocalCluster:
             binary = programs.find_nats_server(self._nats_server)
             planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
         planned.append(self._plan_pd("pd"))
-        for number in range(1, self.stores + 1):
+        for number in islice(self._numbers(), self.stores):
             planned.append(self._plan_store(number))
         if self._with_analytics:
             data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
             planned.append(self._python("analytics", "flaredb_analytics", data, self._http))
         return {child.name: child for child in planned}
+
+    def _numbers(self) -> Iterator[int]:
+        """Those that stores may have."""
+        return (number for number in count(1) if number not in self._kept.removed)
 
     def _plan_pd(self, name: str) -> Child:
         return self._with_ops(name, "flaredb_pd", {"wanted_stores": str(self.stores)})
@@ -257,7 +297,8 @@ class LocalCluster:
     def _plan_store(self, number: int) -> Child:
         """A store that tells PD its name, which gives it the same number in a new cluster."""
         name, folder = f"store-{number}", self.store_folder(number)
-        zone = f"zone=zone-{(number - 1) % self._zones + 1}" if self._zones else ""
+        zones = self._kept.zones
+        zone = f"zone=zone-{(number - 1) % zones + 1}" if zones else ""
         given = self._settings.get("labels", ""), zone, f"name={name}"
         labels = ",".join(filter(None, given))
         settings = {"data": str(folder.resolve()), "labels": labels}
