@@ -11,7 +11,7 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.operators import LATELY_SECONDS, Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
@@ -75,7 +75,7 @@ class Balancer:
             return
         self._loads.keep({sighting.region.id for sighting in heard.regions})
         running = state.operators.running.values()
-        places = Locations(state, heard, self._config.location_labels)
+        places = locate(state, heard, self._config.location_labels)
         lately = _ended_lately(state, now, self._config.heartbeat_period + TOLD_SECONDS)
         resting = _resting(state, now)
         at_rest = heard, self._loads, running, *resting

@@ -24,7 +24,7 @@ from flaredb_pd.idleness import Idleness
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.merge_wishes import MergeWishes
 from flaredb_pd.merges import Merges
 from flaredb_pd.orders import Addressed
@@ -219,7 +219,7 @@ class Changes:
                 on_end=lambda _, why: put_off() if why else None,
             )
             return
-        places = Locations(state, heard, self._config.location_labels)
+        places = locate(state, heard, self._config.location_labels)
         coming = self.conductor.coming(state)
         is_up, is_down = self._watch.is_up, self._watch.is_down
         stores = Stores(state, heard, is_up, is_down, coming, places)

@@ -18,7 +18,7 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.holdings import MOST_EXAMPLES, Holdings, holdings
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Filters, Idle, Weighed, weigh
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.operators import Operator
 from flaredb_pd.placing import AWAITED, NOT_CLEAN, Stores, weigh_stores, why_nowhere
 from flaredb_pd.proposals import DRAIN, LIMIT, Proposal
@@ -127,7 +127,7 @@ class Drains:
                 self._watch.is_up,
                 self._watch.is_down,
                 coming(),
-                Locations(state, heard, self._config.location_labels),
+                locate(state, heard, self._config.location_labels),
             ),
         )
         room = self._room(state)

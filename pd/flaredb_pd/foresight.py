@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from flaredb_pd.heard import Heard
 from flaredb_pd.loads import Loads
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import Locations, locate
 from flaredb_pd.operators import Operator
 from flaredb_pd.region_map import Sighting
 from flaredb_pd.state import State
@@ -89,7 +89,7 @@ class Figures:
                 assert_never(figure)
 
     def _places(self) -> Locations:
-        return Locations(self._state, self._heard, self._levels)
+        return locate(self._state, self._heard, self._levels)
 
     def outcomes(self, region: RegionId, effects: Iterable[Effect]) -> tuple[Outcome, ...]:
         """What became of these effects of an operator on a region."""

@@ -6,7 +6,8 @@ as standing where the other does, so that nothing is ever moved to it for its si
 wider place is worse than to share any number of narrower ones.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from flaredb_pd.heard import Heard
@@ -22,13 +23,12 @@ _NOTHING: Final[dict[StoreId, int]] = {}
 
 
 class Locations:
-    """The places of all stores at one moment.
+    """The places of all stores at one moment, from what labels they tell.
 
     Invariant: only labels that some store has count, so that without any nothing is shared.
     """
 
-    def __init__(self, state: State, heard: Heard, levels: Sequence[str]) -> None:
-        told = {store: _labels(store, state, heard) for store in state.stores}
+    def __init__(self, told: Mapping[StoreId, Mapping[str, str]], levels: Sequence[str]) -> None:
         used = [level for level in levels if any(level in labels for labels in told.values())]
         self._places: Final = {
             store: tuple(labels.get(level, "") for level in used) for store, labels in told.items()
@@ -85,16 +85,21 @@ class Locations:
 
     def least(self, stores: Iterable[StoreId], count: int) -> int:
         """What `count` of these stores share if they are chosen well; O(count x stores)."""
-        left, chosen, total = sorted(stores), list[StoreId](), 0
-        costs = dict.fromkeys(left, 0)
-        for _ in range(min(count, len(left))):
-            best = min(left, key=lambda store: (costs[store], store))
-            left.remove(best)
-            chosen.append(best)
-            total += costs[best]
-            for store in left:
+        return sum(shared for _, shared in islice(self.apart(sorted(stores)), count))
+
+    def apart(self, stores: Iterable[StoreId]) -> Iterator[tuple[StoreId, int]]:
+        """These stores, each the next that shares least with those before it, and how much."""
+        costs = dict.fromkeys(stores, 0)
+        while costs:
+            best = min(costs, key=costs.__getitem__)
+            yield best, costs.pop(best)
+            for store in costs:
                 costs[store] += self.common(store, best)
-        return total
+
+
+def locate(state: State, heard: Heard, levels: Sequence[str]) -> Locations:
+    """The places of all stores, by what they have told last."""
+    return Locations({store: _labels(store, state, heard) for store in state.stores}, levels)
 
 
 def _labels(store: StoreId, state: State, heard: Heard) -> dict[str, str]:

@@ -18,7 +18,7 @@ from flaredb_pd.conductor import Conductor
 from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.merge_pairs import find_obstacle, find_pair, less_apart
 from flaredb_pd.merges import Merges
 from flaredb_pd.operators import Operator
@@ -201,7 +201,7 @@ class MergeWishes:
         refused = find_obstacle(source, target, heard, coming)
         if refused is not None:
             return refused
-        places = Locations(state, heard, self._config.location_labels)
+        places = locate(state, heard, self._config.location_labels)
         is_up, is_down = self._watch.is_up, self._watch.is_down
         stores = Stores(state, heard, is_up, is_down, coming, places)
         move = apart(source, target, stores, MANUAL, told_stores)

@@ -19,7 +19,7 @@ from flaredb_pd.config import Config
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Filters, Idle, Weighed
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.misplaced import Misplaced
 from flaredb_pd.operators import Operator
 from flaredb_pd.placing import Stores, awaited_stores, unfit, weigh_peers, weigh_stores, why_nowhere
@@ -101,7 +101,7 @@ class Repairs:
         """
         order = list(heard.regions)
         first = self._looked % max(len(order), 1)
-        places = Locations(state, heard, self._config.location_labels)
+        places = locate(state, heard, self._config.location_labels)
         acts = {one.started.decision.policy for one in state.operators.running.values()}
         stuck: dict[str, Filters] = {}
         for sighting in order[first:] + order[:first]:

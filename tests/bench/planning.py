@@ -23,7 +23,7 @@ from flaredb_pd.drains import Drains
 from flaredb_pd.foresight import Figures
 from flaredb_pd.idleness import Idleness
 from flaredb_pd.ledger import Idle
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.orders import Addressed
 from flaredb_pd.proposals import MANUAL, Proposal
 from flaredb_pd.repairs import Repairs
@@ -81,7 +81,7 @@ class Desk:
     def scene(self) -> Scene:
         """What balance looks at."""
         heard, loads = self.cluster.heard, self.cluster.loads
-        places = Locations(self.state, heard, CONFIG.location_labels)
+        places = locate(self.state, heard, CONFIG.location_labels)
         resting = set[RegionId](), set[RegionId]()
         return Scene(heard, loads, (), *resting, lambda store: True, places)
 

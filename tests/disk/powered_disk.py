@@ -71,8 +71,10 @@ def mounted(image: Path, folder: Path, size: int) -> Iterator[PoweredDisk]:
     disk = PoweredDisk(image, folder, size)
     if not disk.mount():
         pytest.skip("needs the right to mount a file")
-    yield disk
-    disk.unmount()
+    try:
+        yield disk
+    finally:
+        disk.unmount()
 
 
 def skip_without_rights() -> None:

@@ -11,7 +11,7 @@ from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
 from flaredb_pd.loads import Loads
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import Locations, locate
 from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.state import State
@@ -143,7 +143,7 @@ class Cluster:
 
     @property
     def places(self) -> Locations:
-        return Locations(self.state, self.heard, ("zone",))
+        return locate(self.state, self.heard, ("zone",))
 
     def settle(self, rates: Mapping[RegionId, int] | None = None, most: int = 400) -> int:
         """Carry out what is proposed until nothing is; how many looks that took."""

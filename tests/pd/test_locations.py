@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import Locations, locate
 from flaredb_pd.state import State
 from flaredb_schemas.ids import StoreId
 from tests.pd.evened import record
@@ -19,7 +19,7 @@ def locations(*places: str, levels: tuple[str, ...] = LEVELS) -> Locations:
         said = zip(LEVELS, place.split("/"), strict=False)
         labels = {level: value for level, value in said if value}
         stores[StoreId(number)] = replace(record(StoreId(number)), labels=labels)
-    return Locations(State(stores=stores), Heard((), Instant(0.0, 0)), levels)
+    return locate(State(stores=stores), Heard((), Instant(0.0, 0)), levels)
 
 
 def shared(*places: str) -> int:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from flaredb_pd.instant import Instant
 from flaredb_pd.ledger import Idle
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.misplaced import (
     AS_FAR_APART,
     LOOK_SECONDS,
@@ -45,7 +45,7 @@ class Zones(Cluster):
         for store in self.draining:
             known = replace(state.stores[store], drain=Drain(0, 0, 0, 0))
             state = replace(state, stores={**state.stores, store: known})
-        places = Locations(state, self.heard, ("zone",))
+        places = locate(state, self.heard, ("zone",))
         down = self.down.__contains__
         stores = Stores(state, self.heard, lambda one: not down(one), down, {}, places)
         now = Instant(self.now * LOOK_SECONDS, 0)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from flaredb_pd.decide import Bootstrap, TakeOver, decide
 from flaredb_pd.heard import Heard
 from flaredb_pd.instant import Instant
-from flaredb_pd.locations import Locations
+from flaredb_pd.locations import locate
 from flaredb_pd.operator_facts import Plan, StartOperator
 from flaredb_pd.placing import (
     AWAITED,
@@ -100,7 +100,7 @@ class Scene:
         def is_down(store: StoreId) -> bool:
             return self.watch.health(store) == "down"
 
-        places = Locations(self.state, self.heard, CONFIG.location_labels)
+        places = locate(self.state, self.heard, CONFIG.location_labels)
         return Stores(self.state, self.heard, is_up, is_down, {}, places)
 
     def best_for(self, goes: Peer, size: int = 0, **changes: object) -> StoreId | None:
