@@ -67,6 +67,20 @@ async def test_a_killed_server_loses_messages_but_repeats_and_delays_none(
     assert here.counters.lines_lost == 3
 
 
+async def test_a_lost_connection_and_its_return_are_logged(
+    nats_world: NatsWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", nats_bus.__name__)
+    bus = await nats_world.connect("one")
+    await nats_world.cut()
+    await eventually(lambda: not bus.connected, 5)
+    await nats_world.mend()
+    await eventually(lambda: len(caplog.messages) == 2)
+    lost, back = caplog.messages
+    assert lost.startswith("the connection one to NATS is lost: ")
+    assert back == "the connection one to NATS is back"
+
+
 async def test_what_arrives_before_all_subscriptions_are_back_is_answered(
     nats_world: NatsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ sent before an outage arrives after it.
 """
 
 import asyncio
+import logging
 import secrets
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from flaredb.bus.bus import BusError, Handler, Message
 from flaredb.bus.checks import check_payload, check_subject, is_subject
 from flaredb.bus.nats_history import NatsHistory
 from flaredb.bus.nats_line import NO_SERVER, STATUS, Ender, LineHandler, PlainLine, new_line
+
+log: Final = logging.getLogger(__name__)
 
 NO_RESPONDERS: Final = "503"
 RECONNECT_SECONDS: Final = 0.2
@@ -259,6 +262,8 @@ class NatsBus:
             await self._line.gone()
             self._connected = False
             self.counters.lines_lost += 1
+            name, why = self._options["name"], self._line.last_error or "no answer"
+            log.info("the connection %s to NATS is lost: %s; connecting again", name, why)
             for answer in self._answers.values():
                 if not answer.done():
                     answer.set_result(None)
@@ -266,6 +271,7 @@ class NatsBus:
             await self._line.abandon()
             self.counters.errors += self._line.errors
             await self._establish()
+            log.info("the connection %s to NATS is back", name)
             self._tell(True)
 
     async def _establish(self) -> None:
