@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from flaredb.bus.bus import BusError, History, StreamRecord
+from flaredb.bus.bus import Bus, BusError, StreamRecord
 from flaredb.cli.commands import cluster_command
 from flaredb.cli.event_lines import event_line, event_record
 from flaredb.cli.moments import parse_moment
@@ -18,6 +18,9 @@ from flaredb.cli.session import Session
 from flaredb.client.errors import UnavailableError
 
 PAGE: Final = 500
+PATIENCE_SECONDS: Final = 5.0
+"""How long a stream may not be there although NATS is, before following it ends."""
+PAUSE_SECONDS: Final = 0.5
 
 Told = tuple[str, StreamRecord]
 """A record, and the stream that has it."""
@@ -47,7 +50,7 @@ async def events(
     moment = parse_moment(since, _now()) if since else None
     db = await session.db()
     streams = db.subjects.event_stream, db.subjects.journal_stream
-    reader = EventReader(db.bus.history, streams)
+    reader = EventReader(db.bus, streams)
     try:
         past = await reader.past(moment, last)
         collected = session.printer.form is Format.JSON and not follow
@@ -68,8 +71,8 @@ async def events(
 class EventReader:
     """Reads several streams as one, in the order of the times at which they were stored."""
 
-    def __init__(self, history: History, streams: Sequence[str]) -> None:
-        self._streams: Final = [StreamReader(history, stream) for stream in streams]
+    def __init__(self, bus: Bus, streams: Sequence[str]) -> None:
+        self._streams: Final = [StreamReader(bus, stream) for stream in streams]
 
     async def past(self, since_ms: int | None, last: int) -> list[Told]:
         """What the streams hold: all since a moment, or the last so many."""
@@ -96,8 +99,9 @@ class EventReader:
 class StreamReader:
     """Reads one stream. Invariant: `_after` is the last sequence that was read."""
 
-    def __init__(self, history: History, stream: str) -> None:
-        self._history: Final = history
+    def __init__(self, bus: Bus, stream: str) -> None:
+        self._bus: Final = bus
+        self._history: Final = bus.history
         self._stream: Final = stream
         self._after = 0
 
@@ -119,13 +123,27 @@ class StreamReader:
         return list(found)
 
     async def feed(self, coming: "asyncio.Queue[list[Told] | BusError]") -> None:
-        """Hand over what comes, for ever; at last why it cannot be read."""
-        try:
-            while True:
-                if page := await self._read(timeout=1.0):
+        """Hand over what comes, for ever; at last why it cannot be read.
+
+        A lost connection is waited for: whoever follows wants to hear of what that brought about.
+        """
+        failing_since: float | None = None
+        while True:
+            try:
+                page = await self._read(timeout=1.0)
+            except BusError as fault:
+                now = time.monotonic()
+                if not self._bus.connected:
+                    failing_since = None
+                elif failing_since is None:
+                    failing_since = now
+                elif now - failing_since > PATIENCE_SECONDS:
+                    return await coming.put(fault)
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                failing_since = None
+                if page:
                     await coming.put(page)
-        except BusError as fault:
-            await coming.put(fault)
 
     async def _read(self, timeout: float) -> list[Told]:
         page = await self._history.read(self._stream, self._after, PAGE, timeout)
