@@ -3,13 +3,18 @@
 One client may be used by many threads; their concurrent calls travel together.
 """
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from flaredb.client import client
 from flaredb.client.batch import WriteBatch
@@ -26,20 +31,37 @@ T = TypeVar("T")
 class BlockingClient:
     """An open client; a context manager, or to be closed with `close`. Its calls block.
 
+    One that nobody has any more closes by itself, and none keeps its program from ending.
+
     What each call means, and what it raises, is told by the methods of the same names of `Client`,
     and of its `placement` where PD is asked.
     """
 
     def __init__(self, make: Callable[[], client.Client]) -> None:
-        with ExitStack() as stack:
-            self._portal: BlockingPortal | None = stack.enter_context(start_blocking_portal())
-            self._client = stack.enter_context(self._portal.wrap_async_context_manager(make()))
-            self._stack = stack.pop_all()
+        self._client: Final = make()
+        opened: Future[BlockingPortal] = Future()
+        wanted: Future[None] = Future()
+        # Whoever collects garbage may hold any lock, or be the thread itself: it must not wait.
+        self._end: Final = weakref.finalize(self, wanted.set_result, None)
+        self._end.atexit = False  # a daemon needs no farewell
+        self._thread: Final = Thread(
+            target=anyio.run,
+            args=(_live, self._client, opened, wanted),
+            name="flaredb-client",
+            daemon=True,
+        )
+        self._thread.start()
+        try:
+            self._portal: BlockingPortal | None = opened.result()
+        except BaseException:
+            self._end()
+            raise
 
     def close(self) -> None:
         """Disconnect, and end the thread."""
         self._portal = None
-        self._stack.close()
+        self._end()
+        self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +208,21 @@ class BlockingClient:
             raise ClosedError("the client is closed", hint="connect anew")
         result: T = self._portal.call(partial(call, *arguments, **options))
         return result
+
+
+async def _live(
+    db: client.Client, opened: "Future[BlockingPortal]", wanted: "Future[None]"
+) -> None:
+    """The life of a client's thread: it knows the client's parts, and not who holds them."""
+    async with BlockingPortal() as portal:
+        try:
+            await db.open()
+        except BaseException as fault:
+            opened.set_exception(fault)
+            return
+        opened.set_result(portal)
+        await asyncio.wrap_future(wanted)
+        await db.close()
 
 
 async def _next(items: AsyncIterator[T]) -> T | None:
