@@ -179,6 +179,16 @@ def test_import_of_what_cannot_be_read(run: Run, tmp_path: Path) -> None:
     assert told_rows == {"rows": 1}
 
 
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_import_from_a_line_beyond_the_last(run: Run, lines: int) -> None:
+    rows = '{"key": "beyond", "value": "1"}\n' * lines
+    beyond = ("import", "-", "--from-line", str(max(lines, 1) + 1))
+    said = run(*beyond, input=rows, code=2)
+    assert f"there is no line {beyond[-1]}" in said and f"{lines} lines are all" in said
+    last = ("import", "-", "--from-line", str(max(lines, 1)), "-o", "json")
+    assert told(run(*last, input=rows)) == {"rows": min(lines, 1)}
+
+
 def test_region_split(run: Run) -> None:
     """Last of all: it leaves more regions behind than there were."""
     for key in ("a", "b", "c", "d"):

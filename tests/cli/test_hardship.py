@@ -45,7 +45,9 @@ def flaredb(*arguments: str | bytes, **environment: str) -> "tuple[int, str]":
         (2, ["import", "/nowhere/rows.jsonl", "--nats", NOWHERE]),
         (2, ["status", "--nats", ""]),
         (5, ["status", "--nats", "nats://[::1"]),
-        (5, ["export", "/nowhere/rows.jsonl", "--nats", NOWHERE]),
+        (1, ["export", "/nowhere/rows.jsonl", "--nats", NOWHERE]),
+        (1, ["export", "/proc/rows.jsonl", "--nats", NOWHERE]),
+        (1, ["export", "/", "--nats", NOWHERE]),
         (5, ["sql", "select 1", "--http", "http://[::"]),
         (5, ["sql", "select 1", "--http", "foo bar"]),
         (2, ["config", "show", "--config", "/nowhere.toml"]),
@@ -70,6 +72,12 @@ def test_a_login_that_is_not_there(
     monkeypatch.setenv(name, "/nowhere")
     result = CliRunner().invoke(make_app(), ["status", "--nats", nats_server.url])
     assert result.exit_code == code and said in result.stderr and "hint:" in result.stderr
+
+
+def test_a_folder_to_export_to_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    said = CliRunner().invoke(make_app(), ["export", str(tmp_path), "--nats", NOWHERE]).stderr
+    assert "it is a folder" in said and str(tmp_path / "rows.jsonl") in said
+    assert not list(tmp_path.iterdir()) and not list(tmp_path.parent.glob("*.unfinished"))
 
 
 def test_a_setting_of_the_wrong_form_is_told_in_words() -> None:

@@ -8,9 +8,10 @@ What has a `_b64` is read from there; a file made by hand may leave it out and w
 import asyncio
 import base64
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TextIO
 
@@ -144,17 +145,12 @@ async def export_rows(
     no_progress: NoBar = False,
 ) -> None:
     """Write every row to a file, in key order. The file appears when it is complete."""
-    db = await session.db()
     chosen = None if prefix is None else parse(prefix)
-    total = None if chosen is not None else await _known_keys(db)
-    rows = db.scan(prefix=chosen)
-    written = 0
-    with progress("exported rows", total, not no_progress) as advance:
-        if str(file) == "-":
-            written = await _write_rows(rows, sys.stdout, advance)
-        else:
-            with completed_file(file) as target:
-                written = await _write_rows(rows, target, advance)
+    with nullcontext(sys.stdout) if str(file) == "-" else completed_file(file) as target:
+        db = await session.db()
+        total = None if chosen is not None else await _known_keys(db)
+        with progress("exported rows", total, not no_progress) as advance:
+            written = await _write_rows(db.scan(prefix=chosen), target, advance)
     if session.printer.form is Format.TABLE or str(file) == "-":
         note(f"{written} rows exported")
     else:
@@ -163,7 +159,14 @@ async def export_rows(
 
 @contextmanager
 def completed_file(file: Path) -> Iterator[TextIO]:
-    """A file to write that appears when the block has ended well; nothing is left otherwise."""
+    """A file to write that appears when the block has ended well; nothing is left otherwise.
+
+    Raises `FlareDBError`: before the block where it could not be written, and where it cannot.
+    """
+    if os.path.isdir(file):  # Path's own raises where it may not look
+        raise FlareDBError(
+            f"cannot write {file}: it is a folder", hint=f"name a file in it: {file / 'rows.jsonl'}"
+        )
     unfinished = file.with_name(f"{file.name}.unfinished")
     try:
         with unfinished.open("w", encoding="ascii") as target:
@@ -207,6 +210,11 @@ async def _rows(source: BinaryIO, from_line: int) -> AsyncIterator[Row]:
             )
         if number >= from_line and line.strip():
             yield number, *_parse_row(number, line)
+    if from_line > max(number, 1):
+        raise InvalidArgumentError(
+            f"there is no line {from_line} to begin with: {number} lines are all",
+            hint="name a smaller one with --from-line; if all are imported, nothing is left to do",
+        )
 
 
 def _parse_row(number: int, line: bytes) -> tuple[bytes, bytes]:
