@@ -146,7 +146,7 @@ async def region_split(
     number: RegionNumber,
     key: Annotated[
         str | None,
-        typer.Option("--key", help="The first key of the new region [the middle by bytes]."),
+        typer.Option("--key", help=r"The first key of the new region \[the middle by bytes]."),
     ] = None,
     typed: Typed = Notation.UTF8,
 ) -> None:
