@@ -151,7 +151,7 @@ def test_region_check(run: Run) -> None:
     for region in told(run("region", "list", "-o", "json")):
         check = told(run("region", "check", str(region["id"]), "-o", "json"))
         assert check["ok"] and len({replica["hash"] for replica in check["replicas"]}) == 1
-    run("region", "check", "999", code=3)
+    assert "no region 999" in run("region", "check", "999", code=3)
 
 
 def test_events(run: Run) -> None:
