@@ -80,6 +80,24 @@ def test_a_folder_to_export_to_is_refused_before_anything_is_read(tmp_path: Path
     assert not list(tmp_path.iterdir()) and not list(tmp_path.parent.glob("*.unfinished"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    [
+        (["--timeout", "4000"], {}, "(flag --timeout)"),
+        (["--nats", ""], {}, "(flag --nats)"),
+        (["--timeout", "4000"], {"FLAREDB_TIMEOUT_SECONDS": "2"}, "(flag --timeout)"),
+        ([], {"FLAREDB_TIMEOUT_SECONDS": "x"}, "(environment FLAREDB_TIMEOUT_SECONDS)"),
+        ([], {"FLAREDB_NATS_CA": "/nowhere"}, "(environment FLAREDB_NATS_CA)"),
+    ],
+)
+def test_a_bad_setting_is_told_as_it_was_given(
+    arguments: list[str], environment: dict[str, str], named: str
+) -> None:
+    environment = {"FLAREDB_NATS_URL": NOWHERE, **environment}
+    result = CliRunner().invoke(make_app(), ["status", *arguments], env=environment)
+    assert result.exit_code == 2 and named in result.stderr, result.stderr
+
+
 def test_a_setting_of_the_wrong_form_is_told_in_words() -> None:
     said = CliRunner().invoke(make_app(), ["playground", "--http", "nonsense"]).stderr
     assert "'nonsense' has not the form of: host:port" in said and "^" not in said

@@ -154,6 +154,23 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         load(StoreSettings, {}, {}, tmp_path / "nowhere.toml")
 
 
+def test_a_flag_is_named_as_it_is_spelled() -> None:
+    spelled = {"timeout_seconds": "--timeout"}
+    for flag, value in (("timeout_seconds", "4000"), ("prefix", "a b")):
+        with pytest.raises(SettingsError) as refusal:
+            load(ClientSettings, {flag: value}, {}, spelled=spelled)
+        assert f"(flag {spelled.get(flag, '--prefix')}):" in str(refusal.value)
+
+
+def test_what_does_not_go_together_is_named_with_its_places(tmp_path: Path) -> None:
+    path = written(tmp_path, "nats_user = 'u'\n")
+    with pytest.raises(SettingsError) as refusal:
+        load(ClientSettings, {}, {"FLAREDB_NATS_CREDS": "c"}, path)
+    said = str(refusal.value)
+    assert "nats_creds (environment FLAREDB_NATS_CREDS)" in said
+    assert f"nats_user ({path}:1)" in said and "nats_password (" not in said
+
+
 def test_an_unknown_flag_is_an_error() -> None:
     with pytest.raises(SettingsError, match="'tick_ms'"):
         load(StoreSettings, {"tick_sm": 5}, {})

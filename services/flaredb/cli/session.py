@@ -27,6 +27,9 @@ HINT_SETTINGS: Final = (
     "TOML file"
 )
 
+SHORT_FLAGS: Final = {"nats_url": "--nats", "timeout_seconds": "--timeout"}
+"""Flags of commands that are shorter than the names of their settings."""
+
 
 class Reach:
     """Where a command's cluster is, by flags, environment, settings file and folder."""
@@ -35,10 +38,12 @@ class Reach:
         flags = {"dir": str(folder) if folder else None, "nats_url": nats}
         flags["timeout_seconds"] = timeout if timeout is None else str(timeout)
         try:
-            self.settings, origins = load(ClientSettings, flags, os.environ)
+            self.settings, self._origins = load(
+                ClientSettings, flags, os.environ, spelled=SHORT_FLAGS
+            )
         except SettingsError as fault:
             raise InvalidArgumentError(str(fault), hint=HINT_SETTINGS) from fault
-        self._url_is_given: Final = origins["nats_url"] != "default"
+        self._url_is_given: Final = self._origins["nats_url"] != "default"
         self.playground: Final = self._find_playground(folder)
 
     @property
@@ -89,7 +94,9 @@ class Reach:
             login = login_of(self.settings)
         except OSError as fault:
             raise InvalidArgumentError(
-                f"nats_ca {self.settings.nats_ca} cannot be used: {fault}", hint=HINT_SETTINGS
+                f"nats_ca ({self._origins['nats_ca']}): {self.settings.nats_ca} cannot be used: "
+                f"{fault}",
+                hint=HINT_SETTINGS,
             ) from fault
         return AsyncClient(
             self.url,

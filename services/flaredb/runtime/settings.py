@@ -1,8 +1,8 @@
 """Every setting of every process: what it means, its unit, its bounds and its default.
 
 A setting has one name everywhere: `tick_ms` here and in a TOML file, `--tick-ms` as a flag,
-`FLAREDB_TICK_MS` in the environment. `settings_sources.load` reads them. Sizes in bytes may also be
-written with a unit, as `96 MiB`.
+`FLAREDB_TICK_MS` in the environment; the command line alone shortens two. `settings_sources.load`
+reads them. Sizes in bytes may also be written with a unit, as `96 MiB`.
 """
 
 from typing import Annotated, Final, Literal

@@ -21,6 +21,9 @@ Kind = TypeVar("Kind", bound=BusSettings)
 Origins = dict[str, str]
 """For each setting where its value came from, in words."""
 
+AS_NAMED: Final[Mapping[str, str]] = {}
+"""The spelling of flags that are called as their settings are: `--tick-ms` for `tick_ms`."""
+
 PREFIX: Final = "FLAREDB_"
 CONFIG_VARIABLE: Final = "FLAREDB_CONFIG"
 """Names the TOML file where no flag does."""
@@ -69,17 +72,18 @@ def load(
     flags: Mapping[str, object],
     env: Mapping[str, str],
     toml_path: Path | None = None,
+    spelled: Mapping[str, str] = AS_NAMED,
 ) -> tuple[Kind, Origins]:
     """The settings of one process and where each came from; raises `SettingsError`.
 
-    Flags that are None were not given. Without `toml_path` the variable `FLAREDB_CONFIG` may name
-    the file.
+    Flags that are None were not given; `spelled` tells those that are not called as their settings
+    are. Without `toml_path` the variable `FLAREDB_CONFIG` may name the file.
     """
     if toml_path is None and env.get(CONFIG_VARIABLE):
         toml_path = Path(env[CONFIG_VARIABLE])
     given = _from_file(kind, toml_path) if toml_path is not None else {}
     given.update(_from_environment(kind, env))
-    given.update(_from_flags(kind, flags))
+    given.update(_from_flags(kind, flags, spelled))
     origins = dict.fromkeys(_names(kind), "default")
     origins.update((name, each.origin) for name, each in given.items())
     return _convert(kind, given), origins
@@ -125,11 +129,13 @@ def _all_names() -> set[str]:
     return {name for kind in KINDS.values() for name in _names(kind)}
 
 
-def _from_flags(kind: type[BusSettings], flags: Mapping[str, object]) -> dict[str, _Given]:
+def _from_flags(
+    kind: type[BusSettings], flags: Mapping[str, object], spelled: Mapping[str, str]
+) -> dict[str, _Given]:
     for name in flags.keys() - set(_names(kind)):
         raise SettingsError(f"there is no setting {name!r}{_nearest(name, _names(kind))}")
     return {
-        name: _Given(value, f"flag --{name.replace('_', '-')}")
+        name: _Given(value, f"flag {spelled.get(name) or '--' + name.replace('_', '-')}")
         for name, value in flags.items()
         if value is not None
     }
@@ -223,11 +229,16 @@ def _explain(error: str, given: Mapping[str, _Given], meanings: Mapping[str, str
     """
     reason, _, path = error.partition(" - at `$.")
     name = re.split(r"[\[.`]", path)[0]
-    if name not in given:
-        return reason
+    if name not in given:  # it is about several: those that were given are told with their places
+        told = [f"{each} ({given[each].origin})" for each in given if _speaks_of(reason, each)]
+        return f"{reason}; given: {', '.join(told)}" if told else reason
     if "regex" in reason:
         reason = f"{given[name].value!r} has not the form of: {meanings[name]}"
     return f"{name} ({given[name].origin}): {reason}"
+
+
+def _speaks_of(text: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", text) is not None
 
 
 def _plain(field: msgspec.inspect.Field, given: _Given) -> object:
