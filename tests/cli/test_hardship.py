@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,17 @@ def test_a_bad_setting_is_told_as_it_was_given(
 def test_a_setting_of_the_wrong_form_is_told_in_words() -> None:
     said = CliRunner().invoke(make_app(), ["playground", "--http", "nonsense"]).stderr
     assert "'nonsense' has not the form of: host:port" in said and "^" not in said
+
+
+def test_connecting_takes_no_longer_than_a_call_may() -> None:
+    """Where nobody listens, and where somebody does who says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for url in (NOWHERE, f"nats://127.0.0.1:{silent.getsockname()[1]}"):
+            begun = time.monotonic()
+            arguments = ["status", "--nats", url, "--timeout", "0.3"]
+            result = CliRunner().invoke(make_app(), arguments)
+            assert time.monotonic() - begun < 3.0
+            assert result.exit_code == 5 and "within 0.3 s" in result.stderr
 
 
 @pytest.mark.parametrize("garbage", [b"{garbage", b"\xff\xfe", b"[]", b'{"pid": "x"}'])

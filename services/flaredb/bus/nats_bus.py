@@ -131,8 +131,8 @@ class NatsBus:
                 await bus._establish()
         except TimeoutError:
             raise BusError(
-                f"no NATS server answers at {url} ({bus._line.last_error or 'no answer'}); "
-                "is nats-server running there?"
+                f"no NATS server answers at {url} within {timeout:g} s "
+                f"({bus._line.last_error or 'no answer'}); is nats-server running there?"
             ) from None
         except ImportError as fault:
             raise BusError(
@@ -283,6 +283,9 @@ class NatsBus:
                     await line.open(self._servers, self._options)
                     self._line = line
                     await self._move_to(line)
+            except asyncio.CancelledError:  # there is no more time: nothing is left half open
+                await line.abandon()
+                raise
             except NO_SERVER as error:
                 line.last_error = str(error) or line.last_error or type(error).__name__
                 await line.abandon()

@@ -22,7 +22,8 @@ Folder = Annotated[
 NatsUrl = Annotated[str | None, typer.Option("--nats", help="NATS servers, joined by commas.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.")]
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=0.001, help="Seconds that one call may take [5].")
+    float | None,
+    typer.Option("--timeout", min=0.001, help="Seconds for one call, or to connect [5]."),
 ]
 
 Command = Callable[..., Coroutine[Any, Any, None]]
