@@ -39,7 +39,7 @@ async def sql(
     session: Session,
     query: Annotated[str, typer.Argument(help="The statement; - reads standard input.")] = "-",
     http: Annotated[
-        str | None, typer.Option("--http", help="Where analytics answers [the playground's].")
+        str | None, typer.Option("--http", help=r"Where analytics answers \[the playground's].")
     ] = None,
 ) -> None:
     """Print the rows of a read-only SQL statement over the cluster's history.
