@@ -54,7 +54,7 @@ def playground(
     stores: Annotated[int | None, typer.Option("--stores", help="How many stores [3].")] = None,
     zones: Annotated[
         int | None,
-        typer.Option("--zones", help="In how many zones they stand by turns [as before]."),
+        typer.Option("--zones", help=r"In how many zones they stand by turns \[as before]."),
     ] = None,
     nats: Annotated[
         str, typer.Option("--nats", help="Use this NATS instead of starting one.")
