@@ -49,6 +49,20 @@ def test_import_says_where_to_go_on(cluster: LocalCluster) -> None:
     assert written[: line - 1] == [b"stop:%03d" % number for number in range(1, line)]
 
 
+@pytest.mark.parametrize("command", [["put", "key", "-"], ["sql", "-"]])
+def test_waiting_for_input_ends(cluster: LocalCluster, command: list[str]) -> None:
+    process = start(cluster, *command)
+    until(lambda: _is_reading(process.pid))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (INTERRUPTED, "")
+
+
+def _is_reading(pid: int) -> bool:
+    """Whether a process waits for its standard input."""
+    return "pipe_read" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def test_following_ends_quietly(cluster: LocalCluster) -> None:
     process = start(cluster, "events", "-f")
     assert process.stdout is not None and process.stdout.readline()

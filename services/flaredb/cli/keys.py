@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flaredb.cli.commands import cluster_command, not_found
+from flaredb.cli.interruptions import interruptible
 from flaredb.cli.output import Format, as_json
 from flaredb.cli.session import Session
 from flaredb.cli.texts import Notation, parse, readable, with_base64
@@ -36,7 +37,7 @@ async def put(
     typed: Typed = Notation.UTF8,
 ) -> None:
     """Store a value under a key."""
-    data = sys.stdin.buffer.read() if value == "-" else parse(value, typed)
+    data = _all_of_input() if value == "-" else parse(value, typed)
     await (await session.db()).put(parse(key, typed), data)
     _confirm(session)
 
@@ -122,6 +123,11 @@ async def scan(
                 as_list.append(record)
     if session.printer.form is Format.JSON:
         session.printer.records(as_list)
+
+
+def _all_of_input() -> bytes:
+    with interruptible():
+        return sys.stdin.buffer.read()
 
 
 def _confirm(session: Session) -> None:

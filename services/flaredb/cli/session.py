@@ -6,7 +6,6 @@ playground, `--dir` (default `.flaredb`).
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -135,11 +134,13 @@ class Session:
 def run_session(
     command: Callable[..., Coroutine[Any, Any, T]], session: Session, arguments: dict[str, Any]
 ) -> T:
-    """Run one command on an event loop of its own; Ctrl-C raises `KeyboardInterrupt` at once."""
+    """Run one command on an event loop of its own.
+
+    Ctrl-C cancels it where it awaits, or interrupts it where it is `interruptible`; then this
+    raises `KeyboardInterrupt`.
+    """
 
     async def whole() -> T:
-        # The loop's own handler waits until the command does, and reading a pipe may last for ever.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         asyncio.get_running_loop().set_exception_handler(_tell_fault)
         try:
             return await command(session, **arguments)

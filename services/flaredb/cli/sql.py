@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from flaredb.cli.commands import cluster_command
+from flaredb.cli.interruptions import interruptible
 from flaredb.cli.output import note
 from flaredb.cli.session import Session
 from flaredb.client.errors import (
@@ -48,8 +49,10 @@ async def sql(
     """
     if query == "-" and sys.stdin.isatty():
         note("type a statement, then Ctrl-D")
-    statement = sys.stdin.read() if query == "-" else query
-    answer = ask(http or session.reach.analytics, statement, session.reach.settings.timeout_seconds)
+    with interruptible():
+        statement = sys.stdin.read() if query == "-" else query
+        seconds = session.reach.settings.timeout_seconds
+        answer = ask(http or session.reach.analytics, statement, seconds)
     session.printer.records(answer.records, answer.columns)
     if answer.cut:
         note(f"cut at {len(answer.records)} rows by the limit of {answer.cut}: ask for less")
