@@ -55,7 +55,7 @@ def test_every_call(db: BlockingClient) -> None:
 def test_errors_come_through(db: BlockingClient) -> None:
     with pytest.raises(InvalidArgumentError):
         db.put(b"", b"")
-    with pytest.raises(InvalidArgumentError, match="there is no region 999"):
+    with pytest.raises(UnavailableError, match="region 999 is not known"):
         db.check_region(RegionId(999))
     with pytest.raises(UnavailableError):
         db.stores()

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from flaredb.client.directory import Directory
-from flaredb.client.errors import InvalidArgumentError, UnavailableError
+from flaredb.client.errors import UnavailableError
 from flaredb.client.link import REQUEST_OVERHEAD, Link
 from flaredb.client.routes import RouteTable
 from flaredb.runtime.clock import Jitter
@@ -119,8 +119,8 @@ class Inspector:
     async def check(self, region: RegionId) -> RegionCheck:
         """Have all replicas of a region hash their state at one applied index.
 
-        Asks until all have answered or the time is over. Raises `InvalidArgumentError` where there
-        is no such region, `UnavailableError` where no leader takes the check.
+        Asks until all have answered or the time is over. Raises `UnavailableError` where the region
+        is not known, or no leader of it takes the check.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout
         nonce = self._jitter(2**62) + 1
@@ -135,8 +135,9 @@ class Inspector:
         while asyncio.get_running_loop().time() < deadline:
             route = self._routes.by_id(region)
             if route is None:
-                raise InvalidArgumentError(
-                    f"there is no region {region}", hint="see `flaredb region list`"
+                # It may be new, or have become a part of another: that is for the asker to see.
+                raise UnavailableError(
+                    f"region {region} is not known", hint="see `flaredb region list`"
                 )
             stores = route.region.stores
             store = route.store if route.store != NO_STORE else stores[tries % len(stores)]
