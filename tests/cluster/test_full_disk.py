@@ -121,7 +121,8 @@ async def test_a_store_with_a_full_disk_gives_away_and_gets_nothing(
     # What PD began before it was told is no fault of its.
     received = [row for row in done if row.to_store == full and row.started_at > known]
     measured(
-        f"a disk of a store with {held} replicas is nearly full",
+        "a disk of a store is nearly full",
+        held=held,
         full=round(at_most, 3),
         seconds=round(took, 1),
         full_later=round(fullness(after), 3),

@@ -110,7 +110,7 @@ MOVES: Final = (
         "a store whose disk is filled to more than 85 %, a file system of its own",
         "gives replicas away, gets none, nothing goes to and fro",
         "full_disk",
-        at_most("a disk of a store with 18 replicas is nearly full", _FULL),
+        at_most("a disk of a store is nearly full", _FULL),
     ),
     Row(
         "one of four stores killed for good, 100 MiB in 12 regions, under 8 writers",
