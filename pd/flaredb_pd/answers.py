@@ -25,7 +25,11 @@ from flaredb_schemas.pd_answers import (
     StoreRow,
     StoresAnswer,
 )
-from flaredb_schemas.placement import RoutesAnswer, RoutesQuery, report_peers
+from flaredb_schemas.placement import (
+    RoutesAnswer,
+    RoutesQuery,
+)
+from flaredb_schemas.reported import report_peers
 
 PAGE_BYTES: Final = 900_000
 """What one page may take of a bus message, by the estimate of the next two."""

@@ -13,8 +13,13 @@ from flaredb_pd.instant import Instant
 from flaredb_pd.region_map import RegionMap, Sighting, Stale
 from flaredb_pd.state import State
 from flaredb_schemas.ids import Generation, RegionId, StoreId
-from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, reported_region
+from flaredb_schemas.placement import (
+    Heartbeat,
+    RegionReport,
+    StoreReport,
+)
 from flaredb_schemas.regions import Region
+from flaredb_schemas.reported import reported_region
 
 _NUMBER = re.compile(r"\d{1,19}")
 

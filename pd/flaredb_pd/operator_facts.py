@@ -17,9 +17,12 @@ from flaredb_schemas.operators import (
     OperatorStep,
     OperatorStepped,
 )
-from flaredb_schemas.placement import PeerReport, report_peers
+from flaredb_schemas.placement import (
+    PeerReport,
+)
 from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Peer, Region
+from flaredb_schemas.reported import report_peers
 
 OUTRANKED: Final = "an operator of a higher priority has taken its place"
 

@@ -24,8 +24,12 @@ from flaredb_pd.region_map import Sighting
 from flaredb_schemas.ids import NO_PEER, PeerId, StoreId
 from flaredb_schemas.membership import OrderPeers
 from flaredb_schemas.operators import OperatorOutcome, OperatorStep
-from flaredb_schemas.placement import PeerReport, TransferLeader, reported_peers
+from flaredb_schemas.placement import (
+    PeerReport,
+    TransferLeader,
+)
 from flaredb_schemas.regions import Peer, PeerRole, Region
+from flaredb_schemas.reported import reported_peers
 
 CHANGED_OTHERWISE: Final = "the region's peers have changed otherwise"
 

@@ -29,7 +29,7 @@ class RaftItem(Struct, frozen=True, array_like=True, tag=1):
 class NotHosted(Struct, frozen=True, array_like=True, gc=False, tag=2):
     """The store does not host the region (FR-002). Never answered, and no leave to destroy.
 
-    `is_lost`: the peer is there, and out of service for good, since a record of it is damaged.
+    `is_lost`: the peer was there, and is out of service for good: it was buried, or is damaged.
     """
 
     region: RegionId

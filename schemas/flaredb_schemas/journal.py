@@ -22,7 +22,9 @@ from flaredb_schemas.ids import (
     StoreId,
     StoreUuid,
 )
-from flaredb_schemas.placement import PeerReport
+from flaredb_schemas.placement import (
+    PeerReport,
+)
 from flaredb_schemas.regions import Count
 
 

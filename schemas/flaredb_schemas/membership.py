@@ -59,7 +59,7 @@ class TellFate(Struct, frozen=True, array_like=True, tag=8):
     """PD's answer to `AskFate`, where it knows better: by `record` the peer is a member no more.
 
     `record` is that of the region itself, with a higher `conf_ver` and without the peer; or that of
-    the region which holds `start` now, with a higher version: the asked one is a part of it.
+    one which names the asked region among those that it has absorbed.
     """
 
     region: RegionId

@@ -23,10 +23,10 @@ from flaredb_schemas.ids import (
     StoreUuid,
     Term,
 )
-from flaredb_schemas.keys import MAX_KEY_BYTES, KeyRange
+from flaredb_schemas.keys import MAX_KEY_BYTES
 from flaredb_schemas.membership import ForgetPeers, OrderPeers, TellFate
 from flaredb_schemas.merges import OrderMerge
-from flaredb_schemas.regions import Count, Epoch, Peer, PeerRole, Region, Route
+from flaredb_schemas.regions import Count, Epoch, PeerRole, Region, Route
 from flaredb_schemas.splits import GrantIds, OrderSplit
 
 MAX_REGIONS_PER_HEARTBEAT = 1_000
@@ -239,7 +239,8 @@ class RegionReport(Struct, frozen=True):
     `start` and `end` are base64, the `_text` twins are for people. Reads and writes count since the
     last report of this region; `bytes` are keys and values, without overhead. `removed` are peers
     that have left and whose stores have not confirmed yet that nothing of them is left; `lost` are
-    peers that will never take part again, however long they are waited for.
+    those that will never take part again. `absorbed` are the regions that it came of by merges,
+    `absorbers` those into which each of them was merged.
     """
 
     id: RegionId
@@ -264,6 +265,8 @@ class RegionReport(Struct, frozen=True):
     asleep: bool = False
     removed: tuple[PeerReport, ...] = ()
     lost: tuple[PeerId, ...] = ()
+    absorbed: tuple[RegionId, ...] = ()
+    absorbers: tuple[RegionId, ...] = ()
 
 
 class StoreReport(Struct, frozen=True):
@@ -325,24 +328,3 @@ class RoutesAnswer(Struct, frozen=True, array_like=True):
     routes: tuple[Route, ...]
     next: bytes | None
     ready: bool
-
-
-def report_peers(peers: tuple[Peer, ...]) -> tuple[PeerReport, ...]:
-    """Peers as a heartbeat names them."""
-    return tuple(PeerReport(peer.id, peer.store, ROLE_NAMES[peer.role]) for peer in peers)
-
-
-def reported_peers(reports: tuple[PeerReport, ...]) -> tuple[Peer, ...]:
-    """The peers that a heartbeat names."""
-    return tuple(Peer(report.id, report.store, PeerRole[report.role.upper()]) for report in reports)
-
-
-def reported_region(report: RegionReport) -> Region:
-    """The region that a heartbeat tells of."""
-    return Region(
-        report.id,
-        KeyRange(report.start, report.end),
-        Epoch(report.conf_ver, report.version),
-        reported_peers(report.peers),
-        reported_peers(report.removed),
-    )

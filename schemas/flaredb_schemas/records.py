@@ -36,8 +36,8 @@ from flaredb_schemas.operators import (
     OperatorStarted,
     OperatorStepped,
 )
-from flaredb_schemas.placement import report_peers, reported_peers
 from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.reported import report_peers, reported_peers
 
 JournalFact = (
     TookOver

@@ -6,11 +6,12 @@ membership compares `conf_ver`; splits and merges compare both.
 """
 
 import enum
-from typing import Annotated, Final
+from itertools import zip_longest
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
 
-from flaredb_schemas.ids import NO_PEER, NO_STORE, Index, PeerId, RegionId, StoreId, Term
+from flaredb_schemas.ids import NO_PEER, NO_REGION, NO_STORE, Index, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import KeyRange
 
 Count = Annotated[int, Meta(ge=0)]
@@ -45,12 +46,22 @@ class Epoch(Struct, frozen=True, array_like=True, gc=False):
     version: Count
 
 
+class Absorption(NamedTuple):
+    """The region `region` was merged into `into`, and is no more. This never changes again."""
+
+    region: RegionId
+    into: RegionId
+
+
 class Region(Struct, frozen=True, array_like=True):
     """A region as its own Raft group last recorded it.
 
     `removed` are peers that left and whose stores have not yet confirmed a saved tombstone.
-    `absorbed` are the regions that were merged into it, or into what it was split from: a store
-    that still has a replica of one may bury it.
+    `absorbed` are the regions that were merged into it, or into what it was split from, each behind
+    those that it had absorbed itself: a store that still has a replica of one may bury it, unless
+    the replica there that is to absorb it has not come to that yet (`store/absorptions.py`).
+    `absorbers` says of each in turn into which it was merged; of those that were absorbed before
+    that was kept, nothing or 0.
     """
 
     id: RegionId
@@ -59,6 +70,7 @@ class Region(Struct, frozen=True, array_like=True):
     peers: tuple[Peer, ...]
     removed: tuple[Peer, ...] = ()
     absorbed: tuple[RegionId, ...] = ()
+    absorbers: tuple[RegionId, ...] = ()
 
     def peer_on(self, store: StoreId) -> Peer | None:
         """This region's peer on `store`, if it has one there."""
@@ -67,6 +79,12 @@ class Region(Struct, frozen=True, array_like=True):
     def peer(self, peer_id: PeerId) -> Peer | None:
         """The peer with this id, if it is a member."""
         return next((peer for peer in self.peers if peer.id == peer_id), None)
+
+    @property
+    def absorptions(self) -> tuple[Absorption, ...]:
+        """What it has absorbed, and which region each became a part of; 0 where that is unknown."""
+        pairs = zip_longest(self.absorbed, self.absorbers, fillvalue=NO_REGION)
+        return tuple(Absorption(*pair) for pair in pairs)
 
     @property
     def stores(self) -> tuple[StoreId, ...]:

@@ -10,7 +10,12 @@ from flaredb_analytics.rows import to_row
 from flaredb_analytics.warehouse import Warehouse, begin_reading, fetching
 from flaredb_schemas.events import Event, LeaderChanged, cloud_headers, encode_event
 from flaredb_schemas.ids import BootCounter, ClusterId, Index, PeerId, RegionId, StoreId, Term
-from flaredb_schemas.placement import Heartbeat, PeerReport, RegionReport, StoreReport
+from flaredb_schemas.placement import (
+    Heartbeat,
+    PeerReport,
+    RegionReport,
+    StoreReport,
+)
 
 MEMORY: Final = 128 * 1024 * 1024
 CLUSTER: Final = "c0ffee"

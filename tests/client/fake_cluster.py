@@ -20,8 +20,12 @@ from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.events import LeaderChanged, RegionSplit, SplitPart, encode_event
 from flaredb_schemas.ids import ClusterId, Index, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.placement import RoutesAnswer, RoutesQuery, report_peers
+from flaredb_schemas.placement import (
+    RoutesAnswer,
+    RoutesQuery,
+)
 from flaredb_schemas.regions import Epoch, Peer, Region, Route
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.subjects import Subjects
 
 STORES = (StoreId(1), StoreId(2), StoreId(3))

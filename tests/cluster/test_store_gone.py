@@ -12,7 +12,10 @@ from msgspec.structs import replace
 from flaredb.client.client import Client
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
 from flaredb_schemas.pd_answers import RegionRow
-from flaredb_schemas.placement import PeerReport, RoleName
+from flaredb_schemas.placement import (
+    PeerReport,
+    RoleName,
+)
 from tests.cluster import harm
 from tests.cluster.filling import MIB, UNSPLIT, fill_regions, store_row
 from tests.cluster.load import Load

@@ -24,9 +24,9 @@ from flaredb_schemas.placement import (
     RegionReport,
     StoreReport,
     Witness,
-    report_peers,
 )
 from flaredb_schemas.regions import Peer, Region
+from flaredb_schemas.reported import report_peers
 
 MINE = ClusterId("c" * 32)
 OTHER = ClusterId("d" * 32)

@@ -39,10 +39,10 @@ from flaredb_schemas.placement import (
     PeerReport,
     Report,
     TransferLeader,
-    report_peers,
 )
 from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Region, Route
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.splits import GrantIds, OrderSplit
 
 

@@ -27,8 +27,13 @@ from flaredb_schemas.ids import (
     Term,
 )
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import Heartbeat, RegionReport, StoreReport, report_peers
+from flaredb_schemas.placement import (
+    Heartbeat,
+    RegionReport,
+    StoreReport,
+)
 from flaredb_schemas.regions import Peer
+from flaredb_schemas.reported import report_peers
 
 MIB = 2**20
 NOW = Instant(100.0, 1_800_000_000_000)

@@ -11,9 +11,9 @@ from flaredb_schemas.placement import (
     PendingPeer,
     RegionReport,
     TransferLeader,
-    report_peers,
 )
 from flaredb_schemas.regions import Epoch, Peer, PeerRole, Region
+from flaredb_schemas.reported import report_peers
 from tests.pd.builders import region_report
 
 JOINT = {

@@ -11,7 +11,7 @@ from flaredb_pd.loads import Loads
 from flaredb_pd.operator_facts import EndOperator
 from flaredb_pd.region_map import RegionMap, Sighting
 from flaredb_schemas.ids import StoreId
-from flaredb_schemas.placement import reported_region
+from flaredb_schemas.reported import reported_region
 from tests.pd.evened import Cluster
 from tests.pd.test_operators import started, when
 

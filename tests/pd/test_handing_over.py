@@ -17,9 +17,9 @@ from flaredb_schemas.placement import (
     PendingPeer,
     RegionReport,
     TransferLeader,
-    report_peers,
 )
 from flaredb_schemas.records import initial_region
+from flaredb_schemas.reported import report_peers
 from tests.pd.builders import region_report
 
 STORES = [StoreId(number) for number in (1, 2, 3, 4)]

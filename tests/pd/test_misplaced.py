@@ -21,7 +21,10 @@ from flaredb_pd.placing import Stores
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.store_records import Drain
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
-from flaredb_schemas.placement import DownPeer, PeerReport
+from flaredb_schemas.placement import (
+    DownPeer,
+    PeerReport,
+)
 from tests.pd.builders import pd_config
 from tests.pd.evened import MIB, Cluster
 

@@ -14,8 +14,8 @@ from flaredb_schemas.decided import Decided
 from flaredb_schemas.ids import NO_UUID, BootCounter, JournalSequence, PdEpoch, StoreId
 from flaredb_schemas.journal import StoreJoined
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import report_peers
 from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.reported import report_peers
 from tests.pd.builders import (
     MINE,
     heartbeat,

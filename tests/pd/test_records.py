@@ -51,7 +51,9 @@ from flaredb_schemas.operators import (
     OperatorStarted,
     OperatorStepped,
 )
-from flaredb_schemas.placement import PeerReport
+from flaredb_schemas.placement import (
+    PeerReport,
+)
 from flaredb_schemas.records import (
     JOURNAL_TYPES,
     JournalFact,

@@ -26,8 +26,12 @@ from flaredb_pd.store_records import Drain
 from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import JournalSequence, PdEpoch, PeerId, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import DownPeer, RegionReport, report_peers
+from flaredb_schemas.placement import (
+    DownPeer,
+    RegionReport,
+)
 from flaredb_schemas.regions import Peer, PeerRole
+from flaredb_schemas.reported import report_peers
 from tests.pd.builders import heartbeat, join, pd_config, region_report
 
 CONFIG = replace(

@@ -10,8 +10,8 @@ from flaredb_pd.operators import MOST_ENDED, Operator, Operators
 from flaredb_pd.proposals import Proposal
 from flaredb_schemas.ids import JournalSequence, OperatorId, PeerId, RegionId, StoreId
 from flaredb_schemas.operators import OperatorEnded, OperatorKind, OperatorStarted
-from flaredb_schemas.placement import reported_region
 from flaredb_schemas.records import initial_region
+from flaredb_schemas.reported import reported_region
 from tests.pd.builders import pd_config
 from tests.pd.evened import NOW, Cluster
 

@@ -9,8 +9,12 @@ from flaredb_pd.small_regions import MOST_AT_ONCE, UNITE_SECONDS, SmallRegions, 
 from flaredb_pd.store_records import Drain
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import DownPeer, RegionReport, reported_region
+from flaredb_schemas.placement import (
+    DownPeer,
+    RegionReport,
+)
 from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.reported import reported_region
 from tests.pd.builders import pd_config, peers, region_report
 from tests.pd.evened import MIB, Cluster
 

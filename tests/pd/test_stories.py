@@ -23,9 +23,9 @@ from flaredb_schemas.placement import (
     PendingPeer,
     RegionReport,
     Witness,
-    report_peers,
 )
 from flaredb_schemas.regions import Epoch, Peer, PeerRole, Region
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.splits import AskIds, SplitEnded
 from tests.pd.builders import (
     MINE,

@@ -176,7 +176,7 @@ class Chaos:
             and host.node.role is not Role.LEADER
         ):
             host.skip_through(index)
-            host.node.restore(meta)
+            host.node.restore(meta, other.node.term)
 
     def check(self, host: Host) -> None:
         """Figure 3 of the paper, as far as one member's move can have broken it."""

@@ -137,13 +137,17 @@ class Environment:
         node.report_snapshot(PeerId(int(case.words[1])), case.words[2] == "ok")
 
     def _do_restore(self, case: Case) -> None:
-        """`restore ID at=TERM/INDEX voters=() [learners=()]`: the host installed it itself."""
+        """`restore ID at=TERM/INDEX voters=() [learners=()] [by=TERM]`: the host installed it.
+
+        A leader of the term `by` has sent it; without that, one of the term of its newest entry.
+        """
         term, index = case.option("at").split("/")
         voters = _peers(case.options["voters"])
         learners = _peers(case.options.get("learners", ()))
         configuration = Configuration(voters=voters, learners=learners)
         meta = SnapshotMeta(Index(int(index)), Term(int(term)), configuration)
-        self._host(case).node.restore(meta)
+        by = case.option("by", term)
+        self._host(case).node.restore(meta, Term(int(by)))
 
     def _do_beat(self, case: Case) -> None:
         self._host(case).node.beat()

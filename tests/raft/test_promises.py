@@ -215,7 +215,7 @@ def test_restore_asks_for_something_new() -> None:
     group = led_by(1, 3)
     meta = SnapshotMeta(Index(6), Term(6), group[2].configuration)
     with pytest.raises(AssertionError, match="committed here"):
-        group[2].restore(meta)
+        group[2].restore(meta, Term(6))
 
 
 def test_an_offered_snapshot_for_others_or_of_the_past_is_not_taken() -> None:

@@ -71,7 +71,7 @@ class Group:
         self.watch: Callable[[Member], None] = lambda member: None
         """Told of each turn of each store."""
         self._wishes = 0
-        self._next_id = 1_000
+        self.next_id = 1_000
         self._carried: deque[tuple[StoreId, str, bytes]] = deque()
         self.asked = 0
         stores = sorted({peer.store for region in regions for peer in region.peers})
@@ -101,7 +101,7 @@ class Group:
     def grant(self, member: Member, ask: AskIds | Malformed) -> None:
         """PD's part in a split: fresh ids."""
         assert not isinstance(ask, Malformed), ask
-        first, self._next_id = self._next_id, self._next_id + ask.count
+        first, self.next_id = self.next_id, self.next_id + ask.count
         self.order(member, GrantIds(ask.region, ask.nonce, first, ask.count))
 
     def split_ended(self, ended: SplitEnded | Malformed) -> None:

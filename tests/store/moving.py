@@ -77,13 +77,14 @@ def drop(group: Group, region: RegionId, peer: PeerId) -> None:
 def move(group: Group, region: RegionId, from_: Member, to: Member, peer: int) -> None:
     """All steps of a move."""
     join(group, region, to, peer)
-    old = from_.replica(region).peer
+    known = led(group, region).peer_on(from_.id)
+    assert known is not None
     if group.wait_for_leader(region) is from_:
         stores = led(group, region).stores
         others = [one for one in group.members.values() if one.id in stores and not one.cut_off]
         lead_from(group, region, next(one for one in others if one not in (from_, to)))
-    replace_peer(group, region, PeerId(peer), old)
-    drop(group, region, old)
+    replace_peer(group, region, PeerId(peer), known.id)
+    drop(group, region, known.id)
 
 
 def is_clean(member: Member, region: RegionId, keys: KeyRange) -> bool:

@@ -1,5 +1,7 @@
 """A replica that nobody speaks to any more asks PD what became of it."""
 
+from msgspec.structs import replace
+
 from flaredb.store.applying import propose_command
 from flaredb.store.records import ReplicaState
 from flaredb_schemas.commands import ForgetRemoved, PrepareMerge
@@ -126,8 +128,10 @@ def test_neighbours_that_have_become_parts_of_others_do_not_wait_for_each_other(
     group, left, right = halves()
     late = unaware(group, left, right)
     alone(group, late)
-    whole = group.regions[left.id]
-    for region in (right.id, left.id, right.id):
-        if region in ids(late):
-            tell(group, late, region, Region(RegionId(77), whole.keys, whole.epoch, whole.peers))
+    whole, third = group.regions[left.id], RegionId(77)
+    record = Region(third, whole.keys, whole.epoch, whole.peers)
+    tell(group, late, right.id, record)
+    assert ids(late) == [left.id, right.id], "that it holds the keys proves nothing"
+    record = replace(record, absorbed=(right.id, left.id), absorbers=(left.id, third))
+    tell(group, late, right.id, record)
     assert ids(late) == []

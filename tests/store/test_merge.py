@@ -20,7 +20,7 @@ from flaredb_schemas.events import MergeAborted, MergePrepared, MergeRolledBack,
 from flaredb_schemas.failures import Busy, EpochMismatch
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.regions import Region
+from flaredb_schemas.regions import Absorption, Region
 from flaredb_schemas.requests import GetRequest, Refused
 from tests.store.group import Group
 from tests.store.member import Member
@@ -64,7 +64,7 @@ def test_two_neighbours_become_one(rightwards: bool) -> None:
     merged = merge(group, source.id, target.id)
     assert merged.keys == KeyRange(b"", b"")
     assert merged.epoch.version == max(left.epoch.version, right.epoch.version) + 1
-    assert merged.absorbed == (source.id,)
+    assert merged.absorptions == (Absorption(source.id, merged.id),)
     check_agreement(group)
     check_rows(group)
     for member in group.members.values():

@@ -6,6 +6,8 @@ from flaredb.disk.disk import CopyRows, DiskError, Job
 from flaredb.disk.layout import data_key
 from flaredb.disk.memory_files import MemoryFiles
 from flaredb.runtime.settings import StoreSettings
+from flaredb.store.records import ReplicaState
+from flaredb.store.room import LEAST_RESERVE_BYTES
 from flaredb_schemas.ids import RegionId
 from tests.store.group import Group
 from tests.store.member import Member
@@ -88,3 +90,41 @@ def test_a_store_without_room_is_not_offered_the_same_again_and_again(
         group.until(lambda: group.now > until)
         assert 4 <= len(copied) <= 12, f"{len(copied)} copies in a minute"
     group.until(lambda: late.store.counters.snapshots_installed == 1)
+
+
+def test_snapshots_that_come_together_are_not_promised_the_same_room() -> None:
+    group = Group(StoreSettings(log_keep_entries=1), (region(1, b"", b"m"), region(2, b"m", b"")))
+    leaders = [group.wait_for_leader(one) for one in group.regions]
+    late = next(one for one in group.members.values() if one not in leaders)
+    late.cut_off = True
+    for key in (b"a", b"n"):
+        for number in range(MISSED):
+            group.put(RegionId(1 + (key > b"m")), key + b"%03d" % number, bytes(200))
+    size = MISSED * 220
+    late.disk.free = LEAST_RESERVE_BYTES + 3 * size
+    arriving: set[int] = set()
+    group.watch = lambda member: arriving.add(len(late.store._parts.snapshots.into))
+    late.holds_jobs = True  # so that the first is not verified before the other is offered
+    late.cut_off = False
+    until = group.now + 5
+    group.until(lambda: group.now > until)
+    late.holds_jobs = False
+    group.until(lambda: late.store.counters.snapshots_installed == 2)
+    assert arriving == {0, 1}
+
+
+def test_a_disk_that_has_become_too_full_for_the_rows_takes_no_replica_apart(
+    group: Group,
+) -> None:
+    leader, late = leave_behind(group)
+    late.holds_jobs = True
+    late.cut_off = False
+    group.until(lambda: late.disk.jobs_under_way > 0)  # the file is here, and is verified
+    late.disk.free = 1
+    late.holds_jobs = False
+    group.until(lambda: not late.disk.files.names())
+    assert late.replica(ONLY).state is ReplicaState.LIVE
+    assert late.store.counters.snapshots_installed == 0
+    late.disk.free = None
+    group.until(lambda: late.store.counters.snapshots_installed == 1)
+    assert leader.replica(ONLY).machine.state == late.replica(ONLY).machine.state

@@ -7,7 +7,8 @@ from flaredb_schemas.ids import PeerId
 from flaredb_schemas.regions import Region
 from tests.store.group import Group
 from tests.store.member import Member
-from tests.store.moving import drop, is_clean, join, led, replace_peer
+from tests.store.merging import lead_from
+from tests.store.moving import drop, is_clean, join, led, replace_peer, tombstones
 from tests.store.splitting import PARENT, check_agreement, check_rows, filled, ids
 from tests.store.test_damage import damage
 from tests.store.test_moves import NEW, follower, forgets, holders, spare
@@ -104,3 +105,17 @@ def forget(member: Member, region: Region) -> None:
     assert replica is not None
     registry.remove(region.id)
     member.store._context.wheel.forget(region.id)
+
+
+def test_a_voter_that_its_store_has_buried_is_told_of_by_whoever_is_elected_later() -> None:
+    """It has acknowledged nothing to that leader, and never will."""
+    group = filled()
+    old = follower(group)
+    peer = old.replica(PARENT).peer
+    old.store._parts.removing.left(old.replica(PARENT))
+    group.until(lambda: tombstones(old, PARENT) == 1)
+    third = follower(group, old)
+    lead_from(group, PARENT, third)
+    group.until(lambda: told_lost(group) == {peer})
+    assert third.replica(PARENT).node.status().progress[peer].match == 0
+    assert ids(old) == []

@@ -3,15 +3,18 @@
 import msgspec
 import pytest
 
+from flaredb.store.records import Tombstone
+from flaredb.store.registry import RegionPeer
 from flaredb_schemas.commands import BATCHES, Batch, CompareAndSwap, Lane
 from flaredb_schemas.events import RegionSplit
 from flaredb_schemas.failures import EpochMismatch
-from flaredb_schemas.ids import PeerId, RegionId
+from flaredb_schemas.ids import NO_REGION, PeerId, RegionId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.regions import Epoch
 from flaredb_schemas.requests import GetRequest, Refused, WriteAnswer, WriteRequest
-from flaredb_schemas.splits import OrderSplit
+from flaredb_schemas.splits import IN_DOUBT, OrderSplit
 from tests.store.group import Group
+from tests.store.moving import tombstones
 from tests.store.splitting import (
     KEYS,
     PARENT,
@@ -263,3 +266,20 @@ def test_a_leader_that_steps_down_before_it_has_ids_gives_the_split_up(
     assert "does not lead" in group.splits[wish].refused
     check_agreement(group)
     assert ids(leader) == [PARENT]
+
+
+def test_a_leader_on_whose_store_no_part_is_born_says_that_nobody_knows() -> None:
+    """Its peer of the part came and went there before it applied the split."""
+    group = filled()
+    leader = group.wait_for_leader(PARENT)
+    place = [peer.store for peer in leader.replica(PARENT).region.peers].index(leader.id)
+    part = RegionId(group.next_id)
+    name = RegionPeer(part, PeerId(part + 1 + place))
+    leader.store._context.saver.tombstone(name, Tombstone(NO_REGION))
+    group.until(lambda: bool(tombstones(leader, part)))
+    wish = group.want_split(PARENT, b"k10")
+    group.until(lambda: wish in group.splits)
+    assert IN_DOUBT in group.splits[wish].refused
+    group.until(lambda: leader.replica(PARENT).region.keys.end == b"k10")
+    assert ids(leader) == [PARENT]
+    group.until(lambda: group.leader(part) not in (None, leader))

@@ -12,8 +12,8 @@ from flaredb.client.routes import RouteTable
 from flaredb_schemas.events import LeaderChanged, RegionSplit, decode_event
 from flaredb_schemas.ids import NO_PEER, NO_STORE
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.placement import reported_peers
 from flaredb_schemas.regions import Epoch, Region, Route
+from flaredb_schemas.reported import reported_peers
 from flaredb_schemas.subjects import Subjects
 
 KINDS = ("region.leader_changed", "region.split")

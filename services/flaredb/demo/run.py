@@ -22,7 +22,7 @@ from flaredb.demo.steady import Steady
 from flaredb.demo.trespassing import trespass
 from flaredb.playground.supervisor import LocalCluster
 from flaredb_schemas.keys import show_key
-from flaredb_schemas.placement import report_peers
+from flaredb_schemas.reported import report_peers
 
 KILL_AT: Final = 0.3
 START_AT: Final = 0.6

@@ -22,7 +22,7 @@ from flaredb_schemas.events import (
 )
 from flaredb_schemas.failures import Busy, EpochMismatch, InvalidRequest
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.regions import Epoch, Region, Route
+from flaredb_schemas.regions import Absorption, Epoch, Region, Route
 from flaredb_schemas.sessions import AppliedState, Merging
 
 MOST_ABSORBED: Final = 256
@@ -70,7 +70,7 @@ def pair_fault(target: Region, source: Region) -> str | None:
         return f"regions {target.id} and {source.id} are not on the same stores"
     if _united_range(target.keys, source.keys) is None:
         return f"regions {target.id} and {source.id} are not neighbours"
-    if len({*target.absorbed, *source.absorbed, source.id}) > MOST_ABSORBED:
+    if len(_absorptions(target, source)) > MOST_ABSORBED:
         return f"region {target.id} has absorbed so many that it names no more"
     return None
 
@@ -102,10 +102,20 @@ def united_region(target: Region, source: Region) -> Region:
     keys = _united_range(target.keys, source.keys)
     assert keys is not None, "only neighbours are merged"
     version = max(target.epoch.version, source.epoch.version) + 1
-    absorbed = dict.fromkeys((*target.absorbed, *source.absorbed, source.id))
+    absorptions = _absorptions(target, source)
     return replace(
-        target, keys=keys, epoch=Epoch(target.epoch.conf_ver, version), absorbed=tuple(absorbed)
+        target,
+        keys=keys,
+        epoch=Epoch(target.epoch.conf_ver, version),
+        absorbed=tuple(one.region for one in absorptions),
+        absorbers=tuple(one.into for one in absorptions),
     )
+
+
+def _absorptions(target: Region, source: Region) -> tuple[Absorption, ...]:
+    """What the two have absorbed once they are one; the source stands behind what it had."""
+    both = (*target.absorptions, *source.absorptions, Absorption(source.id, target.id))
+    return tuple(dict.fromkeys(both))
 
 
 def _united_range(one: KeyRange, other: KeyRange) -> KeyRange | None:

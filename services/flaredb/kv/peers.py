@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from flaredb_schemas.events import PeersChanged, entry_event_id
 from flaredb_schemas.ids import PeerId
 from flaredb_schemas.membership import PeersChange
-from flaredb_schemas.placement import report_peers
 from flaredb_schemas.regions import Epoch, Peer, PeerRole, Region
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.sessions import AppliedState
 
 _AFTER_JOINT: Final = {

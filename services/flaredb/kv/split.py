@@ -13,8 +13,8 @@ from flaredb_schemas.commands import NewRegion, Recount, Size, Split
 from flaredb_schemas.events import RegionSplit, SplitPart, entry_event_id
 from flaredb_schemas.failures import EpochMismatch, InvalidRequest
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.placement import report_peers
 from flaredb_schemas.regions import Epoch, Peer, Region, Route
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.sessions import AppliedState
 
 
@@ -61,6 +61,7 @@ def split_regions(region: Region, command: Split) -> list[Region]:
             epoch,
             _peers(region, child),
             absorbed=region.absorbed,
+            absorbers=region.absorbers,
         )
         for child, end in zip(children, ends[1:], strict=True)
     ]

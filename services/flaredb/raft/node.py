@@ -174,13 +174,15 @@ class RaftNode:
         """The snapshot that was offered to `peer` has ended. Owed once for every offer."""
         snapshot.report(self._core, peer, ok)
 
-    def restore(self, meta: SnapshotMeta) -> None:
+    def restore(self, meta: SnapshotMeta, term: Term) -> None:
         """The host has installed the state at `meta`, which is beyond the commit index.
+
+        A leader of `term` has sent it.
 
         The next Ready tells what becomes of the saved log; the leader, if known, hears of it
         after that is saved.
         """
-        snapshot.install(self._core, meta)
+        snapshot.install(self._core, meta, term)
         self._check()
 
     def learn_commit(self, index: Index, term: Term) -> None:

@@ -8,7 +8,7 @@ from flaredb.raft.membership import check, members
 from flaredb.raft.progress import SNAPSHOT, Progress
 from flaredb.raft.refusals import SnapshotUnavailable
 from flaredb.raft.roles import FOLLOWER, LEADER
-from flaredb_schemas.ids import NO_PEER, PeerId
+from flaredb_schemas.ids import NO_PEER, PeerId, Term
 from flaredb_schemas.raft import AppendAccepted, SnapshotMeta, SnapshotOffer
 
 
@@ -51,10 +51,11 @@ def accept(core: Core, meta: SnapshotMeta) -> None:
     _start_behind(core, meta, keeps_suffix=False)
 
 
-def install(core: Core, meta: SnapshotMeta) -> None:
-    """The host's state is now that of `meta`, whoever sent it; the log follows.
+def install(core: Core, meta: SnapshotMeta, term: Term) -> None:
+    """The host's state is now that of `meta`, as a leader of `term` sent it; the log follows.
 
     What the log holds behind that point, and agrees with it, may have been acknowledged: it stays.
+    A leader of an earlier term is told nothing: it may not have what a later one has sent.
     """
     assert meta.index > core.log.commit, f"{meta.index} is committed here: {core.log.marks()}"
     assert core.peer in members(meta.configuration), "a snapshot for others"
@@ -63,7 +64,7 @@ def install(core: Core, meta: SnapshotMeta) -> None:
     if core.role is not FOLLOWER:
         core.become_follower(core.term, NO_PEER)
     _start_behind(core, meta, keeps_suffix=core.log.has(meta.index, meta.term))
-    if leader != NO_PEER:
+    if leader != NO_PEER and term <= core.term:
         core.send(leader, AppendAccepted(core.term, meta.index))
 
 

@@ -1,9 +1,9 @@
 """What stores say of peers that are not there, and which of these are lost for good.
 
-A store that never had a peer is brought a snapshot. One whose peer is damaged says so. One that has
-acknowledged entries in this term and does not know the peer any more is asked once more, and then
-believed: nothing follows from it but that PD is told, and has the peer replaced. Where it led, the
-others need another leader.
+A store that never had a peer is brought a snapshot. One whose peer is damaged says so, and so does
+one that has buried it. One that has acknowledged entries in this term and does not know the peer
+any more is asked once more, and then believed: nothing follows from it but that PD is told, and has
+the peer replaced. Where it led, the others need another leader.
 """
 
 import logging
@@ -70,12 +70,22 @@ class Absences:
                 if item.is_lost and replica.node.leader == item.peer:
                     self._sleeping.bereft(replica)
                 return
-            if item.is_lost or self._is_missed(replica, item.peer):
+            if self._is_lost(replica, item):
                 self._lose(replica, item.peer)
                 return
             self._sleeping.wake(replica)
             self._guard(replica, _report_absent, item)
             self._context.touch(replica.id)
+
+    def _is_lost(self, replica: Replica, item: NotHosted) -> bool:
+        """Whether the peer will take part in nothing again.
+
+        Of a region that is being merged nobody says so: elsewhere it may be absorbed already, and
+        then its peers are gone as they should be.
+        """
+        if replica.machine.state.merging is not None:
+            return False
+        return item.is_lost or self._is_missed(replica, item.peer)
 
     def _is_missed(self, replica: Replica, peer: PeerId) -> bool:
         """Whether the peer was there in this term, and has not been for a while."""

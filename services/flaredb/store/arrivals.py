@@ -26,6 +26,11 @@ class Arrival(Struct):
     verifying: bool = False
     installation: Installation | None = None
 
+    @property
+    def promised(self) -> int:
+        """How many bytes it may still write: the rest of its file, and all of its rows."""
+        return 2 * self.header.size - self.offset
+
     def is_missed(self, now: float, seconds: float) -> bool:
         """Whether pieces are missing, and none has come for so long."""
         return not self.verifying and now - self.heard > seconds

@@ -3,8 +3,8 @@
 A replica that has heard of no leader for a minute, or stands in the way of another, may be one
 whose region went on without it: all its peers were replaced, or it became a part of another region,
 while this store was away, and nobody is left to tell. PD's word counts only where it names a later
-epoch that omits the peer, or a region of a later version that holds its keys. Who may be the one
-that is to absorb it, and hears of nobody either, is waited for.
+epoch that omits the peer, or a region into which the asked one was merged. Who is to absorb it here
+by its own log, and has not come to that yet, is waited for.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from flaredb.store.absorptions import settled
 from flaredb.store.context import Context
-from flaredb.store.records import ReplicaState
 from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb_schemas.envelope import Codec
@@ -31,15 +31,11 @@ PATIENCE_SECONDS: Final = 60.0
 
 
 class Doubt(Struct):
-    """Since when a replica object has been doubted; `seen` when that was last so.
-
-    `is_part` if PD has said that its region is a part of another one by now.
-    """
+    """Since when a replica object has been doubted; `seen` when that was last so."""
 
     incarnation: int
     since: float
     seen: float
-    is_part: bool = False
 
 
 class Fates:
@@ -111,38 +107,6 @@ class Fates:
         if record.id == mine.id:
             if record.epoch.conf_ver > mine.epoch.conf_ver and record.peer(body.peer) is None:
                 self._removing.left(replica)
-        elif record.epoch.version > mine.epoch.version and record.keys.contains(mine.keys.start):
-            self._doubts[body.region].is_part = True
-            self._absorbed(replica, record.id)
-
-    def _absorbed(self, replica: Replica, absorbed_by: RegionId) -> None:
-        """Unless a replica here has still to absorb it by its own log."""
-        merging = replica.machine.state.merging
-        targets = [absorbed_by] if merging is None else [absorbed_by, merging.target]
-        here = [self._context.registry.get(target) for target in targets]
-        if merging is None:  # it may have agreed, and not know that yet: to whom is not known
-            here += [one for one in self._beside(replica) if self._is_forlorn(one)]
-        if not any(
-            target is not None and target.state is not ReplicaState.DAMAGED for target in here
-        ):
-            self._removing.absorbed(replica, absorbed_by)
-
-    def _beside(self, replica: Replica) -> list[Replica]:
-        """The replicas here that hold the keys before and behind this one's."""
-        mine = replica.region.keys
-        return [
-            one
-            for one in self._context.registry
-            if (mine.end and one.region.keys.start == mine.end)
-            or (mine.start and one.region.keys.end == mine.start)
-        ]
-
-    def _is_forlorn(self, replica: Replica) -> bool:
-        """Whether nobody may have told it yet what its region has become, nor has PD.
-
-        Of two that PD knows to be parts of others none waits for the other.
-        """
-        doubt = self._doubts.get(replica.id)
-        if doubt is not None and doubt.incarnation == replica.incarnation:
-            return not doubt.is_part
-        return replica.node.leader == NO_PEER
+                self._removing.remove_parts(record)
+        elif mine.id in settled(self._context.registry, record):
+            self._removing.remove_parts(record)

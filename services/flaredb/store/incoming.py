@@ -21,6 +21,7 @@ from flaredb.store.records import ReplicaState
 from flaredb.store.removing import Removing
 from flaredb.store.replica import Replica
 from flaredb.store.sleeping import Sleeping
+from flaredb.store.tombstones import lies_here
 from flaredb_schemas.envelope import Malformed
 from flaredb_schemas.frames import (
     Blocked,
@@ -191,6 +192,9 @@ class Incoming:
         record = item.record
         if record is None or record.id != item.region or _misleads(record, item, from_store):
             self._refuse(from_store, item, is_welcome=False)
+            return
+        if lies_here(self._context, item.region, item.to_peer):
+            self._absences.say_lost(from_store, item)
             return
         overlapped = self._context.registry.overlapping(record.keys)
         if overlapped is not None:

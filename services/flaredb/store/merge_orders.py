@@ -231,7 +231,7 @@ class MergeOrders:
         target = self._context.registry.get(merging.target)
         if now < course.next_step:
             return
-        if target is None:
+        if target is None or target.state is ReplicaState.EMPTY:
             if is_absorbed(self._context.disk.view, merging.target):
                 self._step(source, course, RollBackMerge(self._wall(), merging.index))
             else:

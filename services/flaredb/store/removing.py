@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from flaredb.store.absorptions import settled
 from flaredb.store.applying import propose_command
 from flaredb.store.cleaning import Cleaning
 from flaredb.store.context import Context
@@ -119,11 +120,11 @@ class Removing:
             if not _omits(record, replica):
                 return
             self._remove(replica, name)
-            self._remove_parts(record, hosted=True)
+            self.remove_parts(record)
         elif replica is None:
             if not self._bury_unseen(name, record):
                 return
-            self._remove_parts(record, hosted=False)
+            self.remove_parts(record)
         # Else one that came later is here: it keeps what it has still to absorb.
         answer = Buried(item.region, item.peer, item.from_peer)
         self._context.saver.then(lambda: self._confirm(from_store, answer))
@@ -167,34 +168,26 @@ class Removing:
         self._remove(replica, RegionPeer(replica.id, replica.peer))
 
     def _remove(self, replica: Replica, name: RegionPeer) -> None:
-        registry = self._context.registry
-        arriving = registry.arriving.pop(replica.id, None)
-        held = (replica.region.keys,) if arriving is None else (replica.region.keys, arriving)
-        self._end(replica, name, Tombstone(NO_REGION, held))
+        self._end(replica, name, NO_REGION)
 
-    def _remove_parts(self, record: Region, hosted: bool) -> None:
-        """What was merged into the region is gone with it: nobody else could say so.
+    def remove_parts(self, record: Region) -> None:
+        """What was merged into the region is no more: nobody else could say so.
 
         But not what a replica that stays here has still to absorb.
         """
-        for absorbed in record.absorbed:
+        for absorbed in settled(self._context.registry, record):
             part = self._context.registry.get(absorbed)
             if part is None:
                 self._cleaning.bury_damaged(absorbed, record.id)
-                continue
-            merging = part.machine.state.merging
-            mine = merging is not None and merging.target == record.id
-            kept = merging is not None and self._context.registry.get(merging.target) is not None
-            if mine or (hosted and not kept):
-                self.absorbed(part, record.id)
+            else:
+                self._end(part, RegionPeer(part.id, part.peer), record.id)
 
-    def absorbed(self, replica: Replica, absorbed_by: RegionId) -> None:
-        """The replica's region is a part of another one, which is not here to take its rows."""
-        tombstone = Tombstone(absorbed_by, (replica.region.keys,))
-        self._end(replica, RegionPeer(replica.id, replica.peer), tombstone)
-
-    def _end(self, replica: Replica, name: RegionPeer, tombstone: Tombstone) -> None:
+    def _end(self, replica: Replica, name: RegionPeer, absorbed_by: RegionId) -> None:
+        """It is no more, and nobody here takes its rows over."""
         context = self._context
+        arriving = context.registry.arriving.pop(replica.id, None)
+        held = (replica.region.keys,) if arriving is None else (replica.region.keys, arriving)
+        tombstone = Tombstone(absorbed_by, held)
         refuse_all(context, replica)
         replica.state = ReplicaState.GONE
         replica.applying.clear()

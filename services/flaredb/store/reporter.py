@@ -26,8 +26,8 @@ from flaredb_schemas.placement import (
     PendingPeer,
     RegionReport,
     StoreReport,
-    report_peers,
 )
+from flaredb_schemas.reported import report_peers
 from flaredb_schemas.subjects import Subjects
 
 CHANGES_GATHERED_SECONDS: Final = 0.1
@@ -252,6 +252,8 @@ class Reporter:
             asleep=replica.asleep,
             removed=report_peers(region.removed),
             lost=tuple(peer.id for peer in region.peers if peer.id in replica.lost),
+            absorbed=region.absorbed,
+            absorbers=region.absorbers,
         )
 
     def _pending(self, replica: Replica) -> Iterable[PendingPeer]:

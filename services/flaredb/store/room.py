@@ -8,6 +8,7 @@ stores tell each other when they are within their reserve.
 
 from typing import Final
 
+from flaredb.disk.disk import Usage
 from flaredb.store.context import Context
 from flaredb.store.liveness import Liveness
 from flaredb_schemas.failures import DiskFull
@@ -15,7 +16,7 @@ from flaredb_schemas.regions import Region
 
 RESERVE_BYTES: Final = 256 * 1024 * 1024
 """What puts leave of the file system: some seconds of pages that commits write anew, the entries
-that other stores' leaders still send, and snapshots of a region or two that come in or go out."""
+that other stores' leaders still send, and a snapshot that goes out."""
 
 RESERVE_SHARE: Final = 20
 """Of what this store could have of a small file system a twentieth is left instead: PD has a store
@@ -62,7 +63,12 @@ class Room:
 
     def _look(self) -> DiskFull | None:
         usage = self._context.disk.usage()
-        share = (usage.used + usage.room) // RESERVE_SHARE
-        if usage.room < max(LEAST_RESERVE_BYTES, min(RESERVE_BYTES, share)):
+        if usage.room < reserve(usage):
             return DiskFull(self._context.me.store, file_system=True)
         return DiskFull(self._context.me.store) if usage.used >= usage.quota else None
+
+
+def reserve(usage: Usage) -> int:
+    """How many bytes puts leave of a file system that is so full."""
+    share = (usage.used + usage.room) // RESERVE_SHARE
+    return max(LEAST_RESERVE_BYTES, min(RESERVE_BYTES, share))

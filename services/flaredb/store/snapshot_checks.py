@@ -4,12 +4,18 @@ Asked twice: at the offer, and again when the file is complete, since the replic
 beside it, may have changed meanwhile. Nothing here changes anything.
 """
 
+from collections.abc import Iterable
+
+from flaredb.disk.disk import Usage
+from flaredb.store.absorptions import settled_by_snapshot
 from flaredb.store.births import Births
 from flaredb.store.context import Context
 from flaredb.store.records import ReplicaState
 from flaredb.store.registry import Registry
+from flaredb.store.room import reserve
 from flaredb_schemas.frames import SnapshotHeader
-from flaredb_schemas.regions import Region
+from flaredb_schemas.ids import RegionId
+from flaredb_schemas.regions import REPLICA_ROOM
 
 
 def is_here(registry: Registry, header: SnapshotHeader) -> bool:
@@ -41,16 +47,32 @@ def refusal(context: Context, births: Births, header: SnapshotHeader) -> str | N
         return "the replica takes no snapshot"
     if header.meta.index <= replica.node.commit:
         return "the snapshot is not newer than what is committed here"
-    other = registry.overlapping(region.keys, (region.id, *region.absorbed))
+    parts = settled_by_snapshot(registry, region)
+    other = registry.overlapping(region.keys, (region.id, *parts))
     if other is not None:
         return f"region {other} holds keys of its range here"
-    return _unready_part(registry, region)
+    return _unready(registry, parts)
 
 
-def _unready_part(registry: Registry, region: Region) -> str | None:
+def _unready(registry: Registry, parts: Iterable[RegionId]) -> str | None:
     """Why what is a part of the region cannot make room for it yet, if so."""
-    for absorbed in region.absorbed:
+    for absorbed in parts:
         part = registry.get(absorbed)
         if part is not None and part.state is ReplicaState.INSTALLING:
             return f"region {absorbed}, a part of it now, is being installed here"
     return None
+
+
+def has_room(usage: Usage, size: int, promised: int) -> bool:
+    """Whether a snapshot of `size` bytes can be fetched, beside what others were promised.
+
+    The file does not go where rows were before, but its rows do. What puts leave stays untouched.
+    """
+    room = usage.room - promised
+    fits = room >= max(REPLICA_ROOM * size, 2 * size + reserve(usage))
+    return fits and usage.free >= size + promised // 2
+
+
+def has_room_for_rows(usage: Usage, size: int, promised: int) -> bool:
+    """Whether the rows of a file that is here can be put in place."""
+    return usage.room >= size + promised

@@ -15,6 +15,7 @@ from flaredb.disk.disk import DiskError, JobResult, Verified, VerifyFile
 from flaredb.disk.layout import OUTBOX, SESSION, outbox_position, region_key
 from flaredb.kv.machine import AppliedState, Machine
 from flaredb.raft.roles import Role
+from flaredb.store.absorptions import settled_by_snapshot
 from flaredb.store.arrivals import Arrival
 from flaredb.store.births import Births, load_sessions
 from flaredb.store.context import Context
@@ -26,7 +27,7 @@ from flaredb.store.merging import Merging
 from flaredb.store.outbox import Outbox
 from flaredb.store.records import CorruptRecordError, ReplicaState, decode, open_sealed, save
 from flaredb.store.replica import Replica
-from flaredb.store.snapshot_checks import is_here, refusal
+from flaredb.store.snapshot_checks import has_room, has_room_for_rows, is_here, refusal
 from flaredb.store.snapshots_out import SNAPSHOT_ITEMS
 from flaredb_schemas.events import SnapshotInstalled
 from flaredb_schemas.frames import (
@@ -37,7 +38,6 @@ from flaredb_schemas.frames import (
     SnapshotPull,
 )
 from flaredb_schemas.ids import RegionId, StoreId
-from flaredb_schemas.regions import REPLICA_ROOM
 from flaredb_schemas.subjects import Subjects
 
 log: Final = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ REPEAT_SECONDS: Final = 1.0
 """A piece that has not come for so long is asked for again; also the receiver's sign of life."""
 
 SILENCE_SECONDS: Final = 10.0
+
+TOO_FULL: Final = "the disk is too full"
 
 MISSED_SECONDS: Final = 2 * REPEAT_SECONDS
 """A sender that was asked twice in vain makes room for another one, if there is one."""
@@ -178,13 +180,11 @@ class SnapshotsIn:
         arriving, now = self._arrivals.get(header.region.id), self._context.now
         if arriving is not None and not arriving.is_missed(now, MISSED_SECONDS):
             return "another snapshot is arriving"
-        others = (other for other in self if other is not arriving)
+        others = [other for other in self if other is not arriving]
         if any(other.header.region.keys.overlaps(header.region.keys) for other in others):
             return "a snapshot of keys of its range is arriving"
-        usage, size = self._context.disk.usage(), header.size
-        # The file does not go where rows were before, but its rows do.
-        has_room = usage.free >= size and usage.room >= REPLICA_ROOM * size
-        return None if has_room else "the disk is too full"
+        promised = sum(other.promised for other in others)
+        return None if has_room(self._context.disk.usage(), header.size, promised) else TOO_FULL
 
     def _keep(self, arrival: Arrival, offset: int, data: bytes) -> bool:
         """Write a piece; where the disk does not take it, that is the end of this arrival."""
@@ -211,10 +211,13 @@ class SnapshotsIn:
         here = self._context.registry.get(header.region.id)
         if here is not None and here.node.role is not Role.FOLLOWER:
             reason = "a vote that comes later would make the replica lead"
+        promised = sum(other.promised for other in self if other is not arrival)
+        if not has_room_for_rows(self._context.disk.usage(), header.size, promised):
+            reason = TOO_FULL
         if reason is not None:
             self._end(arrival, False, reason)
             return
-        for absorbed in header.region.absorbed:
+        for absorbed in settled_by_snapshot(self._context.registry, header.region):
             self._merging.bury_part(absorbed, header.region)
         replica = arrival.replica = self._receiver(header)
         self._context.registry.arriving[replica.id] = header.region.keys
@@ -280,14 +283,17 @@ class SnapshotsIn:
         for key, value in rows:
             if key[:1] == OUTBOX:
                 replica.outbox.load(*outbox_position(key), open_sealed(key, value))
-        del self._context.registry.arriving[replica.id]
+        registry = self._context.registry
+        late = [one.region for one in header.region.absorptions if one.into == replica.id]
+        assert not any(map(registry.get, late)), "who is past absorbing a region has buried it"
+        del registry.arriving[replica.id]
         if header.region != before:
-            self._context.registry.move(replica)
+            registry.move(replica)
         self._merging.note(replica)
         replica.applying.clear()
         replica.state, replica.installing = ReplicaState.LIVE, None
         replica.node.allow_campaigns(True)
-        replica.node.restore(header.meta)
+        replica.node.restore(header.meta, header.term)
         self._context.touch(replica.id)
         self._context.saver.then(lambda: self._end(arrival, True, "installed"))
 

@@ -187,9 +187,14 @@ class SplitOrders:
             self._propose(task, task.weights, iter(range(grant.first, grant.first + grant.count)))
 
     def applied(self, replica: Replica, children: tuple[Replica, ...]) -> None:
-        """A split of `replica` was applied; perhaps one of these."""
+        """A split of `replica` was applied, perhaps one of these; `children` are those born here.
+
+        None is where their peers have been buried here before.
+        """
         task = self._tasks.get(replica.id)
-        if task is not None and task.replica is replica and task.first_child == children[0].id:
+        if task is None or task.replica is not replica:
+            return
+        if any(child.id == task.first_child for child in children):
             regions = (replica.region, *(child.region for child in children))
             self._end(task, "", None, tuple(regions))
 

@@ -1,7 +1,7 @@
 """What a store keeps of replicas that were here and are gone for good."""
 
 from flaredb.disk.disk import View
-from flaredb.disk.layout import TOMBSTONE, can_have_rows, region_rows, tombstone_peer
+from flaredb.disk.layout import TOMBSTONE, can_have_rows, region_rows, tombstone_key, tombstone_peer
 from flaredb.store.context import Context
 from flaredb.store.records import CorruptRecordError, Tombstone, load
 from flaredb.store.registry import Registry
@@ -15,6 +15,11 @@ def is_buried(context: Context, region: RegionId, peer: PeerId) -> bool:
         return True
     rows = context.disk.view.scan(*region_rows(TOMBSTONE, region))
     return any(tombstone_peer(key) >= peer for key, _ in rows)
+
+
+def lies_here(context: Context, region: RegionId, peer: PeerId) -> bool:
+    """Whether it is saved that this very peer is gone: it will take part in nothing again."""
+    return context.disk.view.get(tombstone_key(region, peer)) is not None
 
 
 def is_absorbed(view: View, region: RegionId) -> bool:
