@@ -17,9 +17,7 @@ from flaredb_schemas.operators import (
     OperatorStep,
     OperatorStepped,
 )
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.records import JournalFact, initial_region
 from flaredb_schemas.regions import Peer, Region
 from flaredb_schemas.reported import report_peers

@@ -12,9 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from flaredb_schemas.ids import BootCounter, Index, PeerId, RegionId, StoreId, Term
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 
 
 class LeaderChanged(

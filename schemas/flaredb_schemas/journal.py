@@ -22,9 +22,7 @@ from flaredb_schemas.ids import (
     StoreId,
     StoreUuid,
 )
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
 
 

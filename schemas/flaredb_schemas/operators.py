@@ -11,9 +11,7 @@ from typing import Literal
 from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import NO_PEER, NO_STORE, OperatorId, PeerId, RegionId, StoreId
 from flaredb_schemas.journal import Fact, InitialRegion
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
 
 OperatorKind = Literal["add", "move", "remove", "replace", "transfer"]

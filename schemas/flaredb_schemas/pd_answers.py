@@ -11,9 +11,7 @@ from flaredb_schemas.decisions import Decision, Outcome
 from flaredb_schemas.ids import BootCounter, OperatorId, PeerId, RegionId, StoreId, StoreUuid
 from flaredb_schemas.keys import MAX_KEY_BYTES
 from flaredb_schemas.operators import OperatorKind, OperatorOutcome
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.regions import Count
 
 RegionState = Literal["available", "degraded", "unavailable"]

@@ -7,9 +7,7 @@ from msgspec.structs import replace
 from flaredb.cli.condition import find_lacks, why_without_majority
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
 from flaredb_schemas.pd_answers import RegionRow, StoreRow
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from tests.schemas.samples import sample
 
 

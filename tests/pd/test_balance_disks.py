@@ -7,9 +7,7 @@ from flaredb_pd.operators import Operator
 from flaredb_pd.proposals import Proposal
 from flaredb_schemas.ids import JournalSequence, OperatorId, StoreId
 from flaredb_schemas.operators import OperatorStarted
-from flaredb_schemas.placement import (
-    RegionReport,
-)
+from flaredb_schemas.placement import RegionReport
 from flaredb_schemas.records import initial_region
 from flaredb_schemas.reported import reported_region
 from tests.pd.evened import MIB, Cluster

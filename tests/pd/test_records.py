@@ -51,9 +51,7 @@ from flaredb_schemas.operators import (
     OperatorStarted,
     OperatorStepped,
 )
-from flaredb_schemas.placement import (
-    PeerReport,
-)
+from flaredb_schemas.placement import PeerReport
 from flaredb_schemas.records import (
     JOURNAL_TYPES,
     JournalFact,
