@@ -216,7 +216,7 @@ class Healing:
             return ["no PD is ready"]
         told = [found.region for found in reign.heard.regions.from_key(b"")]
         hosted = {
-            one.id: replace(one.region, absorbed=())  # of no use to PD, and not reported
+            one.id: replace(one.region, absorbed=(), absorbers=())  # PD keeps them apart
             for store, _ in self.running()
             for one in store.registry
         }
