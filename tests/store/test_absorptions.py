@@ -1,7 +1,11 @@
 """Who is a part of another region goes, unless a replica beside it has still to absorb it."""
 
+import pytest
+from msgspec.structs import replace
+
 from flaredb.store.records import ReplicaState
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.frames import Removed
+from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.regions import Region
 from tests.store.group import Group
 from tests.store.member import Member
@@ -109,3 +113,45 @@ def test_sources_in_a_line_go_together_when_nobody_here_is_to_absorb_them() -> N
     )
     tell(group, late, far, third)
     assert ids(late) == []
+
+
+@pytest.mark.parametrize("by_pd", [False, True])
+def test_records_of_before_leave_a_source_for_the_target_to_which_it_has_agreed(
+    by_pd: bool,
+) -> None:
+    """They do not say into which region it was merged."""
+    group, (target, source, right) = thirds(spare=1)
+    late = deaf(group, target)
+    merge(group, source, target)
+    _, part = group.split(target, b"k07")
+    record = replace(part, absorbers=())
+    if by_pd:
+        others = alone(group, late)
+        tell(group, late, source, record)
+    else:
+        others = []
+        store, removed = leaving(record, late)
+        late.store._parts.removing.told(store, removed)
+    assert ids(late) == [target, source, right]
+    group.loses = lambda *frame: False
+    for one in others:
+        one.cut_off = False
+    group.until(lambda: source not in ids(late))
+    group.until(lambda: late.replica(target).region == group.regions[target])
+    assert all(one.state is ReplicaState.LIVE for one in late.store.registry)
+
+
+def leaving(known: Region, member: Member) -> tuple[StoreId, Removed]:
+    """A peer of the region says that the one on this store has left."""
+    gone, sender = (
+        known.peer_on(member.id),
+        next(peer for peer in known.peers if peer.store != member.id),
+    )
+    assert gone is not None
+    record = replace(
+        known,
+        peers=tuple(peer for peer in known.peers if peer != gone),
+        epoch=replace(known.epoch, conf_ver=known.epoch.conf_ver + 1),
+        removed=(gone,),
+    )
+    return sender.store, Removed(known.id, gone.id, sender.id, record)

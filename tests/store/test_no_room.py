@@ -2,13 +2,14 @@
 
 import pytest
 
-from flaredb.disk.disk import CopyRows, DiskError, Job
+from flaredb.disk.disk import CopyRows, DiskError, Job, Usage
 from flaredb.disk.layout import data_key
 from flaredb.disk.memory_files import MemoryFiles
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store.records import ReplicaState
-from flaredb.store.room import LEAST_RESERVE_BYTES
+from flaredb.store.snapshot_checks import has_room
 from flaredb_schemas.ids import RegionId
+from flaredb_schemas.regions import REPLICA_ROOM
 from tests.store.group import Group
 from tests.store.member import Member
 from tests.store.regions import region
@@ -100,8 +101,7 @@ def test_snapshots_that_come_together_are_not_promised_the_same_room() -> None:
     for key in (b"a", b"n"):
         for number in range(MISSED):
             group.put(RegionId(1 + (key > b"m")), key + b"%03d" % number, bytes(200))
-    size = MISSED * 220
-    late.disk.free = LEAST_RESERVE_BYTES + 3 * size
+    late.disk.free = MISSED * 220 * (2 * REPLICA_ROOM + 1) // 2
     arriving: set[int] = set()
     group.watch = lambda member: arriving.add(len(late.store._parts.snapshots.into))
     late.holds_jobs = True  # so that the first is not verified before the other is offered
@@ -128,3 +128,30 @@ def test_a_disk_that_has_become_too_full_for_the_rows_takes_no_replica_apart(
     late.disk.free = None
     group.until(lambda: late.store.counters.snapshots_installed == 1)
     assert leader.replica(ONLY).machine.state == late.replica(ONLY).machine.state
+
+
+GIB, MIB = 1 << 30, 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("room", "size", "promised", "fits"),
+    [
+        (300 * MIB, MIB, 0, True),
+        (300 * MIB, 100 * MIB, 0, False),  # the reserve would go
+        (GIB, 300 * MIB, 0, True),
+        (GIB, 300 * MIB, 200 * MIB, False),
+        (GIB, 380 * MIB, 0, False),  # a third of the room
+        (10 * MIB, MIB, 0, True),  # small beside the reserve
+        (10 * MIB, MIB, 8 * MIB, False),
+    ],
+)
+def test_what_a_snapshot_needs(room: int, size: int, promised: int, fits: bool) -> None:
+    usage = Usage(used=100 * GIB, quota=200 * GIB, free=room)
+    assert has_room(usage, size, promised) is fits
+
+
+def test_a_file_does_not_go_where_rows_were() -> None:
+    usage = Usage(used=GIB, quota=2 * GIB, free=10 * MIB, reusable=GIB)
+    assert has_room(usage, 9 * MIB, 0)
+    assert not has_room(usage, 9 * MIB, 4 * MIB)
+    assert not has_room(usage, 11 * MIB, 0)

@@ -7,6 +7,7 @@ Whether a replica of the source has applied entries behind that one makes no dif
 they change nothing that is absorbed.
 """
 
+from itertools import starmap
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from flaredb_schemas.events import (
     entry_event_id,
 )
 from flaredb_schemas.failures import Busy, EpochMismatch, InvalidRequest
+from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange, show_key
 from flaredb_schemas.regions import Absorption, Epoch, Region, Route
 from flaredb_schemas.sessions import AppliedState, Merging
@@ -75,10 +77,15 @@ def pair_fault(target: Region, source: Region) -> str | None:
     return None
 
 
-def has_moved_on(target: Region, merging: Merging) -> bool:
-    """Whether `target` is past the epoch that was named; one that is behind it may get there."""
+def has_moved_on(target: Region, source: Region, merging: Merging) -> bool:
+    """Whether `target` is past the epoch that was named; one that is behind it may get there.
+
+    Then it has not absorbed `source`, which would not be here any more.
+    """
     epoch = target.epoch
-    return epoch.version > merging.version or epoch.conf_ver > merging.conf_ver
+    moved_on = epoch.version > merging.version or epoch.conf_ver > merging.conf_ver
+    assert not moved_on or source.id not in target.absorbed, f"{source.id} is a part of {target.id}"
+    return moved_on
 
 
 def absorb_refusal(
@@ -113,9 +120,15 @@ def united_region(target: Region, source: Region) -> Region:
 
 
 def _absorptions(target: Region, source: Region) -> tuple[Absorption, ...]:
-    """What the two have absorbed once they are one; the source stands behind what it had."""
+    """What the two have absorbed once they are one; the source stands behind what it had.
+
+    Each stands there once: how many there are must not depend on how much is known of them.
+    """
+    into: dict[RegionId, RegionId] = {}
     both = (*target.absorptions, *source.absorptions, Absorption(source.id, target.id))
-    return tuple(dict.fromkeys(both))
+    for one in both:
+        into[one.region] = into.get(one.region) or one.into
+    return tuple(starmap(Absorption, into.items()))
 
 
 def _united_range(one: KeyRange, other: KeyRange) -> KeyRange | None:

@@ -1,6 +1,7 @@
 """When a follower is too far behind for entries (Raft paper, section 7).
 
-Term and vote are never taken from a snapshot; only the log, its marks and the configuration.
+A vote is never taken from a snapshot; only the log, its marks and the configuration, and the term
+of who has sent it, as from any message.
 """
 
 from flaredb.raft.core import Core
@@ -55,16 +56,18 @@ def install(core: Core, meta: SnapshotMeta, term: Term) -> None:
     """The host's state is now that of `meta`, as a leader of `term` sent it; the log follows.
 
     What the log holds behind that point, and agrees with it, may have been acknowledged: it stays.
-    A leader of an earlier term is told nothing: it may not have what a later one has sent.
+    A leader of an earlier term is not followed any more: it may not have what a later one has sent.
     """
     assert meta.index > core.log.commit, f"{meta.index} is committed here: {core.log.marks()}"
     assert core.peer in members(meta.configuration), "a snapshot for others"
     assert core.role is not LEADER, "a leader was behind its followers"
+    if term > core.term:
+        core.become_follower(term, NO_PEER)
     leader = core.leader
     if core.role is not FOLLOWER:
         core.become_follower(core.term, NO_PEER)
     _start_behind(core, meta, keeps_suffix=core.log.has(meta.index, meta.term))
-    if leader != NO_PEER and term <= core.term:
+    if leader != NO_PEER:
         core.send(leader, AppendAccepted(core.term, meta.index))
 
 

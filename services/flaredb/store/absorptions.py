@@ -7,12 +7,11 @@ needs it any more. Whoever goes takes with it what only it had still to absorb. 
 anything.
 """
 
-from collections.abc import Container
-
 from flaredb.store.records import ReplicaState
 from flaredb.store.registry import Registry
+from flaredb.store.replica import Replica
 from flaredb_schemas.ids import RegionId
-from flaredb_schemas.regions import Absorption, Region
+from flaredb_schemas.regions import Region
 
 
 def settled(registry: Registry, record: Region) -> tuple[RegionId, ...]:
@@ -28,19 +27,21 @@ def settled_by_snapshot(registry: Registry, record: Region) -> tuple[RegionId, .
 def _settled(registry: Registry, record: Region, past: set[RegionId]) -> tuple[RegionId, ...]:
     going: list[RegionId] = []
     # Each stands behind those that it had absorbed itself: so who goes is known before these.
-    for absorbed in reversed(record.absorptions):
-        if not _is_awaited(registry, absorbed, past):
-            going.append(absorbed.region)
-            past.add(absorbed.region)
+    for region, into in reversed(record.absorptions):
+        target = registry.get(into or _likely(registry, region, record))
+        if target is None or target.id in past or not _awaits(target, region):
+            going.append(region)
+            past.add(region)
     return tuple(going)
 
 
-def _is_awaited(registry: Registry, absorbed: Absorption, past: Container[RegionId]) -> bool:
-    """Whether a replica here, none of those in `past`, will absorb it by its own log."""
-    target = registry.get(absorbed.into)
-    return (
-        target is not None
-        and target.id not in past
-        and target.state is not ReplicaState.DAMAGED
-        and absorbed.region not in target.region.absorbed
-    )
+def _likely(registry: Registry, region: RegionId, record: Region) -> RegionId:
+    """Into which region one was merged before records said so: into which it has agreed to be."""
+    part = registry.get(region)
+    merging = part.machine.state.merging if part is not None else None
+    return record.id if merging is None else merging.target
+
+
+def _awaits(target: Replica, region: RegionId) -> bool:
+    """Whether the replica will absorb that region by its own log."""
+    return target.state is not ReplicaState.DAMAGED and region not in target.region.absorbed

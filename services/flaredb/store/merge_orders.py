@@ -236,7 +236,7 @@ class MergeOrders:
                 self._step(source, course, RollBackMerge(self._wall(), merging.index))
             else:
                 self._hand_on(source, course)
-        elif has_moved_on(target.region, merging):
+        elif has_moved_on(target.region, source.region, merging):
             self._step(source, course, RollBackMerge(self._wall(), merging.index))
         elif target.state is ReplicaState.DAMAGED:
             self._hand_on(source, course)

@@ -5,6 +5,7 @@ beside it, may have changed meanwhile. Nothing here changes anything.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from flaredb.disk.disk import Usage
 from flaredb.store.absorptions import settled_by_snapshot
@@ -16,6 +17,8 @@ from flaredb.store.room import reserve
 from flaredb_schemas.frames import SnapshotHeader
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.regions import REPLICA_ROOM
+
+SMALL_SHARE: Final = 64
 
 
 def is_here(registry: Registry, header: SnapshotHeader) -> bool:
@@ -40,7 +43,8 @@ def refusal(context: Context, births: Births, header: SnapshotHeader) -> str | N
     if replica is None:
         # What was merged into it, or into what it was split from, is here: the log of another
         # replica here has still to absorb that.
-        return births.obstacle(region)
+        obstacle = births.obstacle(region)
+        return obstacle or _unready(registry, settled_by_snapshot(registry, region))
     if replica.peer != header.to_peer:
         return "the peer is not here"
     if replica.state is ReplicaState.DAMAGED or replica.leads:
@@ -66,11 +70,14 @@ def _unready(registry: Registry, parts: Iterable[RegionId]) -> str | None:
 def has_room(usage: Usage, size: int, promised: int) -> bool:
     """Whether a snapshot of `size` bytes can be fetched, beside what others were promised.
 
-    The file does not go where rows were before, but its rows do. What puts leave stays untouched.
+    The file does not go where rows were before, but its rows do. What puts leave stays untouched,
+    but for snapshots that are small beside it: those who need one are waited for.
     """
-    room = usage.room - promised
-    fits = room >= max(REPLICA_ROOM * size, 2 * size + reserve(usage))
-    return fits and usage.free >= size + promised // 2
+    kept = reserve(usage)
+    needed = REPLICA_ROOM * size
+    if size > kept // SMALL_SHARE:
+        needed = max(needed, 2 * size + kept)
+    return usage.room - promised >= needed and usage.free >= size + promised // 2
 
 
 def has_room_for_rows(usage: Usage, size: int, promised: int) -> bool:
