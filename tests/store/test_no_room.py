@@ -100,8 +100,8 @@ def test_snapshots_that_come_together_are_not_promised_the_same_room() -> None:
     late.cut_off = True
     for key in (b"a", b"n"):
         for number in range(MISSED):
-            group.put(RegionId(1 + (key > b"m")), key + b"%03d" % number, bytes(200))
-    late.disk.free = MISSED * 220 * (2 * REPLICA_ROOM + 1) // 2
+            group.put(RegionId(1 + (key > b"m")), key + b"%03d" % number, bytes(1_000))
+    late.disk.free = MISSED * 1_100 * (2 * REPLICA_ROOM + 1) // 2
     arriving: set[int] = set()
     group.watch = lambda member: arriving.add(len(late.store._parts.snapshots.into))
     late.holds_jobs = True  # so that the first is not verified before the other is offered
