@@ -79,6 +79,9 @@ def test_export_and_import(run: Run, tmp_path: Path) -> None:
     file.write_text('{"key": "move:text", "value": "a\\\\x00b"}\n')
     run("import", str(file))
     assert run("get", "move:text", "--raw") == "a\x00b"
+    file.write_text('{"key": "move:64", "value": "a\\\\\\\\", "value_b64": "YVw="}\n')
+    run("import", str(file))
+    assert run("get", "move:64", "--raw") == "a\\"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,7 @@ def test_export_and_import(run: Run, tmp_path: Path) -> None:
         ('{"key": "", "value": ""}', "empty"),
         ('{"key": "a\\\\q", "value": ""}', "escape"),
         ('{"key": 1, "value": ""}', "line 2"),
+        ('{"key": "a", "value": "b", "value_b64": "YQ=="}', "value and value_b64 are not the same"),
     ],
 )
 def test_import_names_the_line_that_is_wrong(

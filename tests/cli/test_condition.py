@@ -10,11 +10,20 @@ from flaredb_schemas.pd_answers import RegionRow, StoreRow
 from flaredb_schemas.placement import PeerReport
 from tests.schemas.samples import sample
 
+MIB = 2**20
+
 
 def store(number: int, **told: Any) -> StoreRow:
     row = sample(StoreRow)
     assert isinstance(row, StoreRow)
-    fields = {"health": "up", "life": "serving", "damaged": 0, **told}
+    fields = {
+        "health": "up",
+        "life": "serving",
+        "damaged": 0,
+        "capacity": 100 * MIB,
+        "free": 50 * MIB,
+    }
+    fields |= told
     return replace(row, id=StoreId(number), **fields)
 
 
@@ -31,7 +40,7 @@ def test_a_whole_cluster_lacks_nothing() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    stores = [store(1), store(2, health="down"), store(3, damaged=2)]
+    stores = [store(1), store(2, health="down"), store(3, damaged=2), store(4, free=4 * MIB)]
     regions = [
         region(4, state="degraded"),
         region(5, state="unavailable", leader_store=0),
@@ -41,6 +50,7 @@ def test_what_is_missing_is_named() -> None:
     assert find_lacks(stores, regions) == [
         "store 2 is down",
         "store 3 has 2 damaged replicas",
+        "store 4 is nearly full (4 MiB left), and refuses puts once it is full",
         "1 region without a majority of stores (5)",
         "1 region without a leader (6)",
         "2 regions with a replica that is away (4, 7)",

@@ -127,3 +127,24 @@ def test_stores_that_were_removed_do_not_count(tmp_path: Path) -> None:
     folder.release()
     assert _how_many(PlaygroundSettings(dir=str(tmp_path)), 3) == 3
     assert _how_many(PlaygroundSettings(dir=str(tmp_path), stores=4), 3) == 4
+
+
+def test_a_new_one_does_not_join_a_cluster_that_is_there(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    """Its stores would take that one's data, and leave with it."""
+    given = ["playground", "--nats", cluster.url, "--dir", str(tmp_path / "new")]
+    result = CliRunner().invoke(make_app(), given)
+    assert result.exit_code == 2
+    assert "a cluster runs at" in result.stderr and "FLAREDB_PREFIX" in result.stderr
+    with cluster.connect() as db:
+        assert len(db.stores()) == 3
+
+
+def test_a_stores_folder_is_no_playgrounds(cluster: LocalCluster) -> None:
+    folder = cluster.store_folder(1)
+    before = sorted(folder.iterdir())
+    result = CliRunner().invoke(make_app(), ["playground", "--dir", str(folder)])
+    assert result.exit_code == 1
+    assert "is the data folder of a store" in result.stderr
+    assert sorted(folder.iterdir()) == before

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flaredb.cli.output import Format
 from flaredb.cli.session import Reach, Session, run_session
+from flaredb.client.errors import InvalidArgumentError
 
 
 async def _struck(error: BaseException) -> None:
@@ -40,3 +42,8 @@ def test_a_task_that_failed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     _run(ValueError("nobody waits"))
     gc.collect()
     assert "nobody waits" in caplog.text
+
+
+def test_two_names_of_a_cluster_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="--dir and --nats"):
+        Reach(tmp_path, "nats://127.0.0.1:1", None)

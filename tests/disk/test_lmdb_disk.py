@@ -199,6 +199,20 @@ async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         await LmdbStation(tmp_path / "file" / "data").open()
 
 
+async def test_a_folder_that_holds_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kept.json").write_text("a playground's")
+    with pytest.raises(DiskError, match=r"kept\.json is in it.*FLAREDB_DATA"):
+        await LmdbStation(tmp_path).open()
+    assert os.listdir(tmp_path) == ["kept.json"]
+
+
+async def test_a_new_file_system_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".hidden").touch()
+    async with lmdb_station(tmp_path):
+        pass
+
+
 async def test_a_broken_tree_is_found_after_the_machine_failed(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with lmdb_station(folder) as station:

@@ -8,6 +8,9 @@ from flaredb_schemas.pd_answers import PdStatus, RegionRow, StoreRow
 SHOWN = 5
 """How many of many are named."""
 
+NEARLY_FULL = 20
+"""A store with less than one in so many of its bytes left is told of."""
+
 
 def find_trouble(pd: PdStatus) -> str:
     """Why the cluster does not serve every key, or nothing."""
@@ -31,6 +34,12 @@ def find_lacks(stores: Sequence[StoreRow], regions: Sequence[RegionRow]) -> list
         f"store {row.id} has {row.damaged} damaged replica{'s' * (row.damaged > 1)}"
         for row in stores
         if row.damaged
+    ]
+    lacks += [
+        f"store {row.id} is nearly full ({row.free / 2**20:.0f} MiB left), and refuses puts once "
+        "it is full"
+        for row in stores
+        if row.free * NEARLY_FULL < row.capacity
     ]
     without_majority = [row.id for row in regions if row.state == "unavailable"]
     if without_majority:

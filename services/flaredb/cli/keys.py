@@ -11,7 +11,7 @@ from flaredb.cli.output import Format, as_json
 from flaredb.cli.session import Session
 from flaredb.cli.texts import Notation, parse, readable, with_base64
 from flaredb.client.errors import ConflictError, InvalidArgumentError
-from flaredb_schemas.keys import show_key
+from flaredb_schemas.keys import MAX_VALUE_BYTES, show_key
 
 Key = Annotated[
     str, typer.Argument(help="The key; one that begins with - stands behind --, after the options.")
@@ -126,8 +126,9 @@ async def scan(
 
 
 def _all_of_input() -> bytes:
+    """Standard input, as far as it could be a value: whoever stores it sees whether it is more."""
     with interruptible():
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(MAX_VALUE_BYTES + 1)
 
 
 def _confirm(session: Session) -> None:

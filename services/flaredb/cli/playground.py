@@ -91,6 +91,8 @@ def _run(settings: PlaygroundSettings, origins: Origins, nats: str, analytics: b
         nats_port=NATS_PORT if is_free(f"{LOCALHOST}:{NATS_PORT}") else 0,
     )
     with _interrupted_by_sigterm():
+        if nats and not stores_in(Path(settings.dir)):
+            _check_alone(cluster)
         try:
             cluster.start(on_progress=lambda name: note(f"{name} is up"))
         except (FolderUnusable, ProcessFailed, OSError) as fault:
@@ -103,6 +105,20 @@ def _run(settings: PlaygroundSettings, origins: Origins, nats: str, analytics: b
             finally:
                 note("stopping")
                 cluster.close()
+
+
+def _check_alone(cluster: LocalCluster) -> None:
+    """NATS that is named answers, and stores of a new folder would not join another cluster."""
+    with cluster.connect(timeout=CALL_SECONDS) as db:
+        try:
+            db.status()
+        except FlareDBError:
+            return  # no PD is there
+    raise InvalidArgumentError(
+        f"a cluster runs at {cluster.url} already, which stores of a new folder would join",
+        hint="use that one: --nats with any command; or keep this one apart: FLAREDB_PREFIX=other "
+        "here, and for the commands that use it from elsewhere",
+    )
 
 
 def _how_many(settings: PlaygroundSettings, replicas: int) -> int:

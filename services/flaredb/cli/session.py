@@ -34,6 +34,10 @@ class Reach:
     """Where a command's cluster is, by flags, environment, settings file and folder."""
 
     def __init__(self, folder: Path | None, nats: str | None, timeout: float | None) -> None:
+        if folder is not None and nats is not None:
+            raise InvalidArgumentError(
+                "--dir and --nats name a cluster each", hint="leave out the one that is not meant"
+            )
         flags = {"dir": str(folder) if folder else None, "nats_url": nats}
         flags["timeout_seconds"] = timeout if timeout is None else str(timeout)
         try:

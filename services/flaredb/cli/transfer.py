@@ -2,7 +2,8 @@
 
     {"key": "user:1", "key_b64": "dXNlcjox", "value": "Ada", "value_b64": "QWRh"}
 
-What has a `_b64` is read from there; a file made by hand may leave it out and write text.
+A file made by hand may leave the `_b64` out and write text, or the other way round; where both are
+there they must be the same.
 """
 
 import asyncio
@@ -58,6 +59,9 @@ async def import_rows(
     no_progress: NoBar = False,
 ) -> None:
     """Write every row of a file. A row that is there already is replaced.
+
+    A row is {"key": "user:1", "value": "Ada"}, escaped as `scan` prints it (a backslash is
+    written twice, any byte as in x00 behind one); or the same in base64 as key_b64 and value_b64.
 
     Where it stops, every line before the one that it names is written: fix it and go on from there
     with --from-line.
@@ -235,12 +239,14 @@ def _parse_row(number: int, line: bytes) -> tuple[bytes, bytes]:
 def _field(row: Any, name: str) -> bytes:
     if not isinstance(row, dict):
         raise TypeError("a line holds one JSON object")
-    encoded = row.get(f"{name}_b64")
-    if encoded is not None:
-        return base64.b64decode(encoded, validate=True)
-    text = row[name]
+    encoded, text = row.get(f"{name}_b64"), row.get(name)
+    data = None if encoded is None else base64.b64decode(encoded, validate=True)
+    if text is None and data is not None:
+        return data
     if not isinstance(text, str):
-        raise TypeError(f"{name} is not text")
+        raise KeyError(name) if text is None else TypeError(f"{name} is not text")
+    if data is not None and data != unescape(text):
+        raise ValueError(f"{name} and {name}_b64 are not the same; leave one of them out")
     return unescape(text)
 
 

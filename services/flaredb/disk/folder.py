@@ -21,6 +21,8 @@ SNAPSHOTS: Final = "snapshots"
 ROWS: Final = "data.mdb"
 _LOCK: Final = "writer.lock"
 _IN_USE: Final = "in-use"
+_OURS: Final = {ROWS, "lock.mdb", "wal-0", "wal-1", _LOCK, _IN_USE, SNAPSHOTS, "lost+found"}
+"""What may lie in a store's folder; a file system of its own brings the last one along."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _RETRY_SECONDS: Final = 0.02
 
@@ -28,6 +30,7 @@ _RETRY_SECONDS: Final = 0.02
 def prepare_folder(folder: Path) -> None:
     """Make the folder and what belongs in it, for its owner alone; raises `DiskError`."""
     try:
+        _refuse_what_is_not_ours(folder)
         _make_parents(folder)
         for path in (folder, folder / SNAPSHOTS):
             _make(path, mode=0o700)
@@ -36,6 +39,17 @@ def prepare_folder(folder: Path) -> None:
             f"cannot make the data folder {folder}: {error.strerror}. "
             "Give the store a folder that it may write to (FLAREDB_DATA)."
         ) from error
+
+
+def _refuse_what_is_not_ours(folder: Path) -> None:
+    """A folder that holds something, and no store, was named by mistake."""
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    strange = [name for name in names if name not in _OURS and not name.startswith(".")]
+    if strange and ROWS not in names:
+        raise DiskError(
+            f"the data folder {folder} is no store's: {strange[0]} is in it. "
+            "Give the store an empty folder, or the one that it had (FLAREDB_DATA)."
+        )
 
 
 def _make_parents(folder: Path) -> None:

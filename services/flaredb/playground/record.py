@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from flaredb.disk.folder import ROWS
+
 RECORD: Final = "playground.json"
 KEPT: Final = "kept.json"
 LOCK: Final = "playground.lock"
@@ -74,6 +76,10 @@ class PlaygroundFolder:
 
     def claim(self) -> None:
         """Take the folder, making it where needed; raises `FolderInUse` or `FolderUnusable`."""
+        if os.path.lexists(self.path / ROWS):
+            raise FolderUnusable(
+                f"{self.path} is the data folder of a store", "name another folder: --dir DIR"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
