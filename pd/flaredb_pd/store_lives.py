@@ -88,7 +88,7 @@ class StoreLives:
     def _still_needed(self, store: StoreId, state: State, heard: Heard) -> PdFailure | None:
         held, health = holdings(store, heard), self._watch.health(store)
         if held.replicas:
-            text = f"store {store} still has {_count(held.replicas)}: {_of(held.examples)}"
+            text = f"store {store} still has {_some(held.replicas, held.examples)}"
             hint = f"empty it first: `flaredb store drain {store}`"
             if state.stores[store].drain is not None:
                 hint = f"wait until it is empty: `flaredb store show {store}`"
@@ -100,7 +100,7 @@ class StoreLives:
         if health == "down":
             return None  # what it has not cleaned up nobody can wait for
         if held.removed:
-            left = f"{_count(held.removed)} that went elsewhere: {_of(held.examples)}"
+            left = _some(held.removed, held.examples, " that went elsewhere")
             text = f"store {store} has not cleaned up {left}"
             return PdFailure(
                 "not_empty", text, "try again in a few seconds; it must be up for that"
@@ -131,8 +131,9 @@ def _busy(store: StoreId) -> PdFailure:
     return PdFailure("busy", text, f"empty it first: `flaredb store drain {store}`")
 
 
-def _count(replicas: int) -> str:
-    return f"{replicas} replica{'s' * (replicas != 1)}"
+def _some(replicas: int, examples: tuple[RegionId, ...], which: str = "") -> str:
+    more = ", ..." * (replicas > len(examples))
+    return f"{replicas} replica{'s' * (replicas != 1)}{which}: {_of(examples)}{more}"
 
 
 def _of(regions: tuple[RegionId, ...]) -> str:

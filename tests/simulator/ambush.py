@@ -7,7 +7,7 @@ from flaredb.store.records import ReplicaState
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import RegionId
-from tests.simulator.network import Link
+from tests.simulator.network import Link, both_ways
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
 
@@ -104,7 +104,7 @@ class Swing:
             return
         name = victim.name
         others = {item.name for item in self._stores} - {name}
-        self._links = {(name, one) for one in others} | {(one, name) for one in others}
+        self._links = both_ways({name}, others)
         network.cut |= self._links
         world.note("cut", f"{name}, which leads with term {self._term}")
         if victim.running and world.dice.random() < 0.4:

@@ -101,6 +101,10 @@ class Client:
         self._wanted = list(keys)
         self._begin()
 
+    def look(self, key: bytes) -> None:
+        """Read a key besides what the hands do."""
+        self._start(Task(0.0, 0.0, gets=(key,), aside=True))
+
     # What to call.
 
     def _begin(self) -> None:
@@ -308,7 +312,7 @@ class Client:
         for step in task.steps:
             self._lose(task, step)
         self._settle(task)
-        self._pause()
+        self._pause(task)
 
     def _lose(self, task: Task, step: Step) -> None:
         """What came of this op will never be known."""
@@ -329,7 +333,7 @@ class Client:
         if following is not None:
             self._start(Task(0.0, 0.0, page=following))
         else:
-            self._pause()
+            self._pause(task)
 
     def _settle(self, task: Task) -> None:
         """This task is over. A batch that was given up is settled, too: its lane goes on."""
@@ -337,6 +341,8 @@ class Client:
         if task.session is not None:
             task.session.settle(task.sequence)
 
-    def _pause(self) -> None:
+    def _pause(self, task: Task) -> None:
+        if task.aside:
+            return
         wait = self.world.options.workload.pause * self.dice.random() * 2
         self.world.clockwork.after(0.0 if self._wanted else wait, self._begin)

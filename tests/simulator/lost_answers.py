@@ -7,7 +7,7 @@ from tests.simulator.network import Link
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
 
-CHANCE = 0.3
+CHANCE = 0.6
 LONGEST_SECONDS = 2.0
 
 

@@ -19,6 +19,11 @@ Handler = Callable[[str, bytes, str], None]
 Link = tuple[str, str]
 
 
+def both_ways(side: set[str], others: set[str]) -> set[Link]:
+    """The links between anybody here and anybody there."""
+    return {(a, b) for a in side for b in others} | {(b, a) for a in side for b in others}
+
+
 class Network:
     """Who listens to what, and how each link does."""
 

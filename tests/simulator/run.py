@@ -112,7 +112,7 @@ class Run:
         for store in self.stores:
             store.start()
         self.healing.until_born()
-        troubles = Troubles(self.world, self.stores, self.pds, self.inspector.check)
+        troubles = Troubles(self.world, self.stores, self.pds, self.clients, self.inspector.check)
         Phases(self.world, self.stores, troubles)
 
         def turned(store: Store) -> None:

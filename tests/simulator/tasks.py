@@ -58,6 +58,8 @@ class Task(Struct):
     region: RegionId = RegionId(0)
     attempts: int = 0
     uncertain: bool = False
+    aside: bool = False
+    """Read besides what hands do: nothing follows on it."""
 
     @property
     def place(self) -> bytes:

@@ -7,11 +7,12 @@ from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
 from tests.simulator.ambush import Ambush, Swing
+from tests.simulator.clients import Client
 from tests.simulator.cutting import Cutter
 from tests.simulator.joining import Joiner
 from tests.simulator.losing import Losses
 from tests.simulator.moving import Mover
-from tests.simulator.network import Link
+from tests.simulator.network import Link, both_ways
 from tests.simulator.placement import SimPd
 from tests.simulator.schemes.scheme import Cluster
 from tests.simulator.schemes.schemes import Schemes
@@ -52,6 +53,7 @@ class Troubles:
         world: World,
         stores: Sequence[SimStore],
         pds: Sequence[SimPd],
+        clients: Sequence[Client],
         check: Callable[[RegionId], object],
     ) -> None:
         """`check` has all replicas of a region compared."""
@@ -62,7 +64,7 @@ class Troubles:
         self._crashes = 0
         self._ambush = Ambush(world, stores, self.strike)
         self._swing = Swing(world, stores)
-        self._schemes = Schemes(world, Cluster(stores, pds, self._order_transfer, check))
+        self._schemes = Schemes(world, Cluster(stores, pds, clients, self._order_transfer, check))
         options = world.options
         troubles = options.troubles
         for mean, trouble in (
@@ -210,8 +212,7 @@ class Troubles:
         others = {store.name for store in self._stores} - side
         if self._world.dice.random() < 0.5:
             side = side | {pd.name for pd in self._pds}
-        links = {(a, b) for a in side for b in others} | {(b, a) for a in side for b in others}
-        self._cut(links, f"{sorted(side)} from {sorted(others)}", seconds)
+        self._cut(both_ways(side, others), f"{sorted(side)} from {sorted(others)}", seconds)
 
     def _one_way(self) -> None:
         link = self._some_link()

@@ -8,7 +8,8 @@ from msgspec import Struct
 from flaredb.store.replica import Replica
 from flaredb.store.store import Store
 from flaredb_schemas.ids import PeerId, RegionId
-from tests.simulator.network import Link
+from tests.simulator.clients import Client
+from tests.simulator.network import Link, both_ways
 from tests.simulator.placement import SimPd
 from tests.simulator.stores import SimStore
 from tests.simulator.world import World
@@ -26,6 +27,7 @@ class Cluster(Struct, frozen=True):
 
     stores: Sequence[SimStore]
     pds: Sequence[SimPd]
+    clients: Sequence[Client]
     transfer: Callable[[Replica, PeerId], None]
     """Has PD order that a replica hand its leadership over to a peer."""
     check: Callable[[RegionId], object]
@@ -84,7 +86,7 @@ class Scheme(ABC):
         """No other store hears `item` or is heard by it; whoever was cut off before is let in."""
         self.let_in()
         others = {other.name for other in self.stores} - {item.name}
-        self._links = {(item.name, one) for one in others} | {(one, item.name) for one in others}
+        self._links = both_ways({item.name}, others)
         self.world.network.cut |= self._links
         self.world.note("cut", f"{item.name}, as {type(self).__name__} wants it")
 
