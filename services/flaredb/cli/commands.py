@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from flaredb.cli.main import INTERRUPTED
+from flaredb.cli.interruptions import INTERRUPTED
 from flaredb.cli.output import ExitCode, Format, NotFoundError, report
 from flaredb.cli.session import Reach, Session, run_session
 from flaredb.client.errors import FlareDBError

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command waits for what the event loop does not know of.
+"""Ctrl-C: its exit code, and how it ends a wait that the event loop does not know of.
 
 The loop's own handler cancels the command where it awaits. Raised anywhere else in a loop,
 `KeyboardInterrupt` may strike between a future and whoever waits for it, who then waits for ever.
@@ -7,6 +7,10 @@ The loop's own handler cancels the command where it awaits. Raised anywhere else
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 @contextmanager

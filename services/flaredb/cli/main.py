@@ -4,15 +4,13 @@ Exit codes: 0 ok, 1 error, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable
 6 undetermined, 130 interrupted.
 """
 
-import signal
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 
-NEEDED = ("typer", "rich")
+from flaredb.cli.interruptions import INTERRUPTED
 
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code after Ctrl-C, as shells have it."""
+NEEDED = ("typer", "rich")
 
 
 def main() -> None:
