@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from flaredb_pd.heard import Heard
 from flaredb_pd.placing import lacks_room
 from flaredb_pd.proposals import unknown_region
-from flaredb_pd.region_map import RegionMap, Sighting, are_alike
+from flaredb_pd.region_map import RegionMap, Sighting, are_alike, would_name_too_many
 from flaredb_pd.standings import size_of
 from flaredb_schemas.ids import StoreId
 from flaredb_schemas.pd_answers import MergeQuery, PdFailure
-from flaredb_schemas.regions import PeerRole, Region
+from flaredb_schemas.regions import MOST_ABSORBED, PeerRole, Region
 
 
 def find_pair(query: MergeQuery, regions: RegionMap) -> tuple[Sighting, Sighting] | PdFailure:
@@ -48,6 +48,10 @@ def find_obstacle(
         if not all(peer.role is PeerRole.VOTER for peer in region.peers):
             text = f"the peers of region {region.id} are just being changed"
             return PdFailure("busy", text, "try again in a few seconds")
+    if would_name_too_many(source, target):
+        text = f"regions {source.region.id} and {target.region.id} came of too many others"
+        hint = f"leave them two: a region names {MOST_ABSORBED} that it has absorbed at most"
+        return PdFailure("refused", text, hint)
     if len(source.region.peers) != len(target.region.peers):
         counts = [f"region {one.id} has {len(one.peers)}" for one in (source.region, target.region)]
         text = f"the two have different numbers of replicas: {', '.join(counts)}"

@@ -17,7 +17,7 @@ from flaredb_pd.bearing import Bearing
 from flaredb_schemas.ids import NO_PEER, NO_STORE, PeerId, RegionId, StoreId, Term
 from flaredb_schemas.keys import KeyRange, find_fault
 from flaredb_schemas.placement import RegionReport
-from flaredb_schemas.regions import Region, Route
+from flaredb_schemas.regions import MOST_ABSORBED, Region, Route
 
 
 class Sighting(Struct, frozen=True):
@@ -190,6 +190,13 @@ def are_alike(one: Region, other: Region) -> bool:
     """Whether two regions have their replicas on the same stores, in the same roles."""
     places = [sorted((peer.store, peer.role) for peer in each.peers) for each in (one, other)]
     return places[0] == places[1]
+
+
+def would_name_too_many(one: Sighting, other: Sighting) -> bool:
+    """Whether the two have absorbed so many regions that they cannot become one."""
+    reports = (one.report, other.report)
+    names = {name for report in reports if report is not None for name in report.absorbed}
+    return len(names) >= MOST_ABSORBED
 
 
 def _older_than(told: Sighting, known: Sighting) -> str:

@@ -17,7 +17,7 @@ from flaredb_pd.config import Config
 from flaredb_pd.ledger import Filters, weigh
 from flaredb_pd.placing import Fit, Stores, roomy_stores, wear
 from flaredb_pd.proposals import Proposal
-from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours
+from flaredb_pd.region_map import RegionMap, Sighting, are_neighbours, would_name_too_many
 from flaredb_schemas.decisions import Candidate
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.placement import RegionReport
@@ -123,6 +123,7 @@ class SmallRegions:
                 and self._is_calm(left, now)
                 and self._is_calm(right, now)
                 and are_neighbours(left.region.keys, right.region.keys)
+                and not would_name_too_many(left, right)
             ):
                 yield left, right
 

@@ -39,6 +39,10 @@ class Peer(Struct, frozen=True, array_like=True, gc=False):
     role: PeerRole = PeerRole.VOTER
 
 
+MOST_ABSORBED: Final = 256
+"""How many absorbed regions a region may name; beyond, it absorbs no more."""
+
+
 class Epoch(Struct, frozen=True, array_like=True, gc=False):
     """How often the peers (`conf_ver`) and the range (`version`) of a region have changed."""
 

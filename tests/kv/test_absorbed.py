@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from flaredb.kv.merge import MOST_ABSORBED, pair_fault, united_region
+from flaredb.kv.merge import pair_fault, united_region
 from flaredb_schemas.ids import PeerId, RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
-from flaredb_schemas.regions import Absorption, Epoch, Peer, Region
+from flaredb_schemas.regions import MOST_ABSORBED, Absorption, Epoch, Peer, Region
 
 LEFT, RIGHT = RegionId(1), RegionId(2)
 

@@ -1,7 +1,11 @@
 """Which neighbours PD merges by itself: small ones, after nothing has happened to them for long."""
 
 import msgspec
+import pytest
 
+from flaredb_pd.heard import Heard
+from flaredb_pd.instant import Instant
+from flaredb_pd.merge_pairs import find_obstacle
 from flaredb_pd.placing import Stores
 from flaredb_pd.proposals import Proposal
 from flaredb_pd.region_map import RegionMap, Sighting
@@ -13,7 +17,7 @@ from flaredb_schemas.placement import (
     DownPeer,
     RegionReport,
 )
-from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.regions import MOST_ABSORBED, Epoch, Region
 from flaredb_schemas.reported import reported_region
 from tests.pd.builders import pd_config, peers, region_report
 from tests.pd.evened import MIB, Cluster
@@ -53,6 +57,25 @@ def test_two_that_are_small_and_calm_are_merged_the_smaller_into_the_larger() ->
     assert seen.pairs(59.0) == []
     assert seen.pairs(60.0) == [(1, 2)]
     assert seen.pairs(60.0, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "fits"),
+    [
+        (MOST_ABSORBED - 1, 0, True),
+        (MOST_ABSORBED, 0, False),
+        (MOST_ABSORBED, MOST_ABSORBED - 1, False),
+    ],
+)
+def test_who_came_of_too_many_is_left_alone(left: int, right: int, fits: bool) -> None:
+    """What both came of is named once."""
+    names = [tuple(map(RegionId, range(100, 100 + count))) for count in (left, right)]
+    seen = Seen(report(1, b"", b"m", absorbed=names[0]), report(2, b"m", b"", absorbed=names[1]))
+    assert seen.pairs(60.0) == ([(2, 1)] if fits else [])
+    one, other = seen.regions
+    refused = find_obstacle(one, other, Heard((), Instant(60.0, 60_000)), {})
+    assert (refused is None) is fits
+    assert refused is None or "came of too many others" in refused.message
 
 
 class Far:

@@ -24,11 +24,8 @@ from flaredb_schemas.events import (
 from flaredb_schemas.failures import Busy, EpochMismatch, InvalidRequest
 from flaredb_schemas.ids import RegionId
 from flaredb_schemas.keys import KeyRange, show_key
-from flaredb_schemas.regions import Absorption, Epoch, Region, Route
+from flaredb_schemas.regions import MOST_ABSORBED, Absorption, Epoch, Region, Route
 from flaredb_schemas.sessions import AppliedState, Merging
-
-MOST_ABSORBED: Final = 256
-"""How many absorbed regions a region may name; beyond, it absorbs no more."""
 
 MERGING_RETRY_MS: Final = 50
 
