@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from flaredb_pd.bootstrap import bootstrap_facts, joined_fact
 from flaredb_pd.config import Config
+from flaredb_pd.decided import decided_of, newest
 from flaredb_pd.fresh_ids import floor_after_loss, grant
 from flaredb_pd.generations import NoteGenerations, news
 from flaredb_pd.idle_facts import TellIdle, told_idle
@@ -276,6 +277,7 @@ def _granted(state: State, ask: AskIds) -> tuple[JournalFact, ...]:
 
 
 def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...]:
+    decided = newest(loss.decided, decided_of(state))  # one may have been written since
     started = RebuildStarted(
         epoch=PdEpoch(max(state.highest_epoch, loss.epoch) + 1),
         reason=loss.reason,
@@ -285,11 +287,11 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
         lost_id=loss.highest_id,
         highest_id=floor_after_loss(max(state.highest_id, loss.highest_id)),
         incarnation=config.incarnation,
-        replicas=loss.decided.replicas,
-        draining=loss.decided.draining,
-        removed=loss.decided.removed,
+        replicas=decided.replicas,
+        draining=decided.draining,
+        removed=decided.removed,
     )
-    gone = loss.decided.removed
+    gone = decided.removed
     ours = state if state.cluster == loss.cluster else State()
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:

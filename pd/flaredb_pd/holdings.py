@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from flaredb_pd.heard import Heard
 from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.placement import RegionReport
 
 MOST_EXAMPLES: Final = 3
 """How many regions are named where many are meant."""
@@ -33,12 +34,17 @@ class Holdings(Struct):
         return not (self.replicas or self.unknown or self.hole)
 
 
+def _leads_alone(report: RegionReport) -> bool:
+    """Whether too few of its peers hear it for a leader: the others may have gone on without it."""
+    return 2 * len(report.down) >= len(report.peers) > 1
+
+
 def holdings(store: StoreId, heard: Heard) -> Holdings:
     """What is held by `store`; O(regions)."""
     held = Holdings(hole=not heard.regions.covers_all)
     for sighting in heard.regions:
         region, report = sighting.region, sighting.report
-        if report is None:
+        if report is None or _leads_alone(report):
             held.unknown = (*held.unknown, region.id)[:MOST_EXAMPLES]
         here = region.peer_on(store)
         left = any(peer.store == store for peer in region.removed)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from flaredb_pd.fresh_ids import grant
 from flaredb_pd.recovery import Claim
@@ -26,6 +26,9 @@ from flaredb_schemas.placement import Here, Join, Joined, JoinLater, JoinRefused
 _UUID = re.compile(r"[0-9a-f]{32}")
 
 RETRY_MS: Final = 250
+
+MOST_TOLD_BYTES: Final = 16 * 1024
+"""What a store tells of itself goes into the journal, whose records the bus takes up to a size."""
 
 NEVER_HEARD: Final = Generation(0)
 
@@ -101,6 +104,11 @@ def _find_join_fault(join: Join) -> JoinRefused | None:
         return JoinRefused(
             "the data folder holds regions but names no cluster",
             "the data folder is damaged; start with an empty one",
+        )
+    if len(json.encode((join.labels, join.version))) > MOST_TOLD_BYTES:
+        return JoinRefused(
+            f"its labels and version take more than {MOST_TOLD_BYTES} bytes",
+            "give it fewer labels, or shorter ones",
         )
     return None
 

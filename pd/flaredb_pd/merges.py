@@ -142,6 +142,9 @@ class Merges:
         source, target = heard.regions.get(body.region), heard.regions.get(body.target)
         if target is None or NO_STORE in (target.store, source.store if source else None):
             return
+        united = max(body.epoch.version, body.target_epoch.version) < target.region.epoch.version
+        if source is None and not united:
+            return  # something else holds its keys: it was cut, and has not been told of since
         if source is None:
             self._end(wish, "")
         elif source.region.epoch != body.epoch or (
@@ -177,6 +180,7 @@ def _next(body: OrderMerge, source: Sighting, target: Sighting) -> OrderBody | N
     if source.store == target.store:
         return replace(body, leader=source.leader)
     there = source.region.peer_on(StoreId(target.store))
-    if there is None:
+    lost = source.report.lost if source.report is not None else ()
+    if there is None or there.id in lost:
         return None
     return TransferLeader(body.region, body.epoch, source.leader, there.id)

@@ -222,10 +222,18 @@ def _cannot_lead(store: StoreId, sighting: Sighting, is_up: IsUp) -> PdFailure |
         return PdFailure("no_voter", text, "name a store whose replica votes")
     if not is_up(store):
         return _store_away(store)
-    lame = report.pending if report is not None else ()
-    if any(one.peer == peer.id for one in lame):
-        text = f"the replica of region {region.id} on store {store} is behind"
-        return PdFailure("lagging", text, "try again when it has caught up")
+    return None if report is None else _cannot_catch_up(peer, report)
+
+
+def _cannot_catch_up(peer: Peer, report: RegionReport) -> PdFailure | None:
+    """Why nobody can hand over to this peer now, as far as its leader tells."""
+    its = f"the replica of region {report.id} on store {peer.store}"
+    if peer.id in report.lost:
+        return PdFailure("lost", f"{its} is lost", "name another store; PD replaces what is lost")
+    if any(one.peer == peer.id for one in report.down):
+        return PdFailure("silent", f"{its} is not heard by its leader", "name another store")
+    if any(one.peer == peer.id for one in report.pending):
+        return PdFailure("lagging", f"{its} is behind", "try again when it has caught up")
     return None
 
 

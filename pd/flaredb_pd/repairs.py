@@ -30,7 +30,7 @@ from flaredb_pd.watch import StoreWatch
 from flaredb_schemas.ids import RegionId, StoreId
 from flaredb_schemas.operators import OperatorKind
 from flaredb_schemas.placement import RegionReport
-from flaredb_schemas.regions import Peer, PeerRole, Region
+from flaredb_schemas.regions import NEVER_CHANGED, Peer, PeerRole, Region
 
 REPAIRS: Final = "repair"
 """The trigger of what is undertaken here."""
@@ -106,7 +106,7 @@ class Repairs:
         stuck: dict[str, Filters] = {}
         for sighting in order[first:] + order[:first]:
             self._looked += 1
-            fault = self._fault_of(sighting, state, now)
+            fault = self._fault_of(sighting, state, heard, now)
             if fault is None:
                 continue
             stores = Stores(state, heard, self._watch.is_up, self._watch.is_down, coming(), places)
@@ -122,15 +122,17 @@ class Repairs:
         stores = Stores(state, heard, self._watch.is_up, self._watch.is_down, coming(), places)
         yield from self._misplaced.look(stores, coming, now)
 
-    def _fault_of(self, sighting: Sighting, state: State, now: Instant) -> "Fault | None":
+    def _fault_of(
+        self, sighting: Sighting, state: State, heard: Heard, now: Instant
+    ) -> "Fault | None":
         report, peers = sighting.report, sighting.region.peers
+        lost = self._lost_of(sighting, state, heard)
         # How many there should be may have been lost with the journal: then all of them should.
         wanted = state.replicas or len(peers)
-        if report is None or (len(peers) == wanted and not report.down and not report.lost):
+        if report is None or (len(peers) == wanted and not report.down and not lost):
             return None
         if any(peer.role is not PeerRole.VOTER for peer in peers):
             return None
-        lost = [peer for peer in peers if peer.id in report.lost]
         down = {one.peer for one in report.down}
         gone = [peer for peer in peers if peer.id in down and self._is_gone(peer.store, state, now)]
         bad = tuple(lost + gone)
@@ -142,6 +144,21 @@ class Repairs:
         if len(peers) == wanted:
             return None
         return Fault("add", MISSING) if len(peers) < wanted else Fault("remove", EXTRA, bad)
+
+    def _lost_of(self, sighting: Sighting, state: State, heard: Heard) -> list[Peer]:
+        """The peers of which nothing is left, or of which there never was anything.
+
+        What initial regions there are may have been lost with the journal before a store had made
+        its replicas: nobody can order these any more, and no leader misses whom it never heard.
+        """
+        region, report = sighting.region, sighting.report
+        told = report.lost if report is not None else ()
+        unborn = not state.regions and region.epoch == NEVER_CHANGED
+        return [
+            peer
+            for peer in region.peers
+            if peer.id in told or (unborn and heard.lacks_replicas(peer.store))
+        ]
 
     def _is_gone(self, store: StoreId, state: State, now: Instant) -> bool:
         if store in state.removed:

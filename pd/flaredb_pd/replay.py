@@ -7,10 +7,10 @@ nothing but the position, and the epochs that may not be used again.
 import msgspec
 
 from flaredb.bus.bus import StreamRecord
-from flaredb_pd.state import State, evolve, follows
+from flaredb_pd.state import State, evolve, follows, opens_reign
 from flaredb_schemas.ids import JournalSequence, PdEpoch
 from flaredb_schemas.journal import Unreadable
-from flaredb_schemas.records import decode_fact
+from flaredb_schemas.records import JournalFact, decode_fact
 
 
 def skip(state: State, sequence: JournalSequence, epoch: PdEpoch) -> State:
@@ -37,5 +37,21 @@ def replay(state: State, record: StreamRecord) -> tuple[State, str]:
         return skip(state, sequence, fact.epoch), f"record {sequence} is unreadable: {fact.reason}"
     if not follows(state, fact):
         why = f"record {sequence} ({fact.id}) does not follow pd.{state.epoch}.{state.n}"
-        return skip(state, sequence, fact.epoch), why
-    return evolve(state, fact, sequence), ""
+        skipped = skip(state, sequence, fact.epoch)
+        return (_without(skipped, fact) if _misses_one(state, fact) else skipped), why
+    try:
+        return evolve(state, fact, sequence), ""
+    except (AssertionError, KeyError) as fault:
+        # Every PD reads it, at every start: one that ends here is never followed by another.
+        why = f"record {sequence} ({fact.id}) rests on one that is missing: {fault}"
+        return _without(skip(state, sequence, fact.epoch), fact), why
+
+
+def _misses_one(state: State, fact: JournalFact) -> bool:
+    """Whether one of the same reign must have been before it that was not, or not to be read."""
+    return fact.epoch == state.epoch and fact.n > state.n + 1 and not opens_reign(fact)
+
+
+def _without(skipped: State, fact: JournalFact) -> State:
+    """The state behind a fact of this journal that cannot be folded in: PD is to rebuild it."""
+    return msgspec.structs.replace(skipped, epoch=fact.epoch, n=fact.n, incomplete=True)

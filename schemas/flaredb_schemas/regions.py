@@ -50,6 +50,10 @@ class Epoch(Struct, frozen=True, array_like=True, gc=False):
     version: Count
 
 
+NEVER_CHANGED: Final = Epoch(1, 1)
+"""The epoch of an initial region: PD has its replicas created, and no snapshot is needed."""
+
+
 class Absorption(NamedTuple):
     """The region `region` was merged into `into`, and is no more. This never changes again."""
 

@@ -9,12 +9,23 @@ from pathlib import Path
 import pytest
 
 from flaredb.disk.disk import DiskError
+from flaredb.disk.wal_files import make_segments
 from tests.disk.shim import armed, needs_shim
-from tests.disk.stations import LmdbStation, all_rows, lmdb_station, next_number, save_rows, until
+from tests.disk.stations import (
+    LmdbStation,
+    all_rows,
+    lmdb_station,
+    next_number,
+    save,
+    save_rows,
+    until,
+)
 from tests.disk.stations import put_batch as put
 from tests.disk.writing_process import batch_of, check_whole
 
 pytestmark = pytest.mark.anyio
+
+SEGMENT = 100 * 4096
 
 
 @pytest.fixture
@@ -101,7 +112,7 @@ async def test_a_full_disk_loses_nothing_acknowledged(tiny_disk: Path) -> None:
 async def test_a_disk_that_is_full_at_start_is_told_and_costs_nothing(tiny_disk: Path) -> None:
     """The rows have no room for what the log holds: that is no damage."""
     station, ballast = LmdbStation(tiny_disk / "data"), tiny_disk / "ballast"
-    await station.open(wal_bytes=100 * 4096)
+    await station.open(wal_bytes=SEGMENT)
     os.kill(station.disk.writer_pid, signal.SIGSTOP)
     keys = [b"%02d" % number for number in range(9)]
     for key in keys:
@@ -112,11 +123,38 @@ async def test_a_disk_that_is_full_at_start_is_told_and_costs_nothing(tiny_disk:
     for size in (100_000, 4096):  # room for a note that the folder is in use, then for nothing
         fill(ballast, size)
         with pytest.raises(DiskError, match=r"[Ff]ree some space") as refused:
-            await station.open(wal_bytes=100 * 4096)
+            await station.open(wal_bytes=SEGMENT)
         assert "empty one" not in str(refused.value)
     ballast.unlink()
     await station.open()
     assert [key for key, _ in all_rows(station)] == keys
+    await station.disk.close()
+
+
+def test_a_segment_for_which_there_is_no_room_is_not_made(tiny_disk: Path) -> None:
+    """At the end of a full disk a write is short, which is no error by itself."""
+    fill(tiny_disk / "ballast", SEGMENT + SEGMENT // 2)
+    folder = tiny_disk / "data"
+    folder.mkdir()
+    assert not make_segments(folder, SEGMENT)
+    assert not list(folder.iterdir())
+
+
+async def test_a_log_for_which_there_is_no_room_at_start_costs_nothing(tiny_disk: Path) -> None:
+    station, ballast = LmdbStation(tiny_disk / "data"), tiny_disk / "ballast"
+    await station.open(wal_bytes=0)
+    await save_rows(station, [(b"%03d" % number, bytes(3000)) for number in range(50)])
+    await save(station, lambda batch: batch.delete_range(b"0", b"1"))  # room within the rows' file
+    await station.disk.close()
+    fill(ballast, SEGMENT + SEGMENT // 2)
+    await station.open(wal_bytes=SEGMENT)
+    await save_rows(station, [(b"acknowledged", b"")])
+    os.kill(station.disk.writer_pid, signal.SIGKILL)
+    await until(lambda: bool(station.failures))
+    await station.disk.close()
+    ballast.unlink()
+    await station.open(wal_bytes=SEGMENT)
+    assert [key for key, _ in all_rows(station)] == [b"acknowledged"]
     await station.disk.close()
 
 

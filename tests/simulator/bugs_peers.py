@@ -4,7 +4,7 @@ from typing import Any
 
 from flaredb.store import peer_orders
 from flaredb.store.cleaning import Cleaning
-from flaredb.store.incoming import NEVER_CHANGED, Incoming
+from flaredb.store.incoming import Incoming
 from flaredb.store.records import Tombstone
 from flaredb.store.registry import RegionPeer
 from flaredb.store.removing import Removing
@@ -13,7 +13,7 @@ from flaredb.store.splitting import Splitting
 from flaredb_pd import operator_steps
 from flaredb_schemas.frames import Item, NotHosted, Removed
 from flaredb_schemas.ids import PeerId, StoreId
-from flaredb_schemas.regions import Peer
+from flaredb_schemas.regions import NEVER_CHANGED, Peer
 from tests.simulator.bugs import Change, bug
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import pytest
 
+from flaredb.disk.memory_disk import MemoryDisk
 from flaredb.runtime.settings import StoreSettings
 from flaredb.store import catching_up, cutting
 from flaredb_schemas.ids import RegionId
@@ -64,6 +65,26 @@ def test_the_log_is_not_kept_for_ever_for_who_falls_silent(
     write(group)
     log = leader.replica(ONLY).log
     assert log.last - log.start < BUSY // 2
+
+
+def test_what_a_killed_copy_has_written_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is short of room each attempt would leave its file."""
+    finish_job, written = MemoryDisk.finish_job, list[str]()
+
+    def finish_or_kill(disk: MemoryDisk) -> None:
+        disk.begin_job()
+        if written or not disk.files.names():
+            finish_job(disk)
+        else:
+            written.extend(disk.files.names())
+            disk.kill_job()
+
+    monkeypatch.setattr(MemoryDisk, "finish_job", finish_or_kill)
+    group = Group(StoreSettings(log_keep_entries=1), (region(1, b"", b""),))
+    leader, late = behind(group)
+    group.until(lambda: late.store.counters.snapshots_installed == 1)
+    assert written
+    group.until(lambda: not leader.disk.files.names())
 
 
 @pytest.mark.parametrize("writes", [cutting.CUT_AT_LEAST - 4, BUSY // 2])

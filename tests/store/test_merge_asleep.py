@@ -63,5 +63,9 @@ def test_a_leader_that_sleeps_hands_over_although_its_word_was_lost() -> None:
     group.step()
     group.loses = lambda *frame: False
     group.until(lambda: not replica.node.transfer_target)
-    group.order(other, body)
-    group.until(lambda: group.leader(right.id) is leader)
+
+    def leads_when_ordered() -> bool:
+        group.order(other, body)
+        return group.leader(right.id) is leader
+
+    group.until(leads_when_ordered)

@@ -240,6 +240,12 @@ class MemoryDisk:
             self.files.delete(job.name)
         self._on_job(job.number, JobFailed("time ran out", expired=True))
 
+    def kill_job(self) -> None:
+        """The process of the oldest job, which has begun, is killed: what it has written stays."""
+        job, result = self._jobs.popleft()
+        assert not self._dead and result is not None, "a job that has begun has a process"
+        self._on_job(job.number, JobFailed("the job's process ended by signal 9"))
+
     def crash(self, kept: int = 0, jitter: Jitter | None = None) -> Contents:
         """The process ends here; what the next one finds comes back.
 

@@ -4,6 +4,7 @@ Writing over bytes that are there changes neither length nor extents, so a recor
 past the page cache and no commit of the file system's own journal.
 """
 
+import errno
 import mmap
 import os
 from contextlib import suppress
@@ -85,7 +86,9 @@ def _make(path: Path, size: int) -> None:
     try:
         zeros = bytes(1024**2)
         for offset in range(0, size, len(zeros)):
-            os.pwrite(descriptor, zeros[: size - offset], offset)
+            wanted = zeros[: size - offset]
+            if os.pwrite(descriptor, wanted, offset) < len(wanted):  # the disk is full just here
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

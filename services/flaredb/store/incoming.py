@@ -43,12 +43,9 @@ from flaredb_schemas.raft import (
     VoteAnswer,
     VoteRequest,
 )
-from flaredb_schemas.regions import Epoch, Region
+from flaredb_schemas.regions import NEVER_CHANGED, Region
 
 log: Final = logging.getLogger(__name__)
-
-NEVER_CHANGED: Final = Epoch(1, 1)
-"""The epoch of an initial region: PD has its replicas created, and no snapshot is needed."""
 
 VOTING: Final = (PreVoteRequest, PreVoteAnswer, VoteRequest, VoteAnswer)
 """What a replica takes part in that has no state, or whose state a snapshot is replacing."""

@@ -11,7 +11,7 @@ FAR_BEHIND: Final = 128
 
 
 def could_lead_soon(replica: Replica, peer: PeerId) -> bool:
-    """Whether `peer` lacks little of what this leader has.
+    """Whether `peer` lacks little of what this leader has, and is heard. Nobody is while all sleep.
 
     Until it has all of that nothing is proposed, an election timeout long, and then it was in vain.
     Of who is no member nothing is known here; Raft itself refuses that one.
@@ -20,4 +20,5 @@ def could_lead_soon(replica: Replica, peer: PeerId) -> bool:
     if known is None or peer == replica.peer:
         return True
     behind = replica.node.last_index - known.match
-    return known.state is not ProgressState.SNAPSHOT and behind < FAR_BEHIND
+    is_heard = replica.asleep or known.recent_active
+    return is_heard and known.state is not ProgressState.SNAPSHOT and behind < FAR_BEHIND

@@ -207,6 +207,10 @@ class Removing:
         context = self._context
         damaged = context.registry.damaged.get(name.region)
         tombstone = Tombstone(NO_REGION)
+        # Which peer it is that is damaged may be unreadable: whoever was buried is another one.
+        is_named = damaged is not None and damaged.peer
+        if not is_named and is_buried(context, name.region, name.peer):
+            return True
         if damaged is not None:
             mine = record.peer_on(context.me.store)
             if damaged.peer > name.peer or mine is not None:
@@ -216,8 +220,6 @@ class Removing:
                 tombstone = Tombstone(NO_REGION, free)
             del context.registry.damaged[name.region]
             context.saver.erased(name.region)
-        elif is_buried(context, name.region, name.peer):
-            return True
         context.saver.tombstone(name, tombstone)
         self._bury(name)
         self._cleaning.begin(name, tombstone)

@@ -212,6 +212,7 @@ class SnapshotsOut:
             return
         if not isinstance(result, Copied):
             assert isinstance(result, JobFailed)
+            self._context.disk.files.delete(attempt.file)  # whose process was killed leaves it
             if result.expired:
                 self._seconds[region] = min(LONGEST_COPY_SECONDS, attempt.seconds * 2)
             self._end(attempt, False, result.reason)
