@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import pytest
 
+from flaredb.playground.ports import free_port
+
 START_SECONDS: Final = 10.0
 
 
@@ -129,14 +131,6 @@ class NatsServer:
             line = connection.makefile("rb").readline()
         greeting: dict[str, Any] = json.loads(line.removeprefix(b"INFO "))
         return greeting
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def find_nats_server() -> str:

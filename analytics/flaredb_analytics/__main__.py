@@ -15,6 +15,7 @@ from flaredb.bus.bus import BusError
 from flaredb.bus.login import login_of
 from flaredb.bus.nats_bus import NatsBus
 from flaredb.runtime.clock import SystemClock
+from flaredb.runtime.listening import CannotListen
 from flaredb.runtime.logs import logger, set_up
 from flaredb.runtime.settings import AnalyticsSettings
 from flaredb.runtime.settings_sources import SettingsError, load
@@ -73,7 +74,7 @@ def main() -> int:
     set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except (WarehouseBusy, OSError) as fault:
+    except (WarehouseBusy, CannotListen, OSError) as fault:
         sys.stderr.write(f"flaredb analytics: {fault}\n")
         return 1
     return 0

@@ -55,7 +55,7 @@ class Analytics:
         self.ingest = self._new_ingest()
 
     async def run(self) -> None:
-        """Serve until `stop`, then close the file."""
+        """Serve until `stop`, then close the file. Raises `CannotListen`."""
         host = self._settings.http.rpartition(":")[0]
         tail = Tail(self.warehouse, lambda: self.ingest)
         api = Api(lambda: self.ingest, self.queries, tail, self.status, local=host in LOOPBACK)
@@ -63,7 +63,7 @@ class Analytics:
         ingesting = asyncio.create_task(self._ingest_for_ever())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            async with serve_ops(self._settings.http, routes):
+            async with serve_ops(self._settings.http, routes, "http"):
                 log.info("analytics serves", http=self._settings.http, data=self._settings.data)
                 await asyncio.wait([ingesting, stopping], return_when=asyncio.FIRST_COMPLETED)
                 tail.close()

@@ -18,6 +18,7 @@ from flaredb.bus.login import login_of
 from flaredb.bus.nats_bus import NatsBus
 from flaredb.runtime import logs
 from flaredb.runtime.clock import SystemClock, seeded_jitter
+from flaredb.runtime.listening import CannotListen
 from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import PdSettings
 from flaredb.runtime.settings_sources import SettingsError, describe, load
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings, config))
-    except (BusError, OSError) as fault:
+    except (BusError, CannotListen, OSError) as fault:
         sys.stderr.write(f"flaredb_pd: {fault}\n")
         return 1
     return 0

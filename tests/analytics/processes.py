@@ -12,7 +12,8 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.nats_server import dying_with_parent, free_port
+from flaredb.playground.ports import free_port
+from tests.nats_server import dying_with_parent
 
 SECONDS: Final = 30.0
 

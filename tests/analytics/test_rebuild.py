@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from flaredb.playground.ports import free_port
 from flaredb.runtime.clock import SystemClock
 from flaredb.runtime.settings import AnalyticsSettings
 from flaredb_analytics.queries import Answer
 from flaredb_analytics.service import Analytics
 from flaredb_analytics.warehouse import WarehouseBroken
 from tests.analytics.facts import MEMORY, elected, hub_with_streams, publish
-from tests.nats_server import free_port
 
 pytestmark = pytest.mark.anyio
 

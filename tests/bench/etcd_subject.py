@@ -12,8 +12,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final
 
+from flaredb.playground.ports import LOCALHOST, Ports
 from flaredb.playground.process import Child
-from flaredb.playground.programs import LOCALHOST, free_port
 from tests.bench.grpc_line import GrpcLine, Method
 from tests.bench.load import VALUE, KeyOrder, Kind, Measurement, Stopwatch
 from tests.bench.subject import CannotRun, start_all, stop_all
@@ -45,8 +45,9 @@ class EtcdSubject:
         if etcd is None:
             raise CannotRun("there is no etcd on PATH")
         self._folder = folder
-        self._clients = [free_port() for _ in range(NODES)]
-        self._children = _members(etcd, folder, self._clients)
+        free = Ports()
+        self._clients, peers = ([free.claim() for _ in range(NODES)] for _ in range(2))
+        self._children = _members(etcd, folder, self._clients, peers)
         await start_all(self._children)
         self._leader_port = await asyncio.to_thread(self._find_leader)
         make_line = partial(GrpcLine, f"{LOCALHOST}:{self._leader_port}")
@@ -163,9 +164,8 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _members(etcd: str, folder: Path, clients: Sequence[int]) -> list[Child]:
+def _members(etcd: str, folder: Path, clients: Sequence[int], peers: Sequence[int]) -> list[Child]:
     """The member processes; ports are free, data lies under `folder`."""
-    peers = [free_port() for _ in clients]
     cluster = ",".join(f"node{n}=http://{LOCALHOST}:{port}" for n, port in enumerate(peers))
     return [
         Child(

@@ -17,8 +17,9 @@ from nats.errors import Error
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.kv import KeyValue
 
+from flaredb.playground.ports import LOCALHOST, Ports
 from flaredb.playground.process import Child, ProcessFailed
-from flaredb.playground.programs import LOCALHOST, find_nats_server, free_port
+from flaredb.playground.programs import find_nats_server
 from tests.bench.load import VALUE, KeyOrder, Kind, Measurement, Stopwatch, closed_loop
 from tests.bench.subject import START_SECONDS, CannotRun, start_all, stop_all
 
@@ -42,8 +43,9 @@ class JetStreamSubject:
             binary = find_nats_server()
         except ProcessFailed as missing:
             raise CannotRun(str(missing)) from missing
-        ports = [free_port() for _ in range(NODES)]
-        self._children = _servers(binary, folder, ports)
+        free = Ports()
+        ports, routes = ([free.claim() for _ in range(NODES)] for _ in range(2))
+        self._children = _servers(binary, folder, ports, routes)
         await start_all(self._children)
         leader = await _make_bucket(ports[0])
         self._client = await _connect(ports[int(leader.removeprefix("node"))])
@@ -103,9 +105,8 @@ async def _connect(port: int) -> Client:
     return await nats.connect(f"nats://{LOCALHOST}:{port}", allow_reconnect=False)
 
 
-def _servers(binary: str, folder: Path, ports: Sequence[int]) -> list[Child]:
+def _servers(binary: str, folder: Path, ports: Sequence[int], routes: Sequence[int]) -> list[Child]:
     """The server processes; each knows the others' ports."""
-    routes = [free_port() for _ in ports]
     children = []
     for n, (port, route) in enumerate(zip(ports, routes, strict=True)):
         config = folder / f"node{n}.conf"

@@ -12,8 +12,8 @@ from flaredb.bus import nats_bus
 from flaredb.bus.bus import BusError, Message
 from flaredb.bus.nats_bus import Login, NatsBus
 from flaredb.bus.nats_line import FastLine, PlainLine, new_line, parse_headers
+from flaredb.playground.ports import free_port
 from tests.bus.worlds import NatsWorld, eventually
-from tests.nats_server import free_port
 
 pytestmark = pytest.mark.anyio
 

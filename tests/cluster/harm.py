@@ -69,7 +69,7 @@ async def start(cluster: LocalCluster, *names: str) -> None:
         await run_sync(partial(cluster.restart, name, wait=False))
     for name in names:
         deadline = time.monotonic() + START_SECONDS
-        await run_sync(cluster.children[name].wait_ready, deadline)
+        await run_sync(cluster.wait_ready, name, deadline)
 
 
 def store_names(cluster: LocalCluster) -> list[str]:

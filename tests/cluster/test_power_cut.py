@@ -1,6 +1,6 @@
 """The power of all stores goes under eight clients: what was acknowledged is there afterwards."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from os import sync
@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from anyio.to_thread import run_sync
 
-from flaredb.playground.process import Child, ProcessFailed
+from flaredb.playground.process import ProcessFailed
 from flaredb.playground.supervisor import LocalCluster
 from tests.cluster import harm
 from tests.cluster.load import Load
@@ -25,9 +25,7 @@ DISK_BYTES: Final = 256 << 20
 class UnsyncedCluster(LocalCluster):
     """A cluster whose stores do not sync."""
 
-    def _python(self, name: str, module: str, settings: Mapping[str, str], ops: str) -> Child:
-        unsynced = "tests.cluster.store_without_sync" if module == "flaredb.store" else module
-        return super()._python(name, unsynced, settings, ops)
+    store_module = "tests.cluster.store_without_sync"
 
 
 @pytest.fixture

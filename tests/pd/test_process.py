@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from flaredb.bus.nats_bus import NatsBus
-from tests.nats_server import NatsServer, dying_with_parent, free_port
+from flaredb.playground.ports import free_port
+from tests.nats_server import NatsServer, dying_with_parent
 from tests.pd.fake_store import SUBJECTS, FakeStore
 
 

@@ -50,11 +50,12 @@ def test_a_child_that_ends_says_why(tmp_path: Path) -> None:
 
 
 def test_what_is_meant_for_one_start_is_not_said_at_the_next(tmp_path: Path) -> None:
-    saying = child(tmp_path, "import sys; print(sys.argv[1:])")
-    for once in (("--fresh", "true"), ()):
+    saying = child(tmp_path, "import os; print(os.environ.get('FLAREDB_FRESH'))")
+    for once, said in (({"fresh": "true"}, "true"), ({}, "None")):
         saying.start(once)
         saying.wait(30)
-        assert saying.tail().strip() == str(list(once))
+        assert saying.tail().strip() == said
+        assert saying.settings.get("FLAREDB_FRESH", "None") == said
 
 
 def test_a_child_that_does_not_come_up_says_why(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from flaredb.cli.condition import find_trouble
 from flaredb.cli.output import Format, note
 from flaredb.cli.session import HINT_SETTINGS
 from flaredb.client.errors import FlareDBError, InvalidArgumentError
+from flaredb.playground.ports import LOCALHOST, is_free
 from flaredb.playground.process import ProcessFailed
-from flaredb.playground.programs import LOCALHOST, is_free
 from flaredb.playground.record import FolderUnusable, stores_in
 from flaredb.playground.supervisor import LocalCluster
 from flaredb.runtime.settings import PdSettings, PlaygroundSettings

@@ -47,6 +47,7 @@ class ChildProcess(asyncio.Protocol):
         self._on_frame, self._on_end = on_frame, on_end
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._finishing = False
         self._ended: Final = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -74,13 +75,16 @@ class ChildProcess(asyncio.Protocol):
         return self._process.pid
 
     def send(self, message: msgspec.Struct) -> None:
-        """Hand over one message; returns at once. Goes nowhere if the child has ended."""
+        """Hand over one message; returns at once.
+
+        Goes nowhere if the child has ended, or was told to by `finish`.
+        """
         self.send_frame(encode_frame(message))
 
     def send_frame(self, frame: bytearray) -> None:
         """Hand over one message that is encoded; `frame` must not change any more."""
         assert self._transport is not None, "the link is up once the child has started"
-        if not self._transport.is_closing():
+        if not self._finishing and not self._transport.is_closing():
             self._transport.write(memoryview(frame))
 
     def kill(self) -> None:
@@ -88,8 +92,9 @@ class ChildProcess(asyncio.Protocol):
         self._process.kill()
 
     async def finish(self) -> None:
-        """Let it do what it was asked so far, and wait until it has ended."""
+        """Let it do what it was asked so far, and wait until it has ended; may be called again."""
         assert self._transport is not None, "the link is up once the child has started"
+        self._finishing = True
         if not self._transport.is_closing():
             self._transport.write_eof()
         try:

@@ -79,7 +79,7 @@ class WriterProcess:
         self._child.send(Commit(number))
 
     async def close(self) -> None:
-        """Have all that was handed over committed, then end the process."""
+        """Have all that was handed over committed, then end the process; may be called again."""
         self._closing = True
         if self._child is not None:
             self._child.send(Close())

@@ -12,7 +12,10 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
+
+from flaredb.runtime.listening import CANNOT_LISTEN
 
 PREFIX: Final = "FLAREDB_"
 """What the variables of all settings begin with."""
@@ -21,6 +24,8 @@ STOP_SECONDS: Final = 15.0
 """How long a child may take to stop cleanly before it is killed."""
 
 LOG_TAIL_BYTES: Final = 2_000
+
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class ProcessFailed(Exception):
@@ -37,7 +42,9 @@ class ProcessFailed(Exception):
 class Child:
     """A process of the cluster; `start` after `kill` or `stop` runs it again.
 
-    `ready` says in words why it does not serve yet, and "" when it does.
+    `ready` says in words why it does not serve yet, and "" when it does. As it was last started,
+    `once` are the settings of that start alone, and `ops` is `host:port` of health and metrics,
+    empty for none.
     Invariant: at most one process of this child runs at a time.
     """
 
@@ -56,18 +63,14 @@ class Child:
         self._ready: Final = ready
         self._process: subprocess.Popen[bytes] | None = None
         self._said_before = 0
-        self._once: Sequence[str] = ()
+        self.once = NO_SETTINGS
+        self.ops = ""
 
     @property
     def settings(self) -> dict[str, str]:
         """The settings that it was given, by their variables, also those of this start alone."""
-        flags = (flag.removeprefix("--").replace("-", "_") for flag in self._once[::2])
-        once = {
-            f"{PREFIX}{name.upper()}": value
-            for name, value in zip(flags, self._once[1::2], strict=True)
-        }
-        told = self._environment.items()
-        return {name: value for name, value in told if name.startswith(PREFIX)} | once
+        told = self._told().items()
+        return {name: value for name, value in told if name.startswith(PREFIX)}
 
     @property
     def pid(self) -> int | None:
@@ -79,15 +82,21 @@ class Child:
         """How it ended, None while it runs or was never started."""
         return self._process.poll() if self._process else None
 
-    def start(self, once: Sequence[str] = ()) -> None:
-        """Run it; `wait_ready` tells when it serves. `once` are arguments of this start alone."""
+    @property
+    def could_not_listen(self) -> bool:
+        """Whether it ended because its operations port was somebody else's by then."""
+        ended = bool(self.ops) and self.pid is None
+        return ended and f"{CANNOT_LISTEN} {self.ops}:" in self.tail()
+
+    def start(self, once: Mapping[str, str] = NO_SETTINGS) -> None:
+        """Run it; `wait_ready` tells when it serves. `once` are settings of this start alone."""
         assert self.pid is None, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self._said_before, self._once = log.tell(), once
+            self._said_before, self.once = log.tell(), once
             self._process = subprocess.Popen(
-                [*self._command, *once],
-                env=self._environment,
+                self._command,
+                env=self._told(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -144,6 +153,14 @@ class Child:
         except OSError:
             return ""
         return said[-LOG_TAIL_BYTES:].decode(errors="replace")
+
+    def _told(self) -> dict[str, str]:
+        return {**self._environment, **variables(self.once)}
+
+
+def variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """What tells a process these settings, names and values, by its environment."""
+    return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
 
 
 def _dying_with_parent() -> list[str]:

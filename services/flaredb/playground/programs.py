@@ -6,53 +6,22 @@ import shutil
 import socket
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from flaredb.playground.process import Child, ProcessFailed
+from msgspec import Struct
+
+from flaredb.playground.ports import LOCALHOST, Ports
+from flaredb.playground.process import NO_SETTINGS, Child, ProcessFailed, variables
+from flaredb.playground.record import ProcessRecord
 from flaredb.runtime.settings import KINDS
 from flaredb.runtime.settings_sources import describe
 
-LOCALHOST: Final = "127.0.0.1"
 PROBE_SECONDS: Final = 1.0
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def with_port(address: str) -> str:
-    """`host:port`, with a free port in place of 0."""
-    host, _, port = address.rpartition(":")
-    return f"{host}:{free_port()}" if port == "0" else address
-
-
-def why_taken(address: str) -> str:
-    """Why nobody can begin to listen at `host:port` now, in the system's words; "" if one can."""
-    host, _, port = address.rpartition(":")
-    try:
-        (family, kind, _, _, place), *_ = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM
-        )
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-    except OSError as fault:
-        return fault.strerror or str(fault)
-    return ""
-
-
-def is_free(address: str) -> bool:
-    """Whether somebody could listen at `host:port` now."""
-    return not why_taken(address)
 
 
 def find_nats_server(chosen: str = "") -> str:
@@ -89,22 +58,94 @@ def nats_child(folder: Path, logs: Path, port: int, binary: str) -> Child:
     return Child("nats", command, os.environ, logs / "nats.log", ready)
 
 
-def python_child(
-    name: str, module: str, settings: Mapping[str, str], ops: str, logs: Path
-) -> Child:
-    """A process of this project; `settings` are names of settings and their values.
+class PythonChild(Child):
+    """A process of this project, which tells on its operations port whether it serves.
 
-    `ops` is the `host:port` that tells whether it serves.
+    `choose` says at each start where that is, and the process is told by its setting `listens_by`:
+    while it does not run, its port can become anybody's.
     """
-    given = {f"FLAREDB_{setting.upper()}": value for setting, value in settings.items()}
-    environment = {
-        **os.environ,
-        **given,
-        "PYTHONUNBUFFERED": "1",
-    }
-    ready = partial(_ops_fault, ops)
-    command = [sys.executable, "-m", module]
-    return Child(name, command, environment, logs / f"{name}.log", ready)
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        settings: Mapping[str, str],
+        log: Path,
+        listens_by: str,
+        choose: Callable[[], str],
+    ) -> None:
+        environment = {**os.environ, **variables(settings), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", module]
+        super().__init__(name, command, environment, log, lambda: _ops_fault(self.ops))
+        self._listens_by: Final = listens_by
+        self._choose: Final = choose
+
+    def start(self, once: Mapping[str, str] = NO_SETTINGS) -> None:
+        self.ops = self._choose()
+        super().start({**once, self._listens_by: self.ops})
+
+
+class Programs(Struct, frozen=True):
+    """The processes of this project in one cluster, all of them told the same.
+
+    `urls` holds those that reach nats-server by another URL than `url`, until they are made.
+    """
+
+    path: Path
+    url: str
+    urls: Mapping[str, str]
+    prefix: str
+    settings: Mapping[str, str]
+    ports: Ports
+    store_module: str
+
+    def folder(self, name: str) -> Path:
+        """Where the data of a process lies."""
+        return self.path / name
+
+    def pd(self, name: str, stores: int) -> Child:
+        """A PD that waits for so many stores before it begins a cluster."""
+        settings = {"wanted_stores": str(stores)}
+        return self._child(name, "flaredb_pd", settings, "ops", self.ports.address)
+
+    def store(self, number: int, zones: int) -> Child:
+        """A store that tells PD its name, which gives it the same number in a new cluster."""
+        name = f"store-{number}"
+        zone = f"zone=zone-{(number - 1) % zones + 1}" if zones else ""
+        given = self.settings.get("labels", ""), zone, f"name={name}"
+        labels = ",".join(filter(None, given))
+        settings = {"data": str(self.folder(name).resolve()), "labels": labels}
+        return self._child(name, self.store_module, settings, "ops", self.ports.address)
+
+    def analytics(self, http: str) -> Child:
+        """Analytics, which tells of itself where it answers SQL: its users know that address."""
+        settings = {"data": str(self.folder("analytics").resolve())}
+        return self._child("analytics", "flaredb_analytics", settings, "http", lambda: http)
+
+    def _child(
+        self,
+        name: str,
+        module: str,
+        settings: Mapping[str, str],
+        listens_by: str,
+        choose: Callable[[], str],
+    ) -> Child:
+        given = {
+            "nats_url": self.urls.get(name, self.url),
+            "prefix": self.prefix,
+            "log_format": "text",
+            **self.settings,
+            **settings,
+        }
+        log = self.path / "logs" / f"{name}.log"
+        return PythonChild(name, module, given, log, listens_by, choose)
+
+
+def record_of(child: Child, path: Path) -> ProcessRecord:
+    """What others may know of a process of the playground in the folder `path`."""
+    data = "" if child.name.startswith("pd") else str(path / child.name)
+    settings = masked(child.settings) if child.name != "nats" else {}
+    return ProcessRecord(child.name, child.pid, str(child.log), child.ops, data, settings)
 
 
 def masked(settings: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count, islice
@@ -21,19 +21,20 @@ from flaredb.api import AsyncClient, connect
 from flaredb.client.errors import FlareDBError
 from flaredb.client.sync import BlockingClient
 from flaredb.playground import programs
-from flaredb.playground.process import STOP_SECONDS, Child, ProcessFailed
-from flaredb.playground.programs import LOCALHOST
+from flaredb.playground.ports import LOCALHOST, Ports, why_taken
+from flaredb.playground.process import NO_SETTINGS, STOP_SECONDS, Child, ProcessFailed
 from flaredb.playground.record import (
     Kept,
     PlaygroundFolder,
     PlaygroundRecord,
-    ProcessRecord,
     kept_in,
 )
 from flaredb.runtime.exit_codes import PD_REFUSES
 from flaredb_schemas.subjects import DEFAULT_PREFIX
 
 START_SECONDS: Final = 60.0
+MOST_PORTS: Final = 5
+"""How many a process is started with, one after the other, where somebody took each first."""
 RETIRE_SECONDS: Final = 5.0
 """How long PD may take to say whether a store that it refuses was removed."""
 
@@ -51,6 +52,9 @@ class LocalCluster:
 
     Invariant: whatever runs is in `children`, and ends when this object is closed.
     """
+
+    store_module = "flaredb.store"
+    """What a store runs."""
 
     def __init__(
         self,
@@ -76,13 +80,21 @@ class LocalCluster:
         self._with_analytics: Final = analytics
         self._own_nats: Final = not nats_url
         self._nats_server: Final = nats_server
-        self._nats_port = nats_port or programs.free_port()
+        self._ports: Final = Ports()
+        self._http: Final = self._ports.address(http or f"{LOCALHOST}:0") if analytics else ""
+        self._nats_port: Final = self._ports.claim(nats_port)
         self.url: Final = nats_url or f"nats://{LOCALHOST}:{self._nats_port}"
-        self._http: Final = programs.with_port(http or f"{LOCALHOST}:0") if analytics else ""
-        self._settings: Final = dict(settings or {})
         self.urls: Final[dict[str, str]] = {}
+        self._programs: Final = programs.Programs(
+            self.path,
+            self.url,
+            self.urls,
+            prefix,
+            dict(settings or {}),
+            self._ports,
+            self.store_module,
+        )
         self.children: dict[str, Child] = {}
-        self._ops: dict[str, str] = {}
         # One thread for all starts: children die with the thread that started them.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="flaredb-starter")
 
@@ -119,12 +131,12 @@ class LocalCluster:
             self.children = self._plan()
             if self._own_nats:
                 self._launch("nats")
-                self.children["nats"].wait_ready(time.monotonic() + START_SECONDS)
+                self.wait_ready("nats")
                 on_progress("nats")
             rest = [name for name in self.children if name != "nats"]
-            once = {"pd": ("--fresh", "true")} if self._is_fresh() else {}
+            once = {"pd": {"fresh": "true"}} if self._is_fresh() else {}
             for name in rest:
-                self._launch(name, once.get(name, ()))
+                self._launch(name, once.get(name, NO_SETTINGS))
             deadline = time.monotonic() + START_SECONDS
             for name in rest:
                 if self._comes_up(name, deadline):
@@ -135,7 +147,7 @@ class LocalCluster:
 
     def _check_http(self) -> None:
         """Analytics comes up last: all would run by then, and end again."""
-        if self._http and (reason := programs.why_taken(self._http)):
+        if self._http and (reason := why_taken(self._http)):
             raise ProcessFailed(
                 f"analytics cannot listen at {self._http}: {reason}",
                 "give it another address: --http HOST:PORT; port 0 is any that is free",
@@ -146,11 +158,10 @@ class LocalCluster:
         self._folder.keep(kept)
 
     def _comes_up(self, name: str, deadline: float) -> bool:
-        child = self.children[name]
         try:
-            child.wait_ready(deadline)
+            self.wait_ready(name, deadline)
         except ProcessFailed:
-            if child.exit_code != PD_REFUSES:
+            if self.children[name].exit_code != PD_REFUSES:
                 raise
             self.tell()
             return False
@@ -193,7 +204,7 @@ class LocalCluster:
     def add_store(self) -> int:
         """Start one more store, which joins the cluster; its number, once it serves."""
         number = next(n for n in self._numbers() if f"store-{n}" not in self.children)
-        child = self._plan_store(number)
+        child = self._programs.store(number, self._kept.zones)
         self.stores += 1
         self.children[child.name] = child
         self.restart(child.name)
@@ -202,7 +213,7 @@ class LocalCluster:
     def add_pd(self) -> str:
         """Start one more PD, which stands by while another leads; its name, once it serves."""
         number = 1 + sum(name.startswith("pd") for name in self.children)
-        child = self._plan_pd(f"pd-{number}")
+        child = self._programs.pd(f"pd-{number}", self.stores)
         self.children[child.name] = child
         self.restart(child.name)
         return child.name
@@ -221,7 +232,23 @@ class LocalCluster:
         """Start a process again that was killed or stopped; with `wait`, until it serves."""
         self._launch(name)
         if wait:
-            self.children[name].wait_ready(time.monotonic() + START_SECONDS)
+            self.wait_ready(name)
+
+    def wait_ready(self, name: str, deadline: float | None = None) -> None:
+        """Wait until a process that was started serves; one whose port was taken gets another.
+
+        Raises `ProcessFailed` if it ends, or at `deadline` (monotonic), a minute by default.
+        """
+        child, ports = self.children[name], 1
+        deadline = deadline or time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return child.wait_ready(deadline)
+            except ProcessFailed:
+                if not child.could_not_listen or ports == MOST_PORTS:
+                    raise
+            ports += 1
+            self._launch(name, child.once)
 
     def pause(self, name: str) -> None:
         """SIGSTOP: the process keeps everything and does nothing."""
@@ -233,7 +260,7 @@ class LocalCluster:
 
     def tell(self) -> None:
         """Write down who runs, for other commands."""
-        processes = tuple(self._record(name) for name in self.children)
+        processes = tuple(programs.record_of(each, self.path) for each in self.children.values())
         record = PlaygroundRecord(os.getpid(), self.url, self.http_url, self.prefix, processes)
         self._folder.write(record)
 
@@ -267,11 +294,11 @@ class LocalCluster:
 
     def figures(self, name: str) -> dict[str, float]:
         """What a process counts and measures, without labels. Raises `OSError` if it is silent."""
-        return programs.metrics_of(self._ops[name])
+        return programs.metrics_of(self.children[name].ops)
 
     def store_folder(self, number: int) -> Path:
         """Where the data of a store lies."""
-        return self.path / f"store-{number}"
+        return self._programs.folder(f"store-{number}")
 
     def _plan(self) -> dict[str, Child]:
         logs = self.path / "logs"
@@ -279,48 +306,18 @@ class LocalCluster:
         if self._own_nats:
             binary = programs.find_nats_server(self._nats_server)
             planned.append(programs.nats_child(self.path / "nats", logs, self._nats_port, binary))
-        planned.append(self._plan_pd("pd"))
+        planned.append(self._programs.pd("pd", self.stores))
         for number in islice(self._numbers(), self.stores):
-            planned.append(self._plan_store(number))
+            planned.append(self._programs.store(number, self._kept.zones))
         if self._with_analytics:
-            data = {"data": str((self.path / "analytics").resolve()), "http": self._http}
-            planned.append(self._python("analytics", "flaredb_analytics", data, self._http))
+            planned.append(self._programs.analytics(self._http))
         return {child.name: child for child in planned}
 
     def _numbers(self) -> Iterator[int]:
         """Those that stores may have."""
         return (number for number in count(1) if number not in self._kept.removed)
 
-    def _plan_pd(self, name: str) -> Child:
-        return self._with_ops(name, "flaredb_pd", {"wanted_stores": str(self.stores)})
-
-    def _plan_store(self, number: int) -> Child:
-        """A store that tells PD its name, which gives it the same number in a new cluster."""
-        name, folder = f"store-{number}", self.store_folder(number)
-        zones = self._kept.zones
-        zone = f"zone=zone-{(number - 1) % zones + 1}" if zones else ""
-        given = self._settings.get("labels", ""), zone, f"name={name}"
-        labels = ",".join(filter(None, given))
-        settings = {"data": str(folder.resolve()), "labels": labels}
-        return self._with_ops(name, "flaredb.store", settings)
-
-    def _with_ops(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
-        """A process that has a port of its own for health and metrics."""
-        ops = f"{LOCALHOST}:{programs.free_port()}"
-        return self._python(name, module, {"ops": ops, **settings}, ops)
-
-    def _python(self, name: str, module: str, settings: Mapping[str, str], ops: str) -> Child:
-        self._ops[name] = ops
-        given = {
-            "nats_url": self.urls.get(name, self.url),
-            "prefix": self.prefix,
-            "log_format": "text",
-            **self._settings,
-            **settings,
-        }
-        return programs.python_child(name, module, given, ops, self.path / "logs")
-
-    def _launch(self, name: str, once: Sequence[str] = ()) -> None:
+    def _launch(self, name: str, once: Mapping[str, str] = NO_SETTINGS) -> None:
         self._starter.submit(self.children[name].start, once).result()
         self.tell()
 
@@ -338,11 +335,3 @@ class LocalCluster:
         deadline = time.monotonic() + STOP_SECONDS
         for name in names:
             self.children[name].wait(max(0.1, deadline - time.monotonic()))
-
-    def _record(self, name: str) -> ProcessRecord:
-        child = self.children[name]
-        data = "" if name.startswith("pd") else str(self.path / name)
-        settings = programs.masked(child.settings) if name != "nats" else {}
-        return ProcessRecord(
-            name, child.pid, str(child.log), self._ops.get(name, ""), data, settings
-        )

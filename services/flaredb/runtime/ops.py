@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from flaredb.runtime.listening import listen
+
 Ready = Callable[[], str]
 """Empty when the process serves, else why it does not yet."""
 
@@ -75,27 +77,26 @@ class _QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_ops(address: str, routes: list[BaseRoute]) -> AsyncIterator[None]:
+async def serve_ops(
+    address: str, routes: list[BaseRoute], setting: str = "ops"
+) -> AsyncIterator[None]:
     """Serve `routes` at `host:port` while the context lasts; an empty address serves nothing.
 
+    `setting` is where the address comes from. Raises `CannotListen`, before the block is entered.
     What the block raises leaves it as it is, not in a group.
     """
     if not address:
         yield
         return
-    host, _, port = address.rpartition(":")
+    # Not by uvicorn, which ends the process with an exit code of its own where it cannot listen.
+    sockets = listen(address, setting)
     config = uvicorn.Config(
-        Starlette(routes=routes),
-        host=host.strip("[]"),
-        port=int(port),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
+        Starlette(routes=routes), log_level="warning", access_log=False, lifespan="off"
     )
     server = _QuietServer(config)
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve)
+            tasks.start_soon(server.serve, sockets)
             try:
                 yield
             finally:
@@ -104,3 +105,6 @@ async def serve_ops(address: str, routes: list[BaseRoute]) -> AsyncIterator[None
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
+    finally:
+        for opened in sockets:
+            opened.close()

@@ -20,6 +20,7 @@ from flaredb.bus.nats_bus import NatsBus
 from flaredb.disk.disk import DiskError
 from flaredb.runtime.clock import SystemClock, seeded_jitter
 from flaredb.runtime.exit_codes import PD_REFUSES
+from flaredb.runtime.listening import CannotListen
 from flaredb.runtime.logs import set_up
 from flaredb.runtime.ops import ops_routes, serve_ops
 from flaredb.runtime.settings import StoreSettings
@@ -81,7 +82,7 @@ def main() -> int:
     set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except (DiskError, BusError, StoreFailed) as fault:
+    except (DiskError, BusError, CannotListen, StoreFailed) as fault:
         sys.stderr.write(f"flaredb store: {fault}\n")
         return PD_REFUSES if isinstance(fault, StoreRefused) else 1
     return 0

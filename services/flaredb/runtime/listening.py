@@ -1,0 +1,54 @@
+"""Sockets that listen at an address, or a clear word why they cannot."""
+
+import os
+import socket
+from contextlib import ExitStack
+from typing import Final
+
+CANNOT_LISTEN: Final = "cannot listen at"
+
+_BACKLOG: Final = 2_048
+_LAST_PORT: Final = 65_535
+
+
+class CannotListen(Exception):
+    """Nobody can begin to listen at this address now; `reason` is in the system's words."""
+
+    def __init__(self, address: str, reason: str, setting: str = "") -> None:
+        advice = f". Choose another address for the setting {setting}" if setting else ""
+        super().__init__(f"{CANNOT_LISTEN} {address}: {reason}{advice}")
+        self.reason = reason
+
+
+def listen(address: str, setting: str = "") -> list[socket.socket]:
+    """Sockets that listen at `host:port`, one for each address of the host; port 0 is a free one.
+
+    Raises `CannotListen`, which names the `setting` that the address comes from.
+    """
+    host, _, port = address.rpartition(":")
+    if int(port) > _LAST_PORT:  # the system would take its lower 16 bits
+        raise CannotListen(address, "there is no such port", setting)
+    with ExitStack() as undo:
+        try:
+            places = socket.getaddrinfo(
+                host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            opened = []
+            for family, kind, protocol, _, place in dict.fromkeys(places):
+                opened.append(undo.enter_context(socket.socket(family, kind, protocol)))
+                _listen(opened[-1], place)
+        except (OSError, UnicodeError) as fault:  # the latter: of what cannot be a host's name
+            told = getattr(fault, "strerror", None) or str(fault)
+            raise CannotListen(address, told, setting) from fault
+        undo.pop_all()
+    return opened
+
+
+def _listen(opened: socket.socket, place: tuple[object, ...]) -> None:
+    if os.name == "posix":
+        # Else nobody could listen again for a minute where connections were open before.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own
+    opened.bind(place)
+    opened.listen(_BACKLOG)  # now: what is only bound can be bound by another
