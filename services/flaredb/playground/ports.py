@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 class Ports:
-    """Ports that one supervisor gives to its processes: no two get the same one."""
+    """Ports that one supervisor gives to its processes: no two have the same one."""
 
     def __init__(self) -> None:
         self._given: Final[set[int]] = set()
@@ -47,7 +47,13 @@ class Ports:
         self._given.add(port)
         return port
 
-    def address(self, wanted: str = f"{LOCALHOST}:0") -> str:
+    def address(self, wanted: str) -> str:
         """`host:port`, as `claim` gives the port."""
         host, _, port = wanted.rpartition(":")
         return f"{host}:{self.claim(int(port))}"
+
+    def another(self, before: str) -> str:
+        """A free address in place of the one of before, which is given back; that may be empty."""
+        chosen = self.address(f"{LOCALHOST}:0")
+        self._given.discard(int(before.rpartition(":")[2] or 0))
+        return chosen

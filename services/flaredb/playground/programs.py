@@ -61,8 +61,8 @@ def nats_child(folder: Path, logs: Path, port: int, binary: str) -> Child:
 class PythonChild(Child):
     """A process of this project, which tells on its operations port whether it serves.
 
-    `choose` says at each start where that is, and the process is told by its setting `listens_by`:
-    while it does not run, its port can become anybody's.
+    `choose` says at each start where that is, from where it was, and the process is told by its
+    setting `listens_by`: while it does not run, its port can become anybody's.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PythonChild(Child):
         settings: Mapping[str, str],
         log: Path,
         listens_by: str,
-        choose: Callable[[], str],
+        choose: Callable[[str], str],
     ) -> None:
         environment = {**os.environ, **variables(settings), "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", module]
@@ -81,7 +81,7 @@ class PythonChild(Child):
         self._choose: Final = choose
 
     def start(self, once: Mapping[str, str] = NO_SETTINGS) -> None:
-        self.ops = self._choose()
+        self.ops = self._choose(self.ops)
         super().start({**once, self._listens_by: self.ops})
 
 
@@ -106,7 +106,7 @@ class Programs(Struct, frozen=True):
     def pd(self, name: str, stores: int) -> Child:
         """A PD that waits for so many stores before it begins a cluster."""
         settings = {"wanted_stores": str(stores)}
-        return self._child(name, "flaredb_pd", settings, "ops", self.ports.address)
+        return self._child(name, "flaredb_pd", settings, "ops", self.ports.another)
 
     def store(self, number: int, zones: int) -> Child:
         """A store that tells PD its name, which gives it the same number in a new cluster."""
@@ -115,12 +115,12 @@ class Programs(Struct, frozen=True):
         given = self.settings.get("labels", ""), zone, f"name={name}"
         labels = ",".join(filter(None, given))
         settings = {"data": str(self.folder(name).resolve()), "labels": labels}
-        return self._child(name, self.store_module, settings, "ops", self.ports.address)
+        return self._child(name, self.store_module, settings, "ops", self.ports.another)
 
     def analytics(self, http: str) -> Child:
         """Analytics, which tells of itself where it answers SQL: its users know that address."""
         settings = {"data": str(self.folder("analytics").resolve())}
-        return self._child("analytics", "flaredb_analytics", settings, "http", lambda: http)
+        return self._child("analytics", "flaredb_analytics", settings, "http", lambda _: http)
 
     def _child(
         self,
@@ -128,7 +128,7 @@ class Programs(Struct, frozen=True):
         module: str,
         settings: Mapping[str, str],
         listens_by: str,
-        choose: Callable[[], str],
+        choose: Callable[[str], str],
     ) -> Child:
         given = {
             "nats_url": self.urls.get(name, self.url),
