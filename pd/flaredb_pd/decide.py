@@ -277,7 +277,8 @@ def _granted(state: State, ask: AskIds) -> tuple[JournalFact, ...]:
 
 
 def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...]:
-    decided = newest(loss.decided, decided_of(state))  # one may have been written since
+    ours = state if state.cluster == loss.cluster else State()
+    decided = newest(loss.decided, decided_of(ours))  # one may have been written since
     started = RebuildStarted(
         epoch=PdEpoch(max(state.highest_epoch, loss.epoch) + 1),
         reason=loss.reason,
@@ -292,7 +293,6 @@ def _rebuild(state: State, loss: Loss, config: Config) -> tuple[JournalFact, ...
         removed=decided.removed,
     )
     gone = decided.removed
-    ours = state if state.cluster == loss.cluster else State()
     unknown: dict[StoreId, Claim] = {}
     for claim in loss.members:
         removed = claim.store in gone or claim.uuid in gone.values()

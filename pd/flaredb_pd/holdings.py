@@ -36,7 +36,8 @@ class Holdings(Struct):
 
 def _leads_alone(report: RegionReport) -> bool:
     """Whether too few of its peers hear it for a leader: the others may have gone on without it."""
-    return 2 * len(report.down) >= len(report.peers) > 1
+    voters = {peer.id for peer in report.peers if peer.role != "learner"}
+    return 2 * len(voters & {one.peer for one in report.down}) > len(voters)
 
 
 def holdings(store: StoreId, heard: Heard) -> Holdings:

@@ -37,8 +37,10 @@ def replay(state: State, record: StreamRecord) -> tuple[State, str]:
         return skip(state, sequence, fact.epoch), f"record {sequence} is unreadable: {fact.reason}"
     if not follows(state, fact):
         why = f"record {sequence} ({fact.id}) does not follow pd.{state.epoch}.{state.n}"
+        # It may be a stranger's: what follows on what was read so far still counts.
+        lacks = state.exists and _misses_one(state, fact)
         skipped = skip(state, sequence, fact.epoch)
-        return (_without(skipped, fact) if _misses_one(state, fact) else skipped), why
+        return msgspec.structs.replace(skipped, incomplete=state.incomplete or lacks), why
     try:
         return evolve(state, fact, sequence), ""
     except (AssertionError, KeyError) as fault:
