@@ -48,6 +48,8 @@ class Heard:
         self.regions = RegionMap()
         self.stores: dict[StoreId, StoreSighting] = {}
         self.stale_reports = 0
+        self.highest_id = 0
+        """Of the ids that were told of: of regions, of their peers, and of those that have left."""
         self._leaderless: set[RegionId] = set()
         for region in initial:
             self.regions.accept(Sighting(region))
@@ -77,6 +79,8 @@ class Heard:
         leader = region.peer(report.leader)
         if region.keys.is_empty or leader is None or leader.store != store:
             return False
+        peers = (peer.id for peer in (*region.peers, *region.removed))
+        self.highest_id = max(self.highest_id, region.id, *peers)
         told = Sighting(region, report.leader, store, report.term, report)
         if isinstance(self.regions.accept(told), Stale):
             return False

@@ -147,15 +147,18 @@ def _find_contradiction(state: State, claim: Claim, who: str) -> str:
     return ""
 
 
-def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
+def find_loss(state: State, claims: Iterable[Claim], told_id: int = 0) -> Loss | None:
     """What was lost, as all `claims` together show it; None if nothing was.
 
-    Where stores of several clusters speak, the cluster of the most stores counts.
+    `told_id` is the highest id that regions or their peers were said to have. Where stores of
+    several clusters speak, the cluster of the most stores counts.
     """
     claims = tuple(claims)
     reasons = [reason for reason in (find_evidence(state, claim) for claim in claims) if reason]
     if state.incomplete and state.exists:
         reasons.insert(0, "records are missing at the beginning or amid the journal")
+    if state.exists and told_id > state.highest_id:
+        reasons.append(f"regions name id {told_id}, granted are {state.highest_id}")
     if not reasons:
         return None
     cluster = state.cluster or _most_common(claims)
@@ -167,7 +170,7 @@ def find_loss(state: State, claims: Iterable[Claim]) -> Loss | None:
         JournalSequence(
             max([state.sequence, state.lost_sequence, *(claim.sequence for claim in ours)])
         ),
-        max([state.highest_id, *(claim.highest_id for claim in ours)]),
+        max([state.highest_id, told_id, *(claim.highest_id for claim in ours)]),
         tuple(claim for claim in ours if claim.member),
         newest(decided_of(state), *(claim.decided for claim in ours)),
     )

@@ -77,8 +77,7 @@ class Reign:
         # Stores ask again, and are judged once this epoch has heard the others.
         self._queue = deque(one for one in self._queue if not isinstance(one, Admit | Bootstrap))
         self._reply_to.clear()
-        seeds = () if self.state.rebuilding else self.state.regions
-        self.heard = Heard(seeds, now)
+        self.heard = Heard(() if self.state.rebuilding else self.state.regions, now)
         # The journal alone cannot tell that there was no cluster before: it may be lost.
         first = self._config.fresh and self.state.is_blank and not self._memory
         window = 0.0 if first else self._config.witness_window
@@ -139,6 +138,8 @@ class Reign:
         store = beat.store.store
         self.heard.on_heartbeat(beat)
         self.watch.hear(store, now)
+        if self.judges and self.heard.highest_id > self.state.highest_id:
+            self._want_rebuild(now)
         if self.may_order and self.heard.lacks_replicas(store):
             self._give(creations(self.state, self.heard, [store]))
         self.changes.heard(beat, self.state, self.heard, now, self.may_order)
@@ -238,7 +239,7 @@ class Reign:
         """Whether a loss shows; it is acted on once."""
         if self._rebuild_wanted:
             return True
-        loss = find_loss(self.state, self._muster.claims)
+        loss = find_loss(self.state, self._muster.claims, self.heard.highest_id)
         if loss is None:
             return False
         self._post.note("warning", f"the journal lost records: {loss.reason}")

@@ -286,6 +286,13 @@ _COMMIT_MERGE_HEAD: Final = COMMANDS.encode(
 )[:3]
 """Version, length of the array, tag."""
 
+_SPLIT_HEAD: Final = COMMANDS.encode(Split(0, 0, 0, (), "", 0, ()))[:3]
+
+
+def holds_split(data: bytes) -> bool:
+    """Whether the data of a normal log entry is a `Split`; cheap."""
+    return data.startswith(_SPLIT_HEAD)
+
 
 def holds_commit_merge(data: bytes) -> bool:
     """Whether the data of a normal log entry is a `CommitMerge`; cheap."""

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from flaredb_schemas.envelope import Codec
-from flaredb_schemas.ids import BootCounter, PeerId, StoreId
+from flaredb_schemas.ids import BootCounter, PeerId, RegionId, StoreId
 from flaredb_schemas.keys import KeyRange
 from flaredb_schemas.merges import MergeEnded
 from flaredb_schemas.placement import (
@@ -87,8 +87,8 @@ class Teller:
         """PD `a` and as many stores as it needs, and up to `stores` more, all up and told of.
 
         Each region is led by its first peer. With `zones=(a,b,...)` each store says where it
-        stands; after `merge_after` calm seconds small neighbours are merged. Says only what there
-        is then.
+        stands; after `merge_after` calm seconds small neighbours are merged. So many ids as
+        `granted` says were granted for splits. Says only what there is then.
         """
         replicas, stores = int(case.option("replicas", "3")), int(case.option("stores", "4"))
         ranges = tuple(_range(line) for line in case.input.splitlines()) or (KeyRange(b"", b""),)
@@ -109,6 +109,7 @@ class Teller:
             reports = [region_report(one, one.peers[0]) for one in led]
             beat = heartbeat(store, self.beats, reports, replicas=1)
             self.world.tell(SUBJECTS.heartbeat(store), msgspec.json.encode(beat))
+        self._ask_ids(StoreId(1), region_id(4), 1, int(case.option("granted", "0")))
         self.world.pass_time(0.5)
         self.world.lines.clear()
         told = " ".join(map(str, state.stores))
@@ -182,8 +183,12 @@ class Teller:
     def do_ids(self, case: Case) -> None:
         store, asked = StoreId(int(case.words[0])), int(case.option("count", "4"))
         region, nonce = region_id(int(case.option("region"))), int(case.option("nonce"))
-        ask = AskIds(store, BootCounter(1), MINE, region, nonce, asked)
-        self.world.tell(SUBJECTS.pd_request(store, "ids"), _ask_ids.encode(ask))
+        self._ask_ids(store, region, nonce, asked)
+
+    def _ask_ids(self, store: StoreId, region: RegionId, nonce: int, count: int) -> None:
+        if count:
+            ask = AskIds(store, BootCounter(1), MINE, region, nonce, count)
+            self.world.tell(SUBJECTS.pd_request(store, "ids"), _ask_ids.encode(ask))
 
     def do_ended(self, case: Case) -> None:
         store, region = StoreId(int(case.words[0])), region_id(int(case.option("region")))

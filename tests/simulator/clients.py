@@ -149,9 +149,10 @@ class Client:
         request = self._request(task, number, route)
         task.attempts += 1
         known = route.store if self.dice.random() >= LOST else 0
-        store = known or self.dice.choice(route.region.stores)
+        stores = route.region.stores
+        task.store = StoreId(known or task.turn_to(self.dice.choice(stores), stores))
         frame = REQUESTS.encode(RequestFrame(self.id, (request,)))
-        subject = world.subjects.rpc(StoreId(store))
+        subject = world.subjects.rpc(task.store)
         world.network.send(self.name, subject, frame, f"_INBOX.{self.name}.{number}")
 
     def _carry_fewer(self, task: Task) -> None:

@@ -102,8 +102,10 @@ class Cutter:
             self._spare += range(body.first, body.first + body.count)
 
     def _propose(self, replica: Replica, key: bytes, ids: Sequence[int]) -> None:
-        if not ids:
-            return
+        item = next(one for one in self._stores if replica in _hosted(one))
+        assert item.store is not None
+        if not ids or max(ids) > item.store._parts.orders._seen.highest_id:
+            return  # Whoever proposes ids has heard of their grant, and has that saved before.
         region, nothing = replica.region, Size(0, 0)
         first, peers = ids[0], tuple(PeerId(one) for one in ids[1:])
         command = Split(
@@ -116,8 +118,6 @@ class Cutter:
             (nothing, nothing),
         )
         propose_command(replica, command)
-        item = next(one for one in self._stores if replica in _hosted(one))
-        assert item.store is not None
         item.store._parts.sleeping.wake(replica)
         item.store._context.touch(replica.id)
         item.ask_turn()

@@ -1,8 +1,10 @@
 """One call of a client while it is under way."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
-from flaredb_schemas.ids import RegionId
+from flaredb_schemas.ids import NO_STORE, RegionId, StoreId
 from tests.simulator.calls import Step
 from tests.simulator.lanes import Session
 from tests.simulator.routing import Routes
@@ -56,10 +58,18 @@ class Task(Struct):
     session: Session | None = None
     sequence: int = 0
     region: RegionId = RegionId(0)
+    store: StoreId = NO_STORE
+    """Who was asked last."""
     attempts: int = 0
     uncertain: bool = False
     aside: bool = False
     """Read besides what hands do: nothing follows on it."""
+
+    def turn_to(self, chosen: StoreId, stores: Sequence[StoreId]) -> StoreId:
+        """Ask a store that was chosen by chance; the next one where it was asked last, in vain."""
+        if chosen == self.store:
+            chosen = stores[(stores.index(chosen) + 1) % len(stores)]
+        return chosen
 
     @property
     def place(self) -> bytes:

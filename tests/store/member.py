@@ -12,6 +12,7 @@ from flaredb.runtime.settings import StoreSettings
 from flaredb.store.context import Me
 from flaredb.store.fates import ASK_FATE
 from flaredb.store.merge_orders import MERGE_ENDED
+from flaredb.store.orders import WITNESS
 from flaredb.store.records import PdSeen
 from flaredb.store.replica import Replica
 from flaredb.store.split_orders import ASK_IDS, SPLIT_ENDED
@@ -22,7 +23,7 @@ from flaredb_schemas.ids import BootCounter, ClusterId, PdEpoch, RegionId, Store
 from flaredb_schemas.keys import MAX_FRAME_BYTES
 from flaredb_schemas.membership import AskFate
 from flaredb_schemas.merges import MergeEnded
-from flaredb_schemas.placement import Heartbeat
+from flaredb_schemas.placement import Heartbeat, Witness
 from flaredb_schemas.splits import AskIds, SplitEnded
 from flaredb_schemas.subjects import Subjects
 
@@ -66,6 +67,7 @@ class Member:
         self.contents = Contents.empty()
         self.events: list[Event] = []
         self.heartbeats: list[Heartbeat] = []
+        self.witnesses: list[Witness] = []
         self.cut_off = False
         self.is_mute = False
         """Whether what it says to other stores is lost; it still hears them."""
@@ -163,6 +165,10 @@ class Member:
                 self.kept += 1
                 return False
             self.heartbeats.append(HEARTBEATS.decode(payload))
+        elif subject == SUBJECTS.pd_request(self.id, "witness"):
+            witness = WITNESS.decode(payload)
+            assert not isinstance(witness, Malformed), witness
+            self.witnesses.append(witness)
         elif subject == SUBJECTS.pd_request(self.id, "ids"):
             self._group.grant(self, ASK_IDS.decode(payload))
         elif subject == SUBJECTS.pd_request(self.id, "split"):

@@ -63,6 +63,8 @@ BOOTSTRAPPED_KEY: Final = META + b"bootstrapped"
 """Set in the batch that makes PD's initial regions."""
 PD_EPOCH_KEY: Final = META + b"pd"
 """The highest reign of PD obeyed, with the journal sequence and id seen."""
+NAMED_IDS_KEY: Final = META + b"named"
+"""The highest id that a log entry or a region's record saved here has named."""
 
 WAL_KEY: Final = META + b"wal"
 """Which run's write-ahead log goes on from these rows, and the last batch that they hold of it."""

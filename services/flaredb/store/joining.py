@@ -17,6 +17,7 @@ from flaredb.disk.layout import BOOT_KEY, IDENTITY_KEY, PD_EPOCH_KEY
 from flaredb.store.ageing import saved_generation
 from flaredb.store.births import is_bootstrapped
 from flaredb.store.context import Me
+from flaredb.store.named_ids import saved_highest
 from flaredb.store.records import Boot, Identity, PdSeen, load, save
 from flaredb_schemas.envelope import Codec, Malformed
 from flaredb_schemas.ids import NO_STORE, BootCounter, ClusterId, StoreUuid
@@ -57,6 +58,7 @@ class Joining:
         "_earlier",
         "_generation",
         "_identity",
+        "_named",
         "_nonce",
         "_seen",
     )
@@ -69,6 +71,7 @@ class Joining:
         self._boot = BootCounter(self._earlier.counter + 1)
         self._seen = load(view, PD_EPOCH_KEY, PdSeen) or PdSeen()
         self._bootstrapped = is_bootstrapped(view)
+        self._named = saved_highest(view)
         self._generation = saved_generation(view)
         self._nonce = nonce
 
@@ -97,7 +100,7 @@ class Joining:
                 cluster=identity.cluster,
                 pd_epoch=seen.pd_epoch,
                 sequence=seen.sequence,
-                highest_id=seen.highest_id,
+                highest_id=max(seen.highest_id, self._named),
                 bootstrapped=self._bootstrapped,
                 capacity=capacity,
                 labels=labels,

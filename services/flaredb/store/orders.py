@@ -177,7 +177,7 @@ class Orders:
             me.cluster,
             seen.pd_epoch,
             seen.sequence,
-            seen.highest_id,
+            max(seen.highest_id, self._context.saver.named.highest),
             seen.incarnation,
             seen.decided,
         )

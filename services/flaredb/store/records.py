@@ -153,6 +153,12 @@ class Age(Struct, frozen=True, array_like=True):
     generation: Generation
 
 
+class NamedId(Struct, frozen=True, array_like=True):
+    """The highest id of a region or a peer that anything saved here has named."""
+
+    id: Count
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
     kind: msgspec.msgpack.Decoder(kind)
@@ -164,6 +170,7 @@ _decoders: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
         PdSeen,
         Boot,
         Age,
+        NamedId,
         HardState,
         AppliedState,
     )

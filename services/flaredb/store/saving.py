@@ -32,6 +32,7 @@ from flaredb.disk.layout import (
 )
 from flaredb.kv.machine import AppliedState, Effects
 from flaredb.raft.ready import Ready
+from flaredb.store.named_ids import NamedIds
 from flaredb.store.overlay import Overlay, Rows
 from flaredb.store.records import LogStart, Tombstone, save
 from flaredb.store.registry import RegionPeer
@@ -86,6 +87,7 @@ class Saver:
         "_trailing_since",
         "_waiting",
         "last_number",
+        "named",
         "saved_number",
     )
 
@@ -110,6 +112,7 @@ class Saver:
         self._events: dict[bytes, bytes] = {}
         self._trailing_since: float | None = None
         self._forced = False
+        self.named: Final = NamedIds(disk.view)
         self.last_number = last_number
         self.saved_number = last_number
 
@@ -139,6 +142,7 @@ class Saver:
             self._restart(replica, ready.snapshot, ready.keeps_suffix)
         if ready.entries:
             replica.log.write(self._batch, ready.entries)
+            self.named.note_entries(self._batch, ready.entries)
         replica.unsaved += 1
         self._waiter(durable).acknowledgements.append(Acknowledgement(replica, ready))
 
@@ -146,6 +150,7 @@ class Saver:
         """A snapshot is installed: record, applied state and log change together."""
         replica.log.write_restart(self._batch, meta, keeps_suffix)
         save(self._batch, region_key(replica.id), replica.record())
+        self.named.note_region(self._batch, replica.region)
         save(self._batch, applied_key(replica.id), replica.machine.state)
         save(self._batch, hard_state_key(replica.id), replica.hard_state())
         self._waiting.applied.append((replica, replica.machine.state))
