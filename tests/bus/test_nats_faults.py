@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -213,6 +214,30 @@ async def test_no_server_is_told_with_its_address() -> None:
 
     with pytest.raises(BusError, match=f"no NATS server answers at {url}"):
         await NatsBus.connect(url, name="one", timeout=0.5)
+
+
+async def test_the_time_to_connect_is_over_even_where_its_end_meets_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[PlainLine] = []
+
+    class Swallowing(PlainLine):
+        async def open(self, servers: list[str], options: Mapping[str, Any]) -> None:
+            opened.append(self)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if len(opened) > 1:
+                    raise
+            raise OSError("the server's certificate is not signed")
+
+        async def abandon(self) -> None:
+            pass
+
+    monkeypatch.setattr("flaredb.bus.nats_bus.new_line", lambda fast: Swallowing())
+    async with asyncio.timeout(10):
+        with pytest.raises(BusError, match="certificate is not signed"):
+            await NatsBus.connect("nats://127.0.0.1:1", name="one", timeout=0.1)
 
 
 async def test_of_several_servers_the_one_that_answers_is_used(nats_world: NatsWorld) -> None:

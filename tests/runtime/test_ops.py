@@ -75,6 +75,20 @@ async def test_an_address_that_is_taken_is_told_before_anything_runs() -> None:
                 pytest.fail("it runs")
 
 
+def test_addresses_of_a_name_that_this_machine_has_not_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = socket.AF_INET, socket.SOCK_STREAM, 0, ""
+    found = [(*kind, (address, 0)) for address in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found)
+    [opened] = listen("myself:0")
+    assert opened.getsockname()[0] == "127.0.0.1"
+    opened.close()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found[:1])
+    with pytest.raises(CannotListen, match="Cannot assign requested address"):
+        listen("myself:0")
+
+
 @pytest.mark.parametrize(
     ("address", "why"),
     [("192.0.2.1:80", "assign"), ("127.0.0.1:70000", "no such port"), ("a..b:80", "label")],

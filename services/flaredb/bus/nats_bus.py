@@ -290,6 +290,7 @@ class NatsBus:
                 line.last_error = str(error) or line.last_error or type(error).__name__
                 await line.abandon()
                 self._line = line
+                _heed_cancelling()
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             self._connected = True
@@ -305,6 +306,13 @@ class NatsBus:
     def _tell(self, connected: bool) -> None:
         for listener in self._listeners:
             listener(connected)
+
+
+def _heed_cancelling() -> None:
+    """Raise what nats-py has swallowed: in Python 3.11 `wait_for` does, when both come at once."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _as_messages(handler: Handler) -> LineHandler:

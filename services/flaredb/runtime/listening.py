@@ -1,11 +1,15 @@
 """Sockets that listen at an address, or a clear word why they cannot."""
 
+import errno
 import os
 import socket
 from contextlib import ExitStack
 from typing import Final
 
 CANNOT_LISTEN: Final = "cannot listen at"
+
+_NOT_HERE: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""The machine has no addresses of this kind, or not this one."""
 
 _BACKLOG: Final = 2_048
 _LAST_PORT: Final = 65_535
@@ -21,9 +25,10 @@ class CannotListen(Exception):
 
 
 def listen(address: str, setting: str = "") -> list[socket.socket]:
-    """Sockets that listen at `host:port`, one for each address of the host; port 0 is a free one.
+    """Sockets that listen at `host:port`, one for each address that the host has here.
 
-    Raises `CannotListen`, which names the `setting` that the address comes from.
+    Port 0 is a free one. Raises `CannotListen`, which names the `setting` that the address comes
+    from.
     """
     host, _, port = address.rpartition(":")
     if int(port) > _LAST_PORT:  # the system would take its lower 16 bits
@@ -33,10 +38,16 @@ def listen(address: str, setting: str = "") -> list[socket.socket]:
             places = socket.getaddrinfo(
                 host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-            opened = []
+            opened, missing = [], None
             for family, kind, protocol, _, place in dict.fromkeys(places):
-                opened.append(undo.enter_context(socket.socket(family, kind, protocol)))
-                _listen(opened[-1], place)
+                try:
+                    opened.append(undo.enter_context(_listen(family, kind, protocol, place)))
+                except OSError as fault:
+                    if fault.errno not in _NOT_HERE:
+                        raise
+                    missing = fault  # a name may stand for more than this machine has
+            if missing is not None and not opened:
+                raise missing
         except (OSError, UnicodeError) as fault:  # the latter: of what cannot be a host's name
             told = getattr(fault, "strerror", None) or str(fault)
             raise CannotListen(address, told, setting) from fault
@@ -44,11 +55,15 @@ def listen(address: str, setting: str = "") -> list[socket.socket]:
     return opened
 
 
-def _listen(opened: socket.socket, place: tuple[object, ...]) -> None:
-    if os.name == "posix":
-        # Else nobody could listen again for a minute where connections were open before.
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if opened.family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own
-    opened.bind(place)
-    opened.listen(_BACKLOG)  # now: what is only bound can be bound by another
+def _listen(family: int, kind: int, protocol: int, place: tuple[object, ...]) -> socket.socket:
+    with ExitStack() as undo:
+        opened = undo.enter_context(socket.socket(family, kind, protocol))
+        if os.name == "posix":
+            # Else nobody could listen again for a minute where connections were open before.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own
+        opened.bind(place)
+        opened.listen(_BACKLOG)  # now: what is only bound can be bound by another
+        undo.pop_all()
+    return opened
