@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from flaredb.client.errors import UnavailableError
 from flaredb.client.placement import PlacementReader
 from flaredb_pd.state import State
 from flaredb_schemas.decided import Decided
@@ -26,23 +25,11 @@ async def have_decided(here: Town) -> tuple[PlacementReader, FakeStore, FakeStor
     await here.states(until=["up"] * 5)
     for region in here.ground.regions.values():
         region.new_lag = 5_000
-    here.ground.report()
-    await have_removed(placement, gone.id)
+    await placement.remove(gone.id)
     drained = here.stores[0]
     await placement.drain(drained.id)
     await have_heard(here, draining=(drained.id,), removed={gone.id})
     return placement, drained, gone
-
-
-async def have_removed(placement: PlacementReader, store: StoreId) -> None:
-    """Remove the store, as soon as PD has been told that leaders hear their peers."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await placement.remove(store)
-                return
-            except UnavailableError:
-                await asyncio.sleep(0.05)
 
 
 async def have_heard(here: Town, draining: tuple[StoreId, ...], removed: set[StoreId]) -> None:

@@ -84,6 +84,7 @@ class Town:
         stores = [await self.store(letter) for letter in "abc"]
         await eventually(lambda: all(store.joined.is_set() for store in stores))
         await self.ready()
+        await self.together()
         return stores
 
     async def get(self, what: str) -> Any:
@@ -99,6 +100,16 @@ class Town:
                 status = await self.get("status")
                 if status and status["ready"] and status["leaders"] == 2:
                     return status
+                await asyncio.sleep(0.02)
+
+    async def together(self, seconds: float = 10.0) -> None:
+        """Wait until PD knows that leaders hear all their peers: the first ones to come did not."""
+        async with asyncio.timeout(seconds):
+            while True:
+                rows = (await self.get("regions") or {"regions": []})["regions"]
+                if rows and not any(row["down_peers"] for row in rows):
+                    return
+                self.ground.report()
                 await asyncio.sleep(0.02)
 
     async def states(self, until: list[str], seconds: float = 10.0) -> list[str]:

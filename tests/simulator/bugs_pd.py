@@ -115,4 +115,4 @@ def peer_id_reused() -> list[Change]:
 
 @bug("loss-not-noticed", "PD believes an empty or shortened journal, whatever stores have seen")
 def loss_not_noticed() -> list[Change]:
-    return [(reign, "find_loss", lambda state, claims: None)]
+    return [(reign, "find_loss", lambda *told: None)]

@@ -45,6 +45,7 @@ def hunt_in(name: str, worlds: Iterable[Options]) -> Hunt:
         found = result.failure and not result.undecided
         if found and not run_world(world)[0].failure:
             said = result.failure.splitlines()[0]
+            assert not said.startswith("TypeError"), f"{name} does not fit what it replaces: {said}"
             return Hunt(name, world.seed, said, time.monotonic() - began)
     return Hunt(name, None, "not found", time.monotonic() - began)
 
