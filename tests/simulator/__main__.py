@@ -10,9 +10,9 @@ import time
 from collections import Counter
 
 from tests.simulator.bugs import BUGS, planted
-from tests.simulator.hunting import MOST_SEEDS, Hunt, hunt_all
+from tests.simulator.hunting import MOST_SEEDS, Hunt, hunt_all, run_hunted
 from tests.simulator.ranges import RunOne, results
-from tests.simulator.run import Result, run_cluster, run_seed
+from tests.simulator.run import Result, run_seed
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
         parser.error("give one seed, or --seeds A..B, or --bugs")
     if given.bugs:
         return _hunt(given.most, given.processes)
-    run = run_seed if given.bug is None else run_cluster
+    run = run_seed if given.bug is None else run_hunted
     with planted(given.bug):
         if given.seed is not None:
             return _replay(given.seed, given.lines, run)
@@ -70,7 +70,7 @@ def _range(seeds: range, given: argparse.Namespace, run_one: RunOne) -> int:
         passed, failed = passed + (not result.failure), failed + bool(result.failure)
         if result.failure:
             _show(result)
-            if run_one is run_cluster:  # a deliberate bug is found
+            if run_one is run_hunted:  # a deliberate bug is found
                 break
         _progress(f"seed {result.seed}: {passed} passed, {failed} failed")
     _progress("", end="\n")

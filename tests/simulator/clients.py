@@ -21,7 +21,7 @@ from flaredb_schemas.failures import (
     SessionExpired,
     Undetermined,
 )
-from flaredb_schemas.ids import RegionId, StoreId
+from flaredb_schemas.ids import NO_STORE, RegionId
 from flaredb_schemas.placement import RoutesAnswer, RoutesQuery
 from flaredb_schemas.regions import Route
 from flaredb_schemas.requests import (
@@ -148,9 +148,8 @@ class Client:
             self._carry_fewer(task)
         request = self._request(task, number, route)
         task.attempts += 1
-        known = route.store if self.dice.random() >= LOST else 0
-        stores = route.region.stores
-        task.store = StoreId(known or task.turn_to(self.dice.choice(stores), stores))
+        known = route.store if self.dice.random() >= LOST else NO_STORE
+        task.store = known or task.some_store(self.dice, route.region.stores)
         frame = REQUESTS.encode(RequestFrame(self.id, (request,)))
         subject = world.subjects.rpc(task.store)
         world.network.send(self.name, subject, frame, f"_INBOX.{self.name}.{number}")

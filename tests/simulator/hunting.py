@@ -6,16 +6,19 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from tests.simulator import bugs_merge, bugs_pd, bugs_peers, bugs_raft, bugs_store
 from tests.simulator.bugs import BUGS, planted
-from tests.simulator.options import Options, draw
-from tests.simulator.run import run_world
+from tests.simulator.options import Options, Troubles, draw
+from tests.simulator.run import Result, Run, run_world
 
 MODULES = (bugs_raft, bugs_store, bugs_merge, bugs_peers, bugs_pd)
 """Importing them registers their bugs."""
 
 MOST_SEEDS = 500
+
+CALM_STORES = 3
 
 
 class Hunt(Struct, frozen=True):
@@ -29,7 +32,32 @@ class Hunt(Struct, frozen=True):
 
 def hunt(name: str, seeds: Iterable[int]) -> Hunt:
     """Look for a bug in the worlds of these seeds."""
-    return hunt_in(name, map(draw, seeds))
+    return hunt_in(name, map(hunting_ground, seeds))
+
+
+def hunting_ground(seed: int) -> Options:
+    """The world of `seed`; every second one is so calm that schemes come to their end."""
+    return draw(seed) if seed % 2 else calm(seed)
+
+
+def calm(seed: int) -> Options:
+    """The world of `seed` with one region, constant work, and nothing amiss but schemes."""
+    drawn = draw(seed)
+    nothing = {name: type(mean)(0) for name, mean in asdict(drawn.troubles).items()}
+    return replace(
+        drawn,
+        stores=CALM_STORES,
+        first_stores=CALM_STORES,
+        clock_rates=drawn.clock_rates[:CALM_STORES],
+        boundaries=(),
+        workload=replace(drawn.workload, active=0.0),
+        troubles=Troubles(**{**nothing, "schemed": True, "scheme": 0.5, "down_for": 1.0}),
+    )
+
+
+def run_hunted(seed: int) -> tuple[Result, Run]:
+    """Run one seed as a hunt does."""
+    return run_world(hunting_ground(seed))
 
 
 def hunt_in(name: str, worlds: Iterable[Options]) -> Hunt:

@@ -1,6 +1,7 @@
 """One call of a client while it is under way."""
 
 from collections.abc import Sequence
+from random import Random
 
 from msgspec import Struct
 
@@ -65,11 +66,10 @@ class Task(Struct):
     aside: bool = False
     """Read besides what hands do: nothing follows on it."""
 
-    def turn_to(self, chosen: StoreId, stores: Sequence[StoreId]) -> StoreId:
-        """Ask a store that was chosen by chance; the next one where it was asked last, in vain."""
-        if chosen == self.store:
-            chosen = stores[(stores.index(chosen) + 1) % len(stores)]
-        return chosen
+    def some_store(self, dice: Random, stores: Sequence[StoreId]) -> StoreId:
+        """Anybody but who was asked last, in vain."""
+        chosen = dice.choice(stores)
+        return stores[(stores.index(chosen) + (chosen == self.store)) % len(stores)]
 
     @property
     def place(self) -> bytes:

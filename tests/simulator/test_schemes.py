@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from tests.simulator import run
-from tests.simulator.hunting import hunt_in
-from tests.simulator.options import Options, Troubles, draw
+from tests.simulator.hunting import CALM_STORES, calm, hunt_in
+from tests.simulator.options import Options
 from tests.simulator.schemes import schemes
 from tests.simulator.schemes.figure8 import Figure8
 from tests.simulator.schemes.forgotten_vote import ForgottenVote
@@ -28,28 +28,11 @@ WORLDS = range(1, 41)
 CHECK_BUDGET = 25_000
 """A history that is harder to judge is no finding, and must not cost a minute to say so."""
 
-STORES = 3
-
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checker gives up soon."""
     monkeypatch.setattr(run, "CHECK_BUDGET", CHECK_BUDGET)
-
-
-def calm(seed: int) -> Options:
-    """The world of `seed` with one region, constant work, and nothing amiss but schemes."""
-    drawn = draw(seed)
-    nothing = {name: type(mean)(0) for name, mean in msgspec.structs.asdict(drawn.troubles).items()}
-    return msgspec.structs.replace(
-        drawn,
-        stores=STORES,
-        first_stores=STORES,
-        clock_rates=drawn.clock_rates[:STORES],
-        boundaries=(),
-        workload=msgspec.structs.replace(drawn.workload, active=0.0),
-        troubles=Troubles(**{**nothing, "schemed": True, "scheme": 0.5, "down_for": 1.0}),
-    )
 
 
 def neighbours(seed: int) -> Options:
@@ -85,8 +68,8 @@ def with_a_spare_store(seed: int) -> Options:
     world = neighbours(seed)
     return msgspec.structs.replace(
         world,
-        stores=STORES + 1,
-        first_stores=STORES + 1,
+        stores=CALM_STORES + 1,
+        first_stores=CALM_STORES + 1,
         clock_rates=(*world.clock_rates, 1.0),
         settings=msgspec.structs.replace(world.settings, log_keep_entries=200),
         troubles=msgspec.structs.replace(world.troubles, split=0.0),
