@@ -49,5 +49,33 @@ async def test_a_server_is_believed_by_its_certificate(
         bus = await NatsBus.connect(url, name="one", login=trusting)
         await carries(bus)
         await bus.close()
-        with pytest.raises(BusError, match="certificate verify failed"):
+        with pytest.raises(BusError, match="certificate verify failed") as told:
             await NatsBus.connect(url, name="two", timeout=0.5)
+        assert "nats_ca" in told.value.hint
+
+
+async def test_who_wants_tls_says_nothing_in_the_clear(nats_world: NatsWorld) -> None:
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id": "x", "version": "2.12.0", "max_payload": 1048576}\r\n')
+        heard.append(await reader.read(1_000))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    asked: list[tuple[str, ssl.SSLContext | None]] = [(f"tls://127.0.0.1:{port}", None)]
+    asked += [(f"nats://127.0.0.1:{port}", ssl.create_default_context())]
+    for fast in (True, False):
+        for url, tls in asked:
+            login = Login(user="u", password="secret", tls=tls)
+            with pytest.raises(BusError, match="does not speak TLS"):
+                await NatsBus.connect(url, name="u", login=login, timeout=0.5, fast=fast)
+    server.close()
+    assert heard and not any(heard)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4222", "nats://127.0.0.1:port", "nats://"])
+async def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(BusError, match="no address of NATS"):
+        await NatsBus.connect(url, name="one", timeout=60)

@@ -22,6 +22,7 @@ def store(number: int, **told: Any) -> StoreRow:
         "damaged": 0,
         "capacity": 100 * MIB,
         "free": 50 * MIB,
+        "last_seen_ms": 1,
     }
     fields |= told
     return replace(row, id=StoreId(number), **fields)
@@ -55,6 +56,11 @@ def test_what_is_missing_is_named() -> None:
         "1 region without a leader (6)",
         "2 regions with a replica that is away (4, 7)",
     ]
+
+
+def test_a_store_that_pd_has_not_heard_yet_is_not_called_full() -> None:
+    silent = store(3, health="disconnected", free=0, last_seen_ms=None)
+    assert find_lacks([store(1), silent], [region(4)]) == ["store 3 is disconnected"]
 
 
 def test_of_many_a_few_are_named() -> None:

@@ -1,5 +1,6 @@
 """Ctrl-C amid an import, an export, a scan, and readers who have had enough."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -99,3 +100,17 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     with completed_file(tmp_path / "rows") as target:
         target.write("all of it")
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+
+
+def test_nothing_takes_the_place_of_a_link_or_a_pipe(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "rows")
+    with completed_file(link) as target:
+        target.write("through the link")
+    assert link.is_symlink() and (tmp_path / "rows").read_text() == "through the link"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with completed_file(pipe) as target:
+        target.write("through the pipe")
+    assert os.read(reader, 100) == b"through the pipe" and pipe.is_fifo()
+    os.close(reader)

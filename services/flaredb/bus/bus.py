@@ -181,7 +181,11 @@ class Bus(Protocol):
 
 
 class BusError(Exception):
-    """The bus did not do what was asked; the text says what to look at."""
+    """The bus did not do what was asked; the text says what to look at, `hint` what to do."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 Answerer = Callable[[Message], Awaitable[bytes | None]]

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from flaredb.bus.bus import BusError, Handler, Message
 from flaredb.bus.checks import check_payload, check_subject, is_subject
+from flaredb.bus.nats_client import check_address, explained
 from flaredb.bus.nats_history import NatsHistory
 from flaredb.bus.nats_line import NO_SERVER, STATUS, Ender, LineHandler, PlainLine, new_line
 
@@ -125,15 +126,15 @@ class NatsBus:
             options["user_credentials"] = login.credentials
         if login.tls:
             options["tls"] = login.tls
-        bus = cls([part.strip() for part in url.split(",")], options, fast)
+        servers = [part.strip() for part in url.split(",")]
+        for server in servers:
+            check_address(server)
+        bus = cls(servers, options, fast)
         try:
             async with asyncio.timeout(timeout):
                 await bus._establish()
         except TimeoutError:
-            raise BusError(
-                f"no NATS server answers at {url} within {timeout:g} s "
-                f"({bus._line.last_error or 'no answer'}); is nats-server running there?"
-            ) from None
+            raise explained(url, timeout, bus._line.last_error) from None
         except ImportError as fault:
             raise BusError(
                 f"the login {login.credentials or ''} cannot be used: {fault}; a credentials file "

@@ -1,10 +1,9 @@
 """One TCP connection to a NATS server: opened once, lost once, then replaced by another.
 
 nats-py does the protocol: connecting, TLS, logins, subscriptions, pings, JetStream. `FastLine`
-takes over two things, and only for the versions in `KNOWN`: bytes that arrive are handed to
-handlers in the call that received them (no stream reader, queue, task or regular expression in
-between), and what is sent within one turn of the event loop leaves in one write. `PlainLine` does
-the same with the public interface of nats-py alone; it costs about three times the CPU per message.
+takes over two things, only for the versions in `KNOWN`: bytes that arrive are handed to handlers in
+the call that received them, and what is sent within one turn of the loop leaves in one write.
+`PlainLine` does it by the public interface of nats-py; that costs three times the CPU per message.
 """
 
 import asyncio
@@ -14,6 +13,8 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client, __version__
 from nats.aio.msg import Msg
+
+from flaredb.bus.nats_client import SecureClient
 
 KNOWN: Final = ("2.16.",)
 """Versions of nats-py whose inner names `FastLine` was tested with."""
@@ -38,7 +39,7 @@ class PlainLine:
     """
 
     def __init__(self, client: Client | None = None) -> None:
-        self.client: Final = client or Client()
+        self.client: Final = client or SecureClient()
         self.errors = 0
         self.last_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,7 +119,7 @@ class PlainLine:
         self.last_error = str(error) or type(error).__name__
 
 
-class _FastClient(Client):
+class _FastClient(SecureClient):
     """nats-py's client that reports a loss instead of handling it, and writes once per turn.
 
     Invariant: `_pending` is empty or a flush is scheduled, as long as the connection stands.

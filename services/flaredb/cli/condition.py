@@ -39,7 +39,7 @@ def find_lacks(stores: Sequence[StoreRow], regions: Sequence[RegionRow]) -> list
         f"store {row.id} is nearly full ({row.free / 2**20:.0f} MiB left), and refuses puts once "
         "it is full"
         for row in stores
-        if row.free * NEARLY_FULL < row.capacity
+        if row.last_seen_ms is not None and row.free * NEARLY_FULL < row.capacity
     ]
     without_majority = [row.id for row in regions if row.state == "unavailable"]
     if without_majority:

@@ -8,6 +8,7 @@ there they must be the same.
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import sys
@@ -165,17 +166,25 @@ async def export_rows(
 def completed_file(file: Path) -> Iterator[TextIO]:
     """A file to write that appears when the block has ended well; nothing is left otherwise.
 
+    A link is followed, and a device or a pipe is written to as it is: nothing takes its place.
+
     Raises `FlareDBError`: before the block where it could not be written, and where it cannot.
     """
     if os.path.isdir(file):  # Path's own raises where it may not look
         raise FlareDBError(
             f"cannot write {file}: it is a folder", hint=f"name a file in it: {file / 'rows.jsonl'}"
         )
-    unfinished = file.with_name(f"{file.name}.unfinished")
+    whole = Path(os.path.realpath(file))
+    there = os.path.exists(whole)
+    replaces = not there or os.path.isfile(whole)
+    unfinished = whole.with_name(f"{whole.name}.unfinished") if replaces else whole
     try:
+        if there and not os.access(whole, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with unfinished.open("w", encoding="ascii") as target:
             yield target
-        unfinished.replace(file)
+        if replaces:
+            unfinished.replace(whole)
     except FlareDBError:
         raise  # its timeout is an OSError too
     except OSError as fault:
@@ -185,7 +194,8 @@ def completed_file(file: Path) -> Iterator[TextIO]:
         ) from fault
     finally:
         with suppress(OSError):
-            unfinished.unlink()
+            if replaces:
+                unfinished.unlink()
 
 
 async def _write_rows(

@@ -109,7 +109,8 @@ class Client:
         except BusError as fault:
             raise UnavailableError(
                 str(fault),
-                hint="start nats-server there, or a cluster that has one: `flaredb playground`",
+                hint=fault.hint
+                or "start nats-server there, or a cluster that has one: `flaredb playground`",
             ) from fault
         parts = _Parts(bus, self._subjects, self._jitter)
         await parts.open()
