@@ -49,7 +49,7 @@ class Heard:
         self.stores: dict[StoreId, StoreSighting] = {}
         self.stale_reports = 0
         self.highest_id = 0
-        """Of the ids that were told of: of regions, of their peers, and of those that have left."""
+        """Of all ids that were told of: of regions and their peers, and of those that are gone."""
         self._leaderless: set[RegionId] = set()
         for region in initial:
             self.regions.accept(Sighting(region))
@@ -80,7 +80,7 @@ class Heard:
         if region.keys.is_empty or leader is None or leader.store != store:
             return False
         peers = (peer.id for peer in (*region.peers, *region.removed))
-        self.highest_id = max(self.highest_id, region.id, *peers)
+        self.highest_id = max(self.highest_id, region.id, *peers, *region.absorbed)
         told = Sighting(region, report.leader, store, report.term, report)
         if isinstance(self.regions.accept(told), Stale):
             return False

@@ -138,8 +138,7 @@ class Reign:
         store = beat.store.store
         self.heard.on_heartbeat(beat)
         self.watch.hear(store, now)
-        if self.judges and self.heard.highest_id > self.state.highest_id:
-            self._want_rebuild(now)
+        self._go_on(now)
         if self.may_order and self.heard.lacks_replicas(store):
             self._give(creations(self.state, self.heard, [store]))
         self.changes.heard(beat, self.state, self.heard, now, self.may_order)
@@ -259,10 +258,9 @@ class Reign:
         if self.may_order and now.seconds >= self._next_order:
             self._next_order = now.seconds + self._config.order_period
             self._give(due_orders(self.state, self.heard))
-            for reached in self._generations.due(self.state, self.heard, self.watch, now):
-                self._enqueue(reached, now)
-            for unknown in naming(self.state, self.heard):
-                self._enqueue(unknown, now)
+            due: list[Command] = [*naming(self.state, self.heard)]
+            for one in (*self._generations.due(self.state, self.heard, self.watch, now), *due):
+                self._enqueue(one, now)
         if self.state.rebuilding and self._mustered:
             self._finish_rebuild(now)
         self._check_journal(now)
@@ -302,6 +300,8 @@ class Reign:
             self._go_on(now)
 
     def _go_on(self, now: Instant) -> None:
+        if self.judges and self.heard.highest_id > self.state.highest_id:
+            self._want_rebuild(now)
         while self._queue and not self._journal.busy:
             command = self._queue.popleft()
             facts = decide(self.state, command, self._config)

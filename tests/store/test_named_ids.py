@@ -1,9 +1,19 @@
 """Whoever saves an entry that names new ids saves with it that they were granted."""
 
-from flaredb.disk.layout import Corrupt, decode_entry, log_index, log_rows
+from flaredb.disk.disk import Batch
+from flaredb.disk.layout import (
+    NAMED_IDS_KEY,
+    REGION,
+    Corrupt,
+    decode_entry,
+    kind_rows,
+    log_index,
+    log_rows,
+)
 from flaredb.store.joining import JOINS, Joining
 from flaredb.store.named_ids import saved_highest
 from flaredb.store.orders import ALIVE
+from flaredb.store.records import ReplicaRecord, decode, open_sealed
 from flaredb_schemas.commands import (
     COMMANDS,
     CommitMerge,
@@ -70,6 +80,35 @@ def test_a_follower_knows_the_ids_of_a_split_as_soon_as_it_has_its_entry() -> No
 def test_who_gets_a_replica_knows_the_ids_that_its_region_names() -> None:
     group = filled(stores=3, spare=1)
     join(group, PARENT, group.members[StoreId(4)], FIRST)
+    group.until(lambda: is_quiet(group))
+    assert {saved_highest(member.disk.view) for member in group.members.values()} == {FIRST}
+
+
+def test_no_record_names_ids_without_a_note() -> None:
+    group = filled(stores=3, spare=1)
+
+    def look(member: Member) -> None:
+        for key, sealed in member.disk.view.scan(*kind_rows(REGION)):
+            region = decode(ReplicaRecord, open_sealed(key, sealed)).region
+            named = max(region.id, *(peer.id for peer in (*region.peers, *region.removed)))
+            assert named <= saved_highest(member.disk.view)
+
+    group.watch = look
+    join(group, PARENT, group.members[StoreId(4)], FIRST)
+    group.until(lambda: is_quiet(group))
+
+
+def test_a_folder_of_an_earlier_version_is_looked_through_when_it_starts() -> None:
+    group = filled(stores=3, spare=1)
+    join(group, PARENT, group.members[StoreId(4)], FIRST)
+    group.until(lambda: is_quiet(group))
+    for member in group.members.values():
+        member.stop()
+        earlier = Batch()
+        earlier.delete(NAMED_IDS_KEY)
+        member.contents.rows.apply(earlier)
+        assert saved_highest(member.contents.rows) == 0
+        member.start()
     group.until(lambda: is_quiet(group))
     assert {saved_highest(member.disk.view) for member in group.members.values()} == {FIRST}
 

@@ -16,7 +16,7 @@ from flaredb_schemas.commands import (
     Op,
     Put,
 )
-from flaredb_schemas.keys import smaller_end
+from flaredb_schemas.keys import MAX_KEY_BYTES, smaller_end
 from flaredb_schemas.regions import Region
 
 Outcome = asyncio.Future[Any]
@@ -126,7 +126,8 @@ class RangeCall(WriteCall):
     weight = MAX_BATCH_OPS // MAX_BATCH_RANGES
 
     def __init__(self, start: bytes, end: bytes, deadline: float, outcome: Outcome) -> None:
-        super().__init__(start, len(start) + len(end) + OP_OVERHEAD, deadline, outcome)
+        # Narrowed to its region it may end at a longer key than the caller's.
+        super().__init__(start, len(start) + MAX_KEY_BYTES + OP_OVERHEAD, deadline, outcome)
         self.reach = end
 
     def make(self, number: int) -> Op:

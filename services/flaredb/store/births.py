@@ -275,6 +275,8 @@ class Births:
 
     def _host(self, replica: Replica) -> None:
         self._context.registry.add(replica)
+        saver = self._context.saver
+        saver.named.note_region(saver.batch, replica.region)
         self._context.touch(replica.id)
 
 

@@ -35,7 +35,7 @@ class NamedIds:
     def note_region(self, batch: Batch, region: Region) -> None:
         """The record of `region` is put into `batch`."""
         peers = (peer.id for peer in (*region.peers, *region.removed))
-        self._note(batch, max(region.id, *peers))
+        self._note(batch, max(region.id, *peers, *region.absorbed))
 
     def _note(self, batch: Batch, named: int) -> None:
         if named > self.highest:

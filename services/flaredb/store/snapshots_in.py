@@ -227,6 +227,7 @@ class SnapshotsIn:
         arrival.installation = Installation(header.region, replica.region.keys, arrival.file)
         saver = self._context.saver
         save(saver.batch, region_key(replica.id), replica.record())
+        saver.named.note_region(saver.batch, header.region)
         saver.force()  # what is applied goes to disk before its rows are replaced
         saver.then(lambda: self._slice(arrival))
 
